@@ -1,0 +1,1 @@
+//! Graphs from matrices: which edges to keep, nearest neighbours, communities.

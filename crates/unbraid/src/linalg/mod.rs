@@ -1,0 +1,272 @@
+//! Dense kernels on ndarray views, computed by faer without a copy.
+//!
+//! Every call passes [`PAR`], a fixed degree of splitting, so that the bits of a result do not depend
+//! on the size of the thread pool; faer's forms that read its global setting stay out of the code.
+
+use faer::linalg::matmul::triangular::{self, BlockStructure};
+use faer::{Accum, Mat, MatMut, MatRef, Par};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, ShapeBuilder};
+
+use crate::error::{Error, Result};
+
+/// Splitting of large kernels: fixed at 16, whatever the pool (measured: the same bits in pools of 1
+/// to 8 threads, at no cost).
+pub fn par() -> Par {
+    Par::rayon(16)
+}
+
+/// Splitting for a problem of side `n`: below this size threads cost more than they give.
+fn par_for(n: usize) -> Par {
+    if n < 192 { Par::Seq } else { par() }
+}
+
+/// A view of an array, whatever its strides.
+pub fn view(a: ArrayView2<'_, f64>) -> MatRef<'_, f64> {
+    let (n, m) = a.dim();
+    let strides = a.strides();
+    // SAFETY: pointer, shape and strides describe the borrowed array, and the result borrows as long.
+    unsafe { MatRef::from_raw_parts(a.as_ptr(), n, m, strides[0], strides[1]) }
+}
+
+/// A mutable view of an array, whatever its strides.
+pub fn view_mut(mut a: ArrayViewMut2<'_, f64>) -> MatMut<'_, f64> {
+    let (n, m) = a.dim();
+    let (r, c) = (a.strides()[0], a.strides()[1]);
+    // SAFETY: as above; the mutable borrow moves into the result.
+    unsafe { MatMut::from_raw_parts_mut(a.as_mut_ptr(), n, m, r, c) }
+}
+
+/// `out = alpha · a b`.
+pub fn matmul_into(out: &mut Array2<f64>, alpha: f64, a: ArrayView2<'_, f64>, b: ArrayView2<'_, f64>) {
+    let side = a.nrows().max(a.ncols()).max(b.ncols());
+    let out = view_mut(out.view_mut());
+    faer::linalg::matmul::matmul(out, Accum::Replace, view(a), view(b), alpha, par_for(side));
+}
+
+/// `a b`.
+pub fn matmul(a: ArrayView2<'_, f64>, b: ArrayView2<'_, f64>) -> Array2<f64> {
+    let mut out = Array2::zeros((a.nrows(), b.ncols()));
+    matmul_into(&mut out, 1.0, a, b);
+    out
+}
+
+/// `a b` where the caller knows that the product is symmetric: half the work, exactly symmetric.
+pub fn symmetric_product(a: ArrayView2<'_, f64>, b: ArrayView2<'_, f64>) -> Array2<f64> {
+    let n = a.nrows();
+    let mut out = Array2::zeros((n, n));
+    triangular::matmul(
+        view_mut(out.view_mut()),
+        BlockStructure::TriangularLower,
+        Accum::Replace,
+        view(a),
+        BlockStructure::Rectangular,
+        view(b),
+        BlockStructure::Rectangular,
+        1.0,
+        par_for(n.max(a.ncols())),
+    );
+    mirror_lower(&mut out);
+    out
+}
+
+/// `a aᵀ`, exactly symmetric.
+pub fn gram(a: ArrayView2<'_, f64>) -> Array2<f64> {
+    symmetric_product(a, a.t())
+}
+
+/// Copies the lower triangle onto the upper one, in square blocks.
+pub fn mirror_lower(a: &mut Array2<f64>) {
+    const BLOCK: usize = 32;
+    let n = a.nrows();
+    for i0 in (0..n).step_by(BLOCK) {
+        for j0 in (0..=i0).step_by(BLOCK) {
+            for i in i0..(i0 + BLOCK).min(n) {
+                for j in j0..(j0 + BLOCK).min(i) {
+                    a[[j, i]] = a[[i, j]];
+                }
+            }
+        }
+    }
+}
+
+/// Eigenvalues, ascending, and eigenvectors in columns of a symmetric matrix.
+#[derive(Clone, Debug)]
+pub struct Eigen {
+    /// Ascending.
+    pub values: Vec<f64>,
+    /// Column k belongs to value k; signs are arbitrary.
+    pub vectors: Array2<f64>,
+}
+
+/// Full eigendecomposition of a symmetric matrix; only the lower triangle is read.
+///
+/// # Errors
+/// [`Error::Numeric`] when the iteration does not converge (an entry that is not finite).
+pub fn eigh(a: ArrayView2<'_, f64>) -> Result<Eigen> {
+    let n = a.nrows();
+    let par = par_for(n);
+    let mut values = vec![0.0; n];
+    let mut vectors = Array2::zeros((n, n).f());
+    let mut memory = faer::dyn_stack::MemBuffer::new(faer::linalg::evd::self_adjoint_evd_scratch::<f64>(
+        n,
+        faer::linalg::evd::ComputeEigenvectors::Yes,
+        par,
+        Default::default(),
+    ));
+    faer::linalg::evd::self_adjoint_evd(
+        view(a),
+        faer::diag::DiagMut::from_slice_mut(&mut values),
+        Some(view_mut(vectors.view_mut())),
+        par,
+        faer::dyn_stack::MemStack::new(&mut memory),
+        Default::default(),
+    )
+    .map_err(|e| Error::Numeric { what: "the symmetric eigendecomposition", why: format!("{e:?}") })?;
+    Ok(Eigen { values, vectors })
+}
+
+impl Eigen {
+    /// `V diag(f) Vᵀ`, exactly symmetric.
+    pub fn recompose(&self, f: &[f64]) -> Array2<f64> {
+        let mut scaled = self.vectors.clone();
+        scaled.columns_mut().into_iter().zip(f).for_each(|(mut column, &f)| column *= f);
+        symmetric_product(scaled.view(), self.vectors.t())
+    }
+}
+
+/// Thin singular value decomposition `u diag(s) vᵀ`, singular values descending.
+#[derive(Clone, Debug)]
+pub struct Svd {
+    /// n × k, k = min(n, m).
+    pub u: Array2<f64>,
+    /// Descending.
+    pub s: Vec<f64>,
+    /// m × k.
+    pub v: Array2<f64>,
+}
+
+/// Thin singular value decomposition.
+///
+/// # Errors
+/// [`Error::Numeric`] when the iteration does not converge.
+pub fn svd(a: ArrayView2<'_, f64>) -> Result<Svd> {
+    let (n, m) = a.dim();
+    let k = n.min(m);
+    let par = par_for(n.max(m));
+    let (mut u, mut v, mut s) = (Mat::<f64>::zeros(n, k), Mat::<f64>::zeros(m, k), vec![0.0; k]);
+    use faer::linalg::svd::{ComputeSvdVectors, svd, svd_scratch};
+    let mut memory = faer::dyn_stack::MemBuffer::new(svd_scratch::<f64>(
+        n,
+        m,
+        ComputeSvdVectors::Thin,
+        ComputeSvdVectors::Thin,
+        par,
+        Default::default(),
+    ));
+    svd(
+        view(a),
+        faer::diag::DiagMut::from_slice_mut(&mut s),
+        Some(u.as_mut()),
+        Some(v.as_mut()),
+        par,
+        faer::dyn_stack::MemStack::new(&mut memory),
+        Default::default(),
+    )
+    .map_err(|e| Error::Numeric { what: "the singular value decomposition", why: format!("{e:?}") })?;
+    let array = |m: Mat<f64>| Array2::from_shape_fn((m.nrows(), m.ncols()), |(i, j)| m[(i, j)]);
+    Ok(Svd { u: array(u), s, v: array(v) })
+}
+
+/// Solves `a x = b` for symmetric positive definite `a` by Cholesky; `None` when `a` is not.
+pub fn solve_spd(a: ArrayView2<'_, f64>, b: &[f64]) -> Option<Vec<f64>> {
+    use faer::linalg::cholesky::llt;
+    let n = a.nrows();
+    let par = par_for(n);
+    let mut l = Mat::from_fn(n, n, |i, j| a[[i, j]]);
+    let mut memory = faer::dyn_stack::MemBuffer::new(llt::factor::cholesky_in_place_scratch::<f64>(
+        n,
+        par,
+        Default::default(),
+    ));
+    let stack = faer::dyn_stack::MemStack::new(&mut memory);
+    llt::factor::cholesky_in_place(l.as_mut(), Default::default(), par, stack, Default::default()).ok()?;
+    let mut x = Mat::from_fn(n, 1, |i, _| b[i]);
+    faer::linalg::triangular_solve::solve_lower_triangular_in_place(l.as_ref(), x.as_mut(), par);
+    faer::linalg::triangular_solve::solve_upper_triangular_in_place(l.transpose(), x.as_mut(), par);
+    Some((0..n).map(|i| x[(i, 0)]).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fit::{Draw, Seed};
+    use rand_distr::{Distribution, StandardNormal};
+
+    fn random(n: usize, m: usize, seed: u64) -> Array2<f64> {
+        let mut rng = Seed(seed).stream(Draw::Simulate, 0);
+        Array2::from_shape_simple_fn((n, m), || StandardNormal.sample(&mut rng))
+    }
+
+    fn gap(a: &Array2<f64>, b: &Array2<f64>) -> f64 {
+        (a - b).iter().fold(0.0, |m, v| v.abs().max(m))
+    }
+
+    #[test]
+    fn products_agree_with_ndarray_in_any_layout() {
+        for (n, k, m) in [(3, 4, 5), (40, 17, 33), (200, 210, 230)] {
+            let (a, b) = (random(n, k, 1), random(m, k, 2));
+            assert!(gap(&matmul(a.view(), b.t()), &a.dot(&b.t())) < 1e-11);
+            assert!(gap(&gram(a.view()), &a.dot(&a.t())) < 1e-11);
+            assert!(gap(&gram(a.t()), &a.t().dot(&a)) < 1e-11);
+        }
+    }
+
+    #[test]
+    fn eigenvectors_diagonalise_and_recompose() {
+        for n in [1, 5, 60, 200] {
+            let s = gram(random(n, n + 3, 3).view());
+            let e = eigh(s.view()).unwrap();
+            assert!(e.values.windows(2).all(|w| w[0] <= w[1]));
+            assert!(gap(&e.recompose(&e.values), &s) < 1e-10 * n as f64);
+            assert!(gap(&e.vectors.t().dot(&e.vectors), &Array2::eye(n)) < 1e-12 * n as f64);
+        }
+    }
+
+    #[test]
+    fn svd_recomposes() {
+        for (n, m) in [(4, 7), (30, 12)] {
+            let a = random(n, m, 4);
+            let d = svd(a.view()).unwrap();
+            let back = (&d.u * &ndarray::aview1(&d.s)).dot(&d.v.t());
+            assert!(gap(&back, &a) < 1e-12);
+            assert!(d.s.windows(2).all(|w| w[0] >= w[1]));
+        }
+    }
+
+    #[test]
+    fn cholesky_solves_and_refuses_indefinite() {
+        let a = gram(random(20, 25, 5).view());
+        let x: Vec<f64> = (0..20).map(f64::from).collect();
+        let b = a.dot(&ndarray::aview1(&x)).to_vec();
+        let found = solve_spd(a.view(), &b).unwrap();
+        assert!(found.iter().zip(&x).all(|(f, x)| (f - x).abs() < 1e-9));
+        assert!(solve_spd((-a).view(), &b).is_none());
+    }
+
+    #[test]
+    fn bits_do_not_depend_on_the_pool() {
+        let a = random(300, 260, 6);
+        let run = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let s = gram(a.view());
+                let e = eigh(s.view()).unwrap();
+                (e.recompose(&e.values), e.values)
+            })
+        };
+        let one = run(1);
+        for threads in [2, 8] {
+            assert_eq!(run(threads), one);
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Kronecker-sum models: one precision matrix per axis of a table or tensor.

@@ -1,0 +1,3 @@
+//! The methods, one folder per family of models. Families never import each other.
+
+pub mod kronecker;

@@ -1,0 +1,1 @@
+//! From the table as it came to the table a method reads.

@@ -1,0 +1,1 @@
+//! A result a person looks at, as plain serializable data.

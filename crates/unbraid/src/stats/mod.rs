@@ -1,0 +1,1 @@
+//! Ranks, quantiles, distributions: plain functions on slices.
