@@ -1,1 +1,2 @@
 //! Kronecker-sum models: one precision matrix per axis of a table or tensor.
+pub mod med_magma;

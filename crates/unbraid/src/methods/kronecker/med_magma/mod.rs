@@ -1,0 +1,6 @@
+//! MED-MAGMA.
+
+pub mod balance;
+pub mod kernel;
+pub mod laplace;
+pub mod quotient;
