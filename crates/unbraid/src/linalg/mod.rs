@@ -3,6 +3,9 @@
 //! Every call passes [`PAR`], a fixed degree of splitting, so that the bits of a result do not depend
 //! on the size of the thread pool; faer's forms that read its global setting stay out of the code.
 
+pub mod cholesky;
+pub mod randomized;
+
 use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::{Accum, Mat, MatMut, MatRef, Par};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, ShapeBuilder};
