@@ -1,1 +1,3 @@
 //! Graphs from matrices: which edges to keep, nearest neighbours, communities.
+
+pub mod edges;

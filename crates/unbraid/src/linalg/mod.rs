@@ -3,9 +3,13 @@
 //! Every call passes [`PAR`], a fixed degree of splitting, so that the bits of a result do not depend
 //! on the size of the thread pool; faer's forms that read its global setting stay out of the code.
 
+pub mod cholesky;
+pub mod randomized;
+
 use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::{Accum, Mat, MatMut, MatRef, Par};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, ShapeBuilder};
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
@@ -98,6 +102,29 @@ pub struct Eigen {
     pub vectors: Array2<f64>,
 }
 
+/// Stored column by column, so that a restored copy has the same layout and gives the same bits.
+#[derive(Serialize, Deserialize)]
+struct Columns {
+    values: Vec<f64>,
+    vectors: Vec<f64>,
+}
+
+impl Serialize for Eigen {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let vectors = self.vectors.t().iter().copied().collect();
+        Columns { values: self.values.clone(), vectors }.serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Eigen {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let stored = Columns::deserialize(from)?;
+        let n = stored.values.len();
+        let vectors = Array2::from_shape_vec((n, n).f(), stored.vectors).map_err(serde::de::Error::custom)?;
+        Ok(Eigen { values: stored.values, vectors })
+    }
+}
+
 /// Full eigendecomposition of a symmetric matrix; only the lower triangle is read.
 ///
 /// # Errors
@@ -177,25 +204,6 @@ pub fn svd(a: ArrayView2<'_, f64>) -> Result<Svd> {
     Ok(Svd { u: array(u), s, v: array(v) })
 }
 
-/// Solves `a x = b` for symmetric positive definite `a` by Cholesky; `None` when `a` is not.
-pub fn solve_spd(a: ArrayView2<'_, f64>, b: &[f64]) -> Option<Vec<f64>> {
-    use faer::linalg::cholesky::llt;
-    let n = a.nrows();
-    let par = par_for(n);
-    let mut l = Mat::from_fn(n, n, |i, j| a[[i, j]]);
-    let mut memory = faer::dyn_stack::MemBuffer::new(llt::factor::cholesky_in_place_scratch::<f64>(
-        n,
-        par,
-        Default::default(),
-    ));
-    let stack = faer::dyn_stack::MemStack::new(&mut memory);
-    llt::factor::cholesky_in_place(l.as_mut(), Default::default(), par, stack, Default::default()).ok()?;
-    let mut x = Mat::from_fn(n, 1, |i, _| b[i]);
-    faer::linalg::triangular_solve::solve_lower_triangular_in_place(l.as_ref(), x.as_mut(), par);
-    faer::linalg::triangular_solve::solve_upper_triangular_in_place(l.transpose(), x.as_mut(), par);
-    Some((0..n).map(|i| x[(i, 0)]).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,16 +249,6 @@ mod tests {
             assert!(gap(&back, &a) < 1e-12);
             assert!(d.s.windows(2).all(|w| w[0] >= w[1]));
         }
-    }
-
-    #[test]
-    fn cholesky_solves_and_refuses_indefinite() {
-        let a = gram(random(20, 25, 5).view());
-        let x: Vec<f64> = (0..20).map(f64::from).collect();
-        let b = a.dot(&ndarray::aview1(&x)).to_vec();
-        let found = solve_spd(a.view(), &b).unwrap();
-        assert!(found.iter().zip(&x).all(|(f, x)| (f - x).abs() < 1e-9));
-        assert!(solve_spd((-a).view(), &b).is_none());
     }
 
     #[test]

@@ -1,1 +1,3 @@
 //! From the table as it came to the table a method reads.
+
+pub mod nonparanormal;

@@ -1,1 +1,3 @@
 //! Ranks, quantiles, distributions: plain functions on slices.
+
+pub mod ranks;

@@ -30,7 +30,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::linalg;
+use crate::linalg::{self, cholesky::Cholesky};
 
 /// Largest relative deviation of a row or column sum of W at which z* is accepted.
 const BALANCED: f64 = 1e-10;
@@ -442,7 +442,8 @@ pub fn block_sweep(y: &Array2<f64>, psi: Precisions<'_>, scales: &mut Scales) {
             let g: Vec<f64> = q.rows().into_iter().map(|row| weight - row.sum()).collect();
             let mut h = q.clone();
             h.diag_mut().mapv_inplace(|d| d + weight);
-            let Some(d) = linalg::solve_spd(h.view(), &g) else { break };
+            let Some(factor) = Cholesky::new(h.view()) else { break };
+            let d = factor.solve(&g);
             let lambda = (dot(&g, &d).max(0.0) / weight).sqrt();
             let t = if lambda < 0.25 { 1.0 } else { 1.0 / (1.0 + lambda) };
             let s: Vec<f64> = d.iter().map(|d| 1.0 + t * d).collect();

@@ -18,6 +18,7 @@ use std::str::FromStr;
 
 use ndarray::Array2;
 
+use super::balance::Scales;
 use crate::data::Values;
 use crate::error::{Error, Result};
 
@@ -57,12 +58,12 @@ const SETTLED: f64 = 1e-13;
 /// Most sweeps of the least-squares fit; its rate depends on the pattern, not on the values.
 const SWEEPS: usize = 5000;
 
-/// Y = f(X), dense, n × m.
+/// Y = f(X), dense, n × m, and the logarithms of what was divided out: X = diag(e^u) Y diag(e^v).
 ///
 /// # Errors
 /// [`Error::Line`] naming the rows or columns that hold no non-zero value: their magnitude is not
 /// defined.
-pub fn quotient(x: Values<'_>, how: Quotient) -> Result<Array2<f64>> {
+pub fn quotient(x: Values<'_>, how: Quotient) -> Result<(Array2<f64>, Scales)> {
     let (n, m) = x.matrix.shape();
     let (mut in_row, mut in_column) = (vec![0.0; n], vec![0.0; m]);
     let mut entries = Vec::with_capacity(x.matrix.nonzeros());
@@ -113,7 +114,7 @@ pub fn quotient(x: Values<'_>, how: Quotient) -> Result<Array2<f64>> {
         let (_, _, l) = at.next().expect("the pattern was read before");
         y[[i, j]] = value.signum() * (l - u[i] - v[j]).exp();
     });
-    Ok(y)
+    Ok((y, Scales { u, v }))
 }
 
 /// `mine := mean over my entries of (L − theirs)`; the largest change.
@@ -158,7 +159,7 @@ mod tests {
     }
 
     fn gap(a: &Matrix, b: &Matrix, how: Quotient) -> f64 {
-        let y = |matrix| quotient(Values { what: "X", matrix }, how).unwrap();
+        let y = |matrix| quotient(Values { what: "X", matrix }, how).unwrap().0;
         (y(a) - y(b)).iter().fold(0.0, |m, v| v.abs().max(m))
     }
 

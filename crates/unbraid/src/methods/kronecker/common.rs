@@ -1,0 +1,185 @@
+//! What the Kronecker-sum models share: a learnt precision, the edges kept of it, and their slots.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use ndarray::{Array2, CowArray, Ix2};
+
+use crate::data::{Annotations, Csr, Slot, Value};
+use crate::error::Result;
+use crate::graph::edges::{self, Keep, LowRank, Rule, Significance, SymmetricRows};
+
+/// A precision matrix Ψ of one axis.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Precision {
+    /// Every entry.
+    Dense(Array2<f64>),
+    /// `c I + U diag(d) Uᵀ`.
+    LowRank(LowRank),
+}
+
+impl Precision {
+    /// Every entry; a copy.
+    pub fn to_dense(&self) -> Array2<f64> {
+        match self {
+            Precision::Dense(psi) => psi.clone(),
+            Precision::LowRank(low) => low.to_dense(),
+        }
+    }
+}
+
+impl SymmetricRows for Precision {
+    fn side(&self) -> usize {
+        match self {
+            Precision::Dense(psi) => psi.nrows(),
+            Precision::LowRank(low) => low.side(),
+        }
+    }
+    fn row_block(&self, rows: Range<usize>) -> CowArray<'_, f64, Ix2> {
+        match self {
+            Precision::Dense(psi) => psi.row_block(rows),
+            Precision::LowRank(low) => low.row_block(rows),
+        }
+    }
+    fn diagonal(&self) -> Vec<f64> {
+        match self {
+            Precision::Dense(psi) => psi.diagonal(),
+            Precision::LowRank(low) => low.diagonal(),
+        }
+    }
+}
+
+/// A precision with the edges that were kept of it.
+#[derive(Clone, Debug)]
+pub struct Network {
+    /// The whole of Ψ.
+    pub precision: Precision,
+    /// Kept signed entries with the diagonal; `None` where the rule is `dense`.
+    pub kept: Option<Csr>,
+    /// The K of `top:K`, the mean degree elsewhere; at least 1.
+    pub neighbours: usize,
+}
+
+impl Network {
+    /// Selects the edges.
+    ///
+    /// # Errors
+    /// As [`edges::select`].
+    pub fn new(precision: Precision, keep: &Keep, significance: Option<&Significance>) -> Result<Network> {
+        keep.validate()?;
+        let d = precision.side();
+        let kept = match keep.rule {
+            Rule::Dense => None,
+            _ => Some(edges::select(&precision, keep, significance)?),
+        };
+        let neighbours = match (keep.rule, &kept) {
+            (Rule::Top(k) | Rule::TopWeighted(k), _) => k,
+            (_, Some(kept)) => (kept.nnz().saturating_sub(d) as f64 / d.max(1) as f64).round() as usize,
+            (_, None) => d.saturating_sub(1),
+        };
+        Ok(Network { precision, kept, neighbours: neighbours.max(1) })
+    }
+
+    /// The graph of the kept edges: |ψ|, symmetric, zero diagonal.
+    pub fn connectivities(&self) -> Csr {
+        match &self.kept {
+            Some(kept) => edges::connectivities(kept),
+            None => edges::connectivities(&Csr::from_dense(self.precision.to_dense().view())),
+        }
+    }
+}
+
+/// Writes one network: `<key>_precision` (dense for `keep=dense`, else the kept signed entries with the
+/// diagonal) and `<key>_connectivities` into `pairs`, which is `obsp` or `varp`, and
+/// `uns["<key>_neighbors"]`, the map by which Scanpy finds the graph.
+///
+/// The map names a distances slot, as Scanpy reads that name, but no distances are written: an edge
+/// weight of a precision is no distance, and Leiden, UMAP and PAGA read connectivities only. For the
+/// features the same map serves the transposed table (`adata.T`).
+pub fn annotate_network(
+    pairs: &mut BTreeMap<String, Slot>,
+    uns: &mut BTreeMap<String, Value>,
+    key: &str,
+    network: &Network,
+) {
+    let precision = match &network.kept {
+        Some(kept) => Slot::Csr(kept.clone()),
+        None => Slot::F64(network.precision.to_dense()),
+    };
+    annotate_graph(pairs, uns, key, precision, network.connectivities(), network.neighbours);
+}
+
+/// [`annotate_network`] from its parts.
+pub fn annotate_graph(
+    pairs: &mut BTreeMap<String, Slot>,
+    uns: &mut BTreeMap<String, Value>,
+    key: &str,
+    precision: Slot,
+    connectivities: Csr,
+    neighbours: usize,
+) {
+    pairs.insert(format!("{key}_precision"), precision);
+    pairs.insert(format!("{key}_connectivities"), Slot::Csr(connectivities));
+    // One map for both axes; the observations, which Scanpy clusters, come first and stay.
+    uns.entry(format!("{key}_neighbors")).or_insert_with(|| {
+        let params = [
+            ("method".to_owned(), Value::from(key)),
+            ("n_neighbors".to_owned(), Value::Int(i64::try_from(neighbours).unwrap_or(i64::MAX))),
+        ];
+        Value::Map(BTreeMap::from([
+            ("connectivities_key".to_owned(), Value::from(format!("{key}_connectivities"))),
+            ("distances_key".to_owned(), Value::from(format!("{key}_distances"))),
+            ("params".to_owned(), Value::Map(params.into())),
+        ]))
+    });
+}
+
+/// The map `uns[key]`, made where it is not there.
+pub fn notes<'a>(out: &'a mut Annotations, key: &str) -> &'a mut BTreeMap<String, Value> {
+    let slot = out.uns.entry(key.to_owned()).or_insert_with(|| Value::Map(BTreeMap::new()));
+    if !matches!(slot, Value::Map(_)) {
+        *slot = Value::Map(BTreeMap::new());
+    }
+    match slot {
+        Value::Map(map) => map,
+        _ => unreachable!("it was made a map above"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::array;
+
+    fn psi() -> Precision {
+        Precision::Dense(array![[2.0, -0.5, 0.1], [-0.5, 3.0, 0.0], [0.1, 0.0, 1.0]])
+    }
+
+    #[test]
+    fn slots_have_the_names_and_forms_scanpy_reads() {
+        let mut out = Annotations::default();
+        let network = Network::new(psi(), &"top:1".parse().unwrap(), None).unwrap();
+        annotate_network(&mut out.obsp, &mut out.uns, "m", &network);
+        let dense = Network::new(psi(), &"dense".parse().unwrap(), None).unwrap();
+        annotate_network(&mut out.varp, &mut out.uns, "m", &dense);
+        let Slot::Csr(kept) = &out.obsp["m_precision"] else { panic!("not sparse") };
+        let Precision::Dense(all) = psi() else { panic!("not dense") };
+        assert_eq!(kept.to_dense(), all);
+        let Slot::F64(whole) = &out.varp["m_precision"] else { panic!("not dense") };
+        assert_eq!(whole, &all);
+        let Slot::Csr(g) = &out.varp["m_connectivities"] else { panic!("not sparse") };
+        assert_eq!(g.to_dense(), array![[0.0, 0.5, 0.1], [0.5, 0.0, 0.0], [0.1, 0.0, 0.0]]);
+        let Value::Map(map) = &out.uns["m_neighbors"] else { panic!("not a map") };
+        assert_eq!(map["connectivities_key"], Value::from("m_connectivities"));
+        let Value::Map(params) = &map["params"] else { panic!("not a map") };
+        assert_eq!(params["n_neighbors"], Value::Int(1));
+    }
+
+    #[test]
+    fn notes_are_kept_and_made() {
+        let mut out = Annotations::default();
+        notes(&mut out, "m").insert("a".into(), 1.0.into());
+        notes(&mut out, "m").insert("b".into(), 2.0.into());
+        assert_eq!(notes(&mut out, "m").len(), 2);
+    }
+}
