@@ -72,15 +72,37 @@ macro_rules! params {
 macro_rules! serde_as_text {
     ($name:ty) => {
         impl ::serde::Serialize for $name {
-            fn serialize<S: ::serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+            fn serialize<S: ::serde::Serializer>(&self, to: S) -> ::std::result::Result<S::Ok, S::Error> {
                 to.collect_str(self)
             }
         }
         impl<'de> ::serde::Deserialize<'de> for $name {
-            fn deserialize<D: ::serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+            fn deserialize<D: ::serde::Deserializer<'de>>(from: D) -> ::std::result::Result<Self, D::Error> {
                 let text = <String as ::serde::Deserialize>::deserialize(from)?;
                 text.parse().map_err(::serde::de::Error::custom)
             }
         }
+    };
+}
+
+/// An enum typed as single words: Display, FromStr (whose error lists the words) and serde.
+#[macro_export]
+macro_rules! words {
+    ($name:ident, $what:literal, $($variant:ident = $word:literal),+ $(,)?) => {
+        impl ::std::fmt::Display for $name {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                f.write_str(match self { $($name::$variant => $word),+ })
+            }
+        }
+        impl ::std::str::FromStr for $name {
+            type Err = String;
+            fn from_str(text: &str) -> ::std::result::Result<Self, String> {
+                match text {
+                    $($word => Ok($name::$variant),)+
+                    _ => Err(format!("`{text}` is not {}; allowed are {}", $what, [$($word),+].join(", "))),
+                }
+            }
+        }
+        $crate::serde_as_text!($name);
     };
 }

@@ -26,9 +26,6 @@
 //!          = exp(½Σᵤₐᵤₐ + ½Σᵤᵦᵤᵦ + Σᵤₐᵤᵦ) Σⱼ (zₐⱼ e^{2Σᵤₐᵥⱼ}) e^{2Σᵥⱼᵥⱼ} (zᵦⱼ e^{2Σᵤᵦᵥⱼ})
 //! ```
 
-use std::fmt;
-use std::str::FromStr;
-
 use ndarray::{Array2, ArrayView2, Axis, s};
 
 use super::balance::Curvature;
@@ -48,31 +45,14 @@ pub enum Laplace {
     LogCoord,
 }
 
-crate::serde_as_text!(Laplace);
-
-impl fmt::Display for Laplace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Laplace::None => "none",
-            Laplace::Code => "code",
-            Laplace::Paper => "paper",
-            Laplace::LogCoord => "logcoord",
-        })
-    }
-}
-
-impl FromStr for Laplace {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "none" => Ok(Laplace::None),
-            "code" => Ok(Laplace::Code),
-            "paper" => Ok(Laplace::Paper),
-            "logcoord" => Ok(Laplace::LogCoord),
-            _ => Err(format!("`{text}` is not a Laplace term; allowed are none, code, paper, logcoord")),
-        }
-    }
-}
+crate::words!(
+    Laplace,
+    "a Laplace term",
+    None = "none",
+    Code = "code",
+    Paper = "paper",
+    LogCoord = "logcoord"
+);
 
 /// What a term needs of one axis: eigenvectors, eigenvalues and their sums against 1.
 struct Side<'a> {

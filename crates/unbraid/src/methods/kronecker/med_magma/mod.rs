@@ -46,8 +46,6 @@ pub mod laplace;
 pub mod quotient;
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
 
 use ndarray::Array2;
 
@@ -90,29 +88,9 @@ pub enum KernelForm {
     Exact,
 }
 
-/// Display, FromStr and serde for enums typed as single words.
-macro_rules! words {
-    ($name:ident, $what:literal, $($variant:ident = $word:literal),+) => {
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(match self { $($name::$variant => $word),+ })
-            }
-        }
-        impl FromStr for $name {
-            type Err = String;
-            fn from_str(text: &str) -> Result<Self, String> {
-                match text {
-                    $($word => Ok($name::$variant),)+
-                    _ => Err(format!("`{text}` is not {}; allowed are {}", $what, [$($word),+].join(", "))),
-                }
-            }
-        }
-        crate::serde_as_text!($name);
-    };
-}
-words!(Energy, "an energy", Unit = "unit", Scales = "scales");
-words!(Criterion, "a criterion", Relative = "relative", Absolute = "absolute");
-words!(KernelForm, "a form of the kernel", Nodes = "nodes", Exact = "exact");
+crate::words!(Energy, "an energy", Unit = "unit", Scales = "scales");
+crate::words!(Criterion, "a criterion", Relative = "relative", Absolute = "absolute");
+crate::words!(KernelForm, "a form of the kernel", Nodes = "nodes", Exact = "exact");
 
 crate::params! {
     /// MED-MAGMA, the parameters.

@@ -13,9 +13,6 @@
 //! least squares on the pattern, which is invariant exactly. z* lies on the same fibre either way, so
 //! the networks differ by the overall scale of Z only.
 
-use std::fmt;
-use std::str::FromStr;
-
 use ndarray::Array2;
 
 use super::balance::Scales;
@@ -31,27 +28,7 @@ pub enum Quotient {
     Exact,
 }
 
-crate::serde_as_text!(Quotient);
-
-impl fmt::Display for Quotient {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Quotient::Skip => "skip",
-            Quotient::Exact => "exact",
-        })
-    }
-}
-
-impl FromStr for Quotient {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "skip" => Ok(Quotient::Skip),
-            "exact" => Ok(Quotient::Exact),
-            _ => Err(format!("`{text}` is not a quotient; allowed are skip, exact")),
-        }
-    }
-}
+crate::words!(Quotient, "a quotient", Skip = "skip", Exact = "exact");
 
 /// Largest change of an effect at which the least-squares fit ends.
 const SETTLED: f64 = 1e-13;
