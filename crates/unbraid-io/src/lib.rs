@@ -1,1 +1,41 @@
-//! Files in and out.
+//! Files in and out: `.h5ad`, 10x folders, MatrixMarket, `.csv` and `.tsv`, `.npy` and `.npz`.
+//!
+//! [`read`] turns any of them into the [`Dataset`] that methods read, [`write_h5ad`] adds what a fit
+//! found to an `.h5ad` file, and [`inspect`] says what a file holds and what a method would stop at.
+//! [`h5ad::AnnData`] is a whole `.h5ad` file in memory, without loss.
+//!
+//! Files are not trusted: sizes, shapes, row starts, indices, categories and texts are checked before
+//! anything is allocated, and output replaces an existing file only when it is whole ([`atomic`]).
+
+pub mod atomic;
+pub mod h5ad;
+
+mod error;
+mod memory;
+
+pub use atomic::{write_atomically, write_bytes_atomically};
+pub use error::{Error, Result};
+pub use h5ad::{Input, write_h5ad};
+pub use memory::available_memory;
+
+use std::path::Path;
+
+use unbraid::data::Dataset;
+
+/// What of a file to read.
+#[derive(Clone, Debug, Default)]
+pub struct ReadOptions {
+    /// `X` (also when `None`), the name of a layer, or `raw` for the unfiltered data of an `.h5ad`
+    /// file. Only `.h5ad` files have more than `X`.
+    pub layer: Option<String>,
+    /// Most memory that one array may take, in bytes; `None` is what is free now.
+    pub max_bytes: Option<u64>,
+}
+
+/// Reads a feature table: rows are observations, columns features.
+///
+/// # Errors
+/// [`Error::Input`] with the slot, what was found, what is allowed and what to do.
+pub fn read(path: &Path, options: &ReadOptions) -> Result<Dataset> {
+    h5ad::read(path, &path.display().to_string(), options)
+}

@@ -1,0 +1,21 @@
+//! `.h5ad`: HDF5 files laid out as the AnnData specification says.
+
+mod annotate;
+mod convert;
+mod dataset;
+mod legacy;
+mod model;
+mod numbers;
+mod reader;
+mod store;
+mod writer;
+
+pub use annotate::{Input, write_h5ad};
+pub use model::{
+    AnnData, Array, Categorical, Dict, Elem, Frame, Major, Nullable, NullableStrings, Numbers, Opaque, Raw,
+    Records, Sparse, Strings,
+};
+pub use reader::read_anndata;
+pub use writer::write_anndata;
+
+pub(crate) use dataset::read;
