@@ -155,7 +155,7 @@ impl Default for Effort {
     }
 }
 
-/// Orthonormal columns that span those of `y`.
+/// Orthonormal columns that span those of `y`, which has at least as many rows as columns.
 fn orthonormal(y: Array2<f64>) -> Array2<f64> {
     use faer::linalg::householder::{
         apply_block_householder_sequence_on_the_left_in_place_scratch as scratch,
@@ -208,10 +208,11 @@ mod tests {
     use super::*;
 
     fn decaying(n: usize, m: usize) -> Array2<f64> {
+        let r = 60.min(n).min(m);
         let mut rng = Seed(3).stream(Draw::Simulate, 0);
         let mut draw = |n, m| Array2::from_shape_simple_fn((n, m), || StandardNormal.sample(&mut rng));
-        let (u, v): (Array2<f64>, Array2<f64>) = (orthonormal(draw(n, 60)), orthonormal(draw(m, 60)));
-        let s = ndarray::Array1::from_shape_fn(60, |i| 10.0 * 0.8f64.powi(i as i32));
+        let (u, v): (Array2<f64>, Array2<f64>) = (orthonormal(draw(n, r)), orthonormal(draw(m, r)));
+        let s = ndarray::Array1::from_shape_fn(r, |i| 10.0 * 0.8f64.powi(i as i32));
         (&u * &s).dot(&v.t())
     }
 

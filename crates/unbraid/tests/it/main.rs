@@ -1,0 +1,6 @@
+//! The one integration binary: golden values, the contract of every method, the road through the crate.
+
+mod contract;
+mod gmgm;
+mod golden;
+mod tyler;
