@@ -1,1 +1,8 @@
 //! Graphs from matrices: which edges to keep, nearest neighbours, communities.
+
+pub mod knn;
+pub mod leiden;
+pub mod pca;
+mod square;
+
+pub use square::Square;
