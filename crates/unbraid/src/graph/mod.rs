@@ -1,3 +1,9 @@
 //! Graphs from matrices: which edges to keep, nearest neighbours, communities.
 
 pub mod edges;
+pub mod knn;
+pub mod leiden;
+pub mod pca;
+mod square;
+
+pub use square::Square;

@@ -1,1 +1,3 @@
-//! Data with known truth.
+//! Simulated data with a known truth.
+
+pub mod kronecker;
