@@ -7,7 +7,8 @@
 use ndarray::{Array1, Array2, ArrayView2, Axis, s};
 use rayon::prelude::*;
 
-use crate::data::Csr;
+use super::pca::{Scale, principal_components};
+use crate::data::{Csr, Values};
 use crate::error::{Error, Result};
 use crate::linalg;
 
@@ -130,6 +131,21 @@ pub fn knn_graph(points: ArrayView2<'_, f64>, k: usize, weighting: Weighting) ->
     Ok(nearest(points, k)?.graph(weighting))
 }
 
+/// The graph users have anyway, and its name: the k nearest neighbours by the 20 leading principal
+/// components of log(1 + x), or of x itself where an entry at or below −1 has no logarithm.
+///
+/// # Errors
+/// As [`principal_components`] and [`nearest`].
+pub fn expression_neighbours(x: Values<'_>, k: usize) -> Result<(Csr, String)> {
+    const COMPONENTS: usize = 20;
+    let mut lowest = 0.0f64;
+    x.matrix.for_each_nonzero(|_, _, v| lowest = lowest.min(v));
+    let (scale, of) = if lowest > -1.0 { (Scale::Log1p, " of log1p") } else { (Scale::Raw, "") };
+    let components = principal_components(x, scale, COMPONENTS)?.scores;
+    let name = format!("nearest neighbours ({} PCs{of})", components.ncols());
+    Ok((knn_graph(components.view(), k, Weighting::Unit)?, name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,6 +183,20 @@ mod tests {
             assert!(g.entries().all(|(i, j, w)| i != j && w > 0.0 && w <= 1.0));
             assert!(found.graph(Weighting::Unit).values().iter().all(|&w| w == 1.0));
         }
+    }
+
+    #[test]
+    fn expression_neighbours_take_the_scale_that_the_values_allow() {
+        use crate::data::Matrix;
+        let mut rng = Seed(2).stream(Draw::Simulate, 0);
+        let mut x = Array2::from_shape_simple_fn((30, 25), || rng.random::<f64>());
+        let of = |x: &Array2<f64>| {
+            expression_neighbours(Values { what: "X", matrix: &Matrix::Dense(x.clone()) }, 3).unwrap()
+        };
+        let (g, name) = of(&x);
+        assert_eq!((g.shape(), name.as_str()), ((30, 30), "nearest neighbours (20 PCs of log1p)"));
+        x[[0, 0]] = -2.0;
+        assert_eq!(of(&x).1, "nearest neighbours (20 PCs)");
     }
 
     #[test]

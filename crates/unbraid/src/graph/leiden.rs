@@ -18,6 +18,9 @@ use crate::fit::{Draw, Seed};
 /// Passes over the graph; each goes on from the partition of the one before, and two without a gain
 /// end the search.
 const PASSES: usize = 10;
+/// Searches from the start, each with its own stream; the best partition is kept. On graphs without
+/// clear communities one search ends up to 0.01 of modularity below the best of twenty.
+const SEARCHES: u64 = 8;
 
 /// Labels of the vertices, numbered by falling size of their community (ties: by the first vertex).
 ///
@@ -44,14 +47,21 @@ pub fn leiden(graph: &Csr, resolution: f64, seed: Seed) -> Result<Vec<usize>> {
     let network =
         CSRNetwork::from_csr_parts(graph.indptr().to_vec(), graph.indices().to_vec(), weights, None)
             .map_err(fault)?;
-    let config = LeidenConfig {
-        objective: ObjectiveKind::Rb { resolution },
-        seed: Some(seed.child(Draw::Shuffle, 0).0),
-        n_iterations: PASSES,
-        ..LeidenConfig::default()
-    };
-    let found = engine::leiden(&network, &config).map_err(fault)?;
-    Ok(by_size(found.labels()))
+    let mut best: Option<(f64, Vec<usize>)> = None;
+    for search in 0..SEARCHES {
+        let config = LeidenConfig {
+            objective: ObjectiveKind::Rb { resolution },
+            seed: Some(seed.child(Draw::Restart, search).0),
+            n_iterations: PASSES,
+            ..LeidenConfig::default()
+        };
+        let found = engine::leiden(&network, &config).map_err(fault)?;
+        let q = quality(graph, found.labels(), resolution);
+        if best.as_ref().is_none_or(|(before, _)| q > *before) {
+            best = Some((q, found.labels().to_vec()));
+        }
+    }
+    Ok(by_size(&best.map(|b| b.1).unwrap_or_default()))
 }
 
 /// Labels renumbered by falling size; communities of one size keep the order of their first member.
@@ -77,6 +87,11 @@ pub fn modularity(graph: &Csr, labels: &[usize], resolution: f64) -> Result<f64>
         let found = vec![labels.len()];
         return Err(Error::Shape { what: "labels".into(), found, rule: "one per vertex" });
     }
+    Ok(quality(graph, labels, resolution))
+}
+
+/// [`modularity`] of a checked graph and labels.
+fn quality(graph: &Csr, labels: &[usize], resolution: f64) -> f64 {
     let mut total = 0.0;
     let mut inside = 0.0;
     let mut strength: std::collections::BTreeMap<usize, f64> = std::collections::BTreeMap::new();
@@ -89,10 +104,10 @@ pub fn modularity(graph: &Csr, labels: &[usize], resolution: f64) -> Result<f64>
         }
     }
     if total == 0.0 {
-        return Ok(0.0);
+        return 0.0;
     }
     let expected: f64 = strength.values().map(|k| (k / total).powi(2)).sum();
-    Ok(inside / total - resolution * expected)
+    inside / total - resolution * expected
 }
 
 /// Refuses what has no communities: not square, negative or infinite weights, one direction only.

@@ -3,3 +3,6 @@
 pub mod assortativity;
 pub mod clustering;
 pub mod ranking;
+
+#[cfg(test)]
+mod golden;
