@@ -1,3 +1,6 @@
 //! The program `unbraid`.
 
+#[allow(dead_code)]
+mod page;
+
 fn main() {}

@@ -1,0 +1,206 @@
+"use strict";
+(function () {
+  const data = JSON.parse(document.getElementById("unbraid-data").textContent);
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  let printing = false;
+  const drawings = [];
+
+  const colours = () => dark.matches && !printing
+    ? { ink: "#e6e9eb", soft: "#a0abb4", grid: "#2b3237", line: "#6c7880", zero: [29, 35, 39], plus: [92, 178, 255], minus: [255, 138, 76], fill: "#4fa3c1", series: ["#79c3dd", "#f0a35e", "#a5d17b", "#c8a2e0"] }
+    : { ink: "#1d2327", soft: "#5b6670", grid: "#e9ebed", line: "#8a949c", zero: [255, 255, 255], plus: [5, 78, 153], minus: [190, 66, 0], fill: "#2a7f9e", series: ["#14607a", "#b35806", "#4d7c1f", "#7a4a9c"] };
+
+  const element = (tag, text, className) => {
+    const e = document.createElement(tag);
+    if (text !== undefined) e.textContent = text;
+    if (className) e.className = className;
+    return e;
+  };
+  const short = (v) => {
+    if (v === null || v === undefined) return "–";
+    if (v === 0) return "0";
+    const size = Math.abs(v);
+    return size >= 1e5 || size < 1e-3 ? v.toExponential(2).replace("e+", "e") : String(Number(v.toPrecision(4)));
+  };
+
+  function axes(c, x, y, formatY) {
+    const common = { stroke: c.soft, grid: { stroke: c.grid, width: 1 }, ticks: { stroke: c.grid, width: 1 }, font: "12px system-ui, sans-serif", labelFont: "12px system-ui, sans-serif" };
+    return [
+      { ...common, label: x, labelSize: 22, size: 36, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000] },
+      { ...common, label: y, labelSize: 22, size: 62, values: (_, at) => at.map((v) => (v === null ? "" : (formatY || short)(v))) },
+    ];
+  }
+
+  function chart(box, height, build) {
+    const draw = () => {
+      box.textContent = "";
+      const [options, columns] = build(colours());
+      options.width = Math.max(240, Math.floor(box.clientWidth));
+      options.height = height;
+      new uPlot(options, columns, box);
+    };
+    drawings.push(draw);
+    draw();
+  }
+
+  data.objective.forEach((trace, at) => {
+    const box = document.getElementById("objective-" + at);
+    const known = trace.values.filter((v) => v !== null);
+    if (!box || known.length === 0) return;
+    const low = Math.min(...known), high = Math.max(...known);
+    const log = low > 0 && high / low > 100;
+    const y = log ? trace.values.map((v) => (v === null ? null : Math.log10(v))) : trace.values;
+    const back = (v) => short(log ? Math.pow(10, v) : v);
+    if (log) box.nextElementSibling.append(" The vertical axis is logarithmic.");
+    chart(box, 260, (c) => [{
+      scales: { x: { time: false, range: [0.5, Math.max(1.5, y.length + 0.5)] } },
+      axes: axes(c, "step", log ? "value (log scale)" : "value", back),
+      series: [{ label: "step" }, { label: "value", stroke: c.series[0], width: 2, points: { show: y.length <= 60, size: 6, fill: c.series[0] }, value: (_, v) => (v === null ? "–" : back(v)) }],
+    }, [y.map((_, i) => i + 1), y]]);
+  });
+
+  function degrees(box, network) {
+    const most = network.degrees.length ? network.degrees[network.degrees.length - 1].degree : 0;
+    const width = Math.max(1, Math.ceil((most + 1) / 40));
+    const bins = new Array(Math.floor(most / width) + 1).fill(0);
+    network.degrees.forEach((d) => { bins[Math.floor(d.degree / width)] += d.count; });
+    const centre = bins.map((_, i) => i * width + (width - 1) / 2);
+    if (width > 1) box.nextElementSibling.append(" Each bar spans " + width + " degrees.");
+    chart(box, 260, (c) => [{
+      scales: { x: { time: false, range: [-0.7 * width, most + 0.7 * width] }, y: { range: (_, lo, hi) => [0, Math.max(1, hi * 1.08)] } },
+      axes: axes(c, "edges per vertex (degree)", "vertices"),
+      legend: { live: true },
+      series: [{ label: "degree", value: (_, v) => (v === null ? "–" : width > 1 ? (v - (width - 1) / 2) + "–" + (v + (width - 1) / 2) : String(v)) },
+        { label: "vertices", stroke: c.fill, fill: c.fill, paths: uPlot.paths.bars({ size: [0.85, 60] }), points: { show: false } }],
+    }, [centre, bins]]);
+  }
+
+  const mix = (zero, end, part) => zero.map((z, i) => Math.round(z + (end[i] - z) * part));
+  const shade = (c, v) => mix(c.zero, v > 0 ? c.plus : c.minus, v === 0 ? 0 : 0.15 + 0.85 * Math.sqrt(Math.abs(v) / 100));
+
+  function heat(box, map) {
+    const canvas = box.querySelector("canvas"), tip = box.querySelector(".tip");
+    const at = (i, j) => (i >= j ? map.cells[(i * (i + 1)) / 2 + j] : map.cells[(j * (j + 1)) / 2 + i]);
+    const pad = 54, inner = 840, side = pad + inner + 6;
+    canvas.width = side; canvas.height = side;
+    const draw = () => {
+      const c = colours(), pen = canvas.getContext("2d");
+      const image = document.createElement("canvas");
+      image.width = image.height = map.side;
+      const pixels = image.getContext("2d"), block = pixels.createImageData(map.side, map.side);
+      for (let i = 0; i < map.side; i++) for (let j = 0; j < map.side; j++) {
+        block.data.set([...shade(c, at(i, j)), 255], 4 * (i * map.side + j));
+      }
+      pixels.putImageData(block, 0, 0);
+      pen.clearRect(0, 0, side, side);
+      pen.imageSmoothingEnabled = false;
+      pen.drawImage(image, pad, pad, inner, inner);
+      pen.strokeStyle = c.line; pen.lineWidth = 1;
+      pen.strokeRect(pad - 0.5, pad - 0.5, inner + 1, inner + 1);
+      pen.fillStyle = c.soft; pen.font = "20px system-ui, sans-serif"; pen.textAlign = "center"; pen.textBaseline = "middle";
+      const unit = inner / map.side;
+      for (const group of map.groups) {
+        const from = pad + group.span[0] * unit, to = pad + group.span[1] * unit;
+        if (group.span[1] < map.side && to - from > 3) {
+          pen.globalAlpha = 0.55;
+          pen.beginPath(); pen.moveTo(to, pad); pen.lineTo(to, pad + inner); pen.moveTo(pad, to); pen.lineTo(pad + inner, to); pen.stroke();
+          pen.globalAlpha = 1;
+        }
+        if (to - from >= 24) {
+          let text = group.label;
+          const room = to - from - 4;
+          while (text.length > 1 && pen.measureText(text).width > room) text = text.slice(0, -2) + "…";
+          if (text !== "…") {
+            pen.fillText(text, (from + to) / 2, pad - 20);
+            pen.save(); pen.translate(pad - 20, (from + to) / 2); pen.rotate(-Math.PI / 2); pen.fillText(text, 0, 0); pen.restore();
+          }
+        }
+      }
+      const scale = box.parentNode.querySelector(".scale canvas");
+      scale.width = 201; scale.height = 1;
+      const strip = scale.getContext("2d"), row = strip.createImageData(201, 1);
+      for (let v = -100; v <= 100; v++) row.data.set([...shade(c, v), 255], 4 * (v + 100));
+      strip.putImageData(row, 0, 0);
+    };
+    drawings.push(draw);
+    draw();
+    const groupAt = (i) => (map.groups.find((g) => i + 0.5 >= g.span[0] && i + 0.5 < g.span[1]) || { label: "?" }).label;
+    canvas.addEventListener("mousemove", (event) => {
+      const r = canvas.getBoundingClientRect(), k = side / r.width;
+      const j = Math.floor(((event.clientX - r.left) * k - pad) / inner * map.side);
+      const i = Math.floor(((event.clientY - r.top) * k - pad) / inner * map.side);
+      if (i < 0 || j < 0 || i >= map.side || j >= map.side) { tip.style.display = "none"; return; }
+      const v = at(i, j);
+      tip.textContent = groupAt(i) + " × " + groupAt(j) + ": " + (v === 0 ? "no edge" : "Ψ " + (Math.abs(v) === 100 ? (v > 0 ? "≥ " : "≤ ") : "≈ ") + short((v / 100) * map.limit));
+      tip.style.display = "block";
+      const x = event.clientX - r.left;
+      tip.style.left = Math.max(0, Math.min(x + 12, r.width - tip.offsetWidth)) + "px";
+      tip.style.top = event.clientY - r.top + 14 + "px";
+    });
+    canvas.addEventListener("mouseleave", () => { tip.style.display = "none"; });
+  }
+
+  function edges(box, network) {
+    const columns = [
+      ["rank", (e) => e.rank, true], ["one end", (e) => e.source, false], ["other end", (e) => e.target, false],
+      ["|Ψ|", (e) => e.weight, true], ["sign of Ψ", (e) => e.sign, true], ["partial correlation", (e) => e.partial, true],
+    ];
+    const rows = network.strongest.map((e, i) => ({ ...e, rank: i + 1 }));
+    const table = element("table"), head = element("thead"), body = element("tbody"), line = element("tr");
+    let by = 0, down = false;
+    const input = box.querySelector("input"), count = box.querySelector(".count");
+    const order = new Intl.Collator(undefined, { numeric: true });
+    const fill = () => {
+      const wanted = input.value.trim().toLowerCase();
+      const get = columns[by][1];
+      const kept = rows.filter((e) => !wanted || e.source.toLowerCase().includes(wanted) || e.target.toLowerCase().includes(wanted));
+      kept.sort((a, b) => {
+        const x = get(a), y = get(b);
+        if (x === null || y === null) return x === y ? a.rank - b.rank : x === null ? 1 : -1;
+        const d = typeof x === "string" ? order.compare(x, y) : x - y;
+        return (down ? -d : d) || a.rank - b.rank;
+      });
+      body.textContent = "";
+      for (const e of kept) {
+        const tr = element("tr");
+        for (const [, value, numeric] of columns) {
+          const td = element("td", undefined, numeric ? "n" : "");
+          const v = value(e);
+          if (numeric) td.textContent = value === columns[4][1] ? (v > 0 ? "+" : "−") : short(v).replace(/^-/, "−");
+          else td.append(element("bdi", v));
+          tr.append(td);
+        }
+        body.append(tr);
+      }
+      count.textContent = kept.length + " of " + network.edges.toLocaleString("en") + " edges" + (rows.length < network.edges ? " (the " + rows.length + " strongest are listed)" : "");
+      [...line.children].forEach((th, i) => { if (i === by) th.setAttribute("aria-sort", down ? "descending" : "ascending"); else th.removeAttribute("aria-sort"); });
+    };
+    columns.forEach(([name, , numeric], i) => {
+      const th = element("th", undefined, numeric ? "n" : ""), button = element("button", name);
+      th.scope = "col"; button.type = "button";
+      button.addEventListener("click", () => { down = by === i ? !down : columns[i][2] && i !== 0; by = i; fill(); });
+      th.append(button); line.append(th);
+    });
+    head.append(line); table.append(head, body);
+    box.querySelector(".tall").append(table);
+    input.addEventListener("input", fill);
+    fill();
+  }
+
+  data.networks.forEach((network, at) => {
+    const part = (name) => document.getElementById(name + "-" + at);
+    if (part("degrees")) degrees(part("degrees"), network);
+    if (part("heat")) heat(part("heat"), network.heat);
+    if (part("edges")) edges(part("edges"), network);
+  });
+
+  const redraw = () => drawings.forEach((draw) => draw());
+  let wait = 0, width = window.innerWidth;
+  window.addEventListener("resize", () => {
+    if (window.innerWidth === width) return;
+    width = window.innerWidth;
+    clearTimeout(wait); wait = setTimeout(redraw, 120);
+  });
+  dark.addEventListener("change", redraw);
+  window.addEventListener("beforeprint", () => { printing = true; redraw(); });
+  window.addEventListener("afterprint", () => { printing = false; redraw(); });
+})();

@@ -1,0 +1,179 @@
+use super::*;
+use ndarray::Array2;
+use unbraid::Seed;
+use unbraid::data::{Csr, Dataset, Slot};
+use unbraid::graph::knn::expression_neighbours;
+use unbraid::graph::{Square, leiden::leiden};
+use unbraid::report::{Alert, Fact, Graph, Input, Parameter};
+use unbraid::simulate::kronecker::{EdgeSign, KroneckerDesign};
+
+const HOSTILE: &str = "</script><script>alert(1)</script><!--<b>\"'&";
+
+/// The k largest correlations of each row, as a stand-in for a fitted precision.
+fn stand_in(x: &Array2<f64>, k: usize) -> Csr {
+    let norm = x.rows().into_iter().map(|r| r.dot(&r).sqrt().max(1e-300)).collect::<Vec<_>>();
+    let n = x.nrows();
+    let mut entries = Vec::new();
+    for i in 0..n {
+        let mut row: Vec<(f64, usize)> =
+            (0..n).filter(|&j| j != i).map(|j| (-x.row(i).dot(&x.row(j)) / norm[i] / norm[j], j)).collect();
+        row.sort_by(|a, b| b.0.abs().total_cmp(&a.0.abs()));
+        row.truncate(k);
+        for (v, j) in row {
+            entries.push((i as u32, j as u32, v));
+            entries.push((j as u32, i as u32, v));
+        }
+        entries.push((i as u32, i as u32, 1.0));
+    }
+    entries.sort_by_key(|&(i, j, _)| (i, j));
+    entries.dedup_by_key(|&mut (i, j, _)| (i, j));
+    Csr::from_triplets((n, n), entries)
+}
+
+fn example() -> Report {
+    let design = KroneckerDesign {
+        observations: 160,
+        features: 420,
+        edges: 2,
+        sign: EdgeSign::Mixed,
+        noise: 0.3,
+        ..Default::default()
+    };
+    let (data, truth): (Dataset, _) = design.dataset(Seed(3)).unwrap();
+    let x = data.x.to_dense();
+    let (cells, genes) = (stand_in(&x, 10), stand_in(&x.t().to_owned(), 10));
+    let mut names = data.var.names.clone();
+    names[7] = HOSTILE.into();
+    let Slot::Csr(precision) = &truth.obsp["truth_precision"] else { panic!("the truth is sparse") };
+    let labels = leiden(&precision.map(f64::abs), 1.0, Seed(0)).unwrap();
+    let titles: Vec<String> =
+        (0..=labels.iter().max().map_or(0, |l| *l)).map(|l| format!("community {l}")).collect();
+    let (neighbours, name) = expression_neighbours(data.values(), 10).unwrap();
+    let graphs = [
+        Graph { name: "correlation, top 10".into(), k: Some(10), matrix: Square::from(&cells) },
+        Graph { name, k: Some(10), matrix: Square::from(&neighbours) },
+    ];
+    Report {
+        title: "Networks of cells and genes in kronecker.h5ad".into(),
+        alerts: vec![
+            Alert::warning("The fit stopped after 12 steps without reaching the tolerance. The networks are usable; set max_steps higher to see whether they change."),
+            Alert { level: Level::Note, text: format!("3 features were left out, among them {HOSTILE}.") },
+        ],
+        run: Run {
+            method: "medmagma".into(),
+            about: "Networks among observations and among features at once, from one matrix whose rows and columns carry unknown scales.".into(),
+            version: "0.1.0".into(),
+            seed: u64::MAX.to_string(),
+            seconds: Some(2.4567),
+            stop: Some("max_steps".into()),
+            inputs: vec![Input {
+                name: "kronecker.h5ad".into(),
+                slot: "X".into(),
+                observations: 160,
+                features: 420,
+                nonzeros: data.x.nonzeros(),
+                sha256: "0123456789abcdef".repeat(4),
+            }],
+            parameters: Parameter::list(&design),
+            facts: vec![
+                Fact { name: "threads".into(), value: "2".into() },
+                Fact { name: "edges kept".into(), value: "top:10".into() },
+            ],
+        },
+        objective: vec![
+            Trace::new("relative change of Ψ", &(1..=12).map(|i| (-f64::from(i)).exp()).collect::<Vec<_>>()),
+            Trace::new("log-likelihood", &(1..=12).map(|i| -1e4 - 500.0 / f64::from(i)).collect::<Vec<_>>()),
+        ],
+        networks: vec![
+            NetworkFigure::new("observations", &data.obs.names, &cells, Seed(0)).unwrap(),
+            NetworkFigure::new("features", &names, &genes, Seed(0)).unwrap(),
+        ],
+        comparison: Some(
+            Comparison::new("truth_community", &labels, &titles, &graphs, Seed(0)).unwrap(),
+        ),
+    }
+}
+
+/// Writes the example where one can look at it.
+#[test]
+fn an_example_page_is_self_contained_and_small() {
+    let page = render(&example());
+    std::fs::write(std::env::temp_dir().join("unbraid-page-example.html"), &page).unwrap();
+    let links = ["src=", "href=", "@import", "url(", "fetch(", "XMLHttpRequest"];
+    let body = page.replace(CHART_SCRIPT, "").replace(CHART_STYLE, "");
+    for link in links {
+        assert!(!body.contains(link), "{link}");
+    }
+    assert!(page.len() < 500_000, "{}", page.len());
+    let alerts = page.find("class=\"alert warning\"").unwrap();
+    assert!(alerts < page.find("What was run").unwrap());
+    assert!(page.contains("18446744073709551615"));
+}
+
+#[test]
+fn hostile_names_stay_text() {
+    let mut report = example();
+    report.title = HOSTILE.into();
+    for text in [&mut report.run.method, &mut report.run.about, &mut report.run.version, &mut report.run.seed]
+    {
+        *text = HOSTILE.into();
+    }
+    report.run.stop = Some(HOSTILE.into());
+    let input = &mut report.run.inputs[0];
+    for text in [&mut input.name, &mut input.slot, &mut input.sha256] {
+        *text = HOSTILE.into();
+    }
+    for p in &mut report.run.parameters {
+        (p.name, p.value, p.about) = (HOSTILE.into(), HOSTILE.into(), HOSTILE.into());
+    }
+    for f in &mut report.run.facts {
+        (f.name, f.value) = (HOSTILE.into(), HOSTILE.into());
+    }
+    for t in &mut report.objective {
+        t.name = HOSTILE.into();
+    }
+    for n in &mut report.networks {
+        n.name = HOSTILE.into();
+        let heat = n.heat.as_mut().unwrap();
+        heat.grouping = HOSTILE.into();
+        heat.groups.iter_mut().for_each(|g| g.label = HOSTILE.into());
+        n.strongest.iter_mut().for_each(|e| e.source = HOSTILE.into());
+    }
+    let c = report.comparison.as_mut().unwrap();
+    c.label = HOSTILE.into();
+    c.classes.iter_mut().for_each(|class| class.name = HOSTILE.into());
+    c.rows.iter_mut().for_each(|row| row.graph = HOSTILE.into());
+    let page = render(&report);
+    // Only our own three script elements, and no comment or mark-up from a name.
+    assert_eq!(page.matches("<script").count(), 3);
+    assert_eq!(page.matches("</script>").count(), 3);
+    assert!(!page.contains("<!--") && !page.contains("<b>\""));
+    assert!(page.contains("&lt;/script&gt;&lt;script&gt;alert(1)"));
+    let start = page.find("id=\"unbraid-data\">").unwrap() + "id=\"unbraid-data\">".len();
+    let block = &page[start..start + page[start..].find("</script>").unwrap()];
+    assert!(!block.contains('<'));
+    let back: Report = serde_json::from_str(block).unwrap();
+    assert_eq!(back.title, HOSTILE);
+    assert!(back.networks[1].strongest.iter().all(|e| e.source == HOSTILE));
+    assert_eq!(back.networks[1].heat, report.networks[1].heat);
+}
+
+#[test]
+fn an_empty_report_is_a_page_too() {
+    let page = render(&Report::default());
+    assert!(page.starts_with("<!doctype html>") && page.ends_with("</html>\n"));
+    let odd = Report {
+        objective: vec![Trace::new("loss", &[f64::NAN]), Trace::new("none", &[])],
+        networks: vec![NetworkFigure::new("x", &[], &Array2::<f64>::zeros((0, 0)), Seed(0)).unwrap()],
+        ..Default::default()
+    };
+    assert!(render(&odd).contains("not finite"));
+}
+
+#[test]
+fn numbers_read_well() {
+    let of = [0.0, 1.0, -0.98765, 1234.567, 0.00012345, 2e9, 99.99999, 0.5].map(number);
+    assert_eq!(of, ["0", "1", "−0.9877", "1235", "1.23e−4", "2.00e9", "100", "0.5"]);
+    assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
+    assert_eq!((plural(1, "step"), plural(2, "step")), ("1 step".into(), "2 steps".into()));
+}
