@@ -93,9 +93,9 @@ impl Network {
 /// diagonal) and `<key>_connectivities` into `pairs`, which is `obsp` or `varp`, and
 /// `uns["<key>_neighbors"]`, the map by which Scanpy finds the graph.
 ///
-/// The map names a distances slot, as Scanpy reads that name, but no distances are written: an edge
-/// weight of a precision is no distance, and Leiden, UMAP and PAGA read connectivities only. For the
-/// features the same map serves the transposed table (`adata.T`).
+/// `<key>_distances` holds 1 / weight on the same edges: an order of the neighbours, no metric. Scanpy's
+/// PAGA refuses a graph without it; Leiden and UMAP read the connectivities only. For the features the
+/// same map serves the transposed table (`adata.T`).
 pub fn annotate_network(
     pairs: &mut BTreeMap<String, Slot>,
     uns: &mut BTreeMap<String, Value>,
@@ -119,6 +119,7 @@ pub fn annotate_graph(
     neighbours: usize,
 ) {
     pairs.insert(format!("{key}_precision"), precision);
+    pairs.insert(format!("{key}_distances"), Slot::Csr(connectivities.map(|w| 1.0 / w)));
     pairs.insert(format!("{key}_connectivities"), Slot::Csr(connectivities));
     // One map for both axes; the observations, which Scanpy clusters, come first and stay.
     uns.entry(format!("{key}_neighbors")).or_insert_with(|| {
@@ -169,6 +170,8 @@ mod tests {
         assert_eq!(whole, &all);
         let Slot::Csr(g) = &out.varp["m_connectivities"] else { panic!("not sparse") };
         assert_eq!(g.to_dense(), array![[0.0, 0.5, 0.1], [0.5, 0.0, 0.0], [0.1, 0.0, 0.0]]);
+        let Slot::Csr(far) = &out.varp["m_distances"] else { panic!("not sparse") };
+        assert_eq!(far.to_dense(), array![[0.0, 2.0, 10.0], [2.0, 0.0, 0.0], [10.0, 0.0, 0.0]]);
         let Value::Map(map) = &out.uns["m_neighbors"] else { panic!("not a map") };
         assert_eq!(map["connectivities_key"], Value::from("m_connectivities"));
         let Value::Map(params) = &map["params"] else { panic!("not a map") };

@@ -138,6 +138,8 @@ pub struct Kernel {
     pub force_posdef: bool,
     /// Refuse steps that raise the objective.
     pub check_overstep: bool,
+    /// Share of its value that an eigenvalue keeps at least; 0 is no bound.
+    pub damping: f64,
     /// First step size tried in each step.
     pub lr_init: f64,
     /// A relative change of the objective below this is small.
@@ -207,6 +209,12 @@ impl Kernel {
         self.tensors.iter().map(of).fold(f64::INFINITY, f64::min)
     }
 
+    /// Whether every positive eigenvalue keeps its share.
+    fn is_gentle(&self, old: &[Vec<f64>], new: &[Vec<f64>]) -> bool {
+        let pairs = || old.iter().flatten().zip(new.iter().flatten());
+        self.damping == 0.0 || pairs().all(|(&old, &new)| new >= self.damping * old || old <= 0.0)
+    }
+
     /// The first step size whose result is allowed: the size, the eigenvalues and their sums.
     fn line_search(&self, state: &State) -> Option<(f64, Vec<Vec<f64>>, Vec<Sums>)> {
         let diff = self.direction(state);
@@ -215,7 +223,7 @@ impl Kernel {
             let moved = |(v, d): (&Vec<f64>, &Vec<f64>)| v.iter().zip(d).map(|(v, d)| v - size * d).collect();
             let trial: Vec<Vec<f64>> = state.values.iter().zip(&diff).map(moved).collect();
             // A comparison with NaN is false, so NaN is refused as well.
-            if self.lowest(&trial) > FLOOR {
+            if self.lowest(&trial) > FLOOR && self.is_gentle(&state.values, &trial) {
                 let sums = self.sums(&trial);
                 if !self.check_overstep || self.objective(&trial, &sums) <= state.previous {
                     return Some((size, trial, sums));
@@ -350,6 +358,7 @@ mod tests {
             always_regularize: false,
             force_posdef: true,
             check_overstep: false,
+            damping: 0.0,
             lr_init: 1.0,
             tol: 1e-3,
             max_small_steps: 5,

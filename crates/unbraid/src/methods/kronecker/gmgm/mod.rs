@@ -18,10 +18,13 @@
 //! With `n_comps = k` the e_ℓ and V_ℓ are the k leading ones, from a randomised decomposition that never
 //! makes sparse input dense, and Ψ_ℓ has rank k.
 //!
-//! The fit is the published package's, step for step: the iteration stops after a run of small changes,
+//! With `preset=paper` the fit is the published package's, step for step: the iteration stops after a run of small changes,
 //! mostly far from the optimum (which need not exist when d_1 ≠ d_2), so the number of steps acts as
-//! the regulariser. What differs: edges are chosen by the definition of each rule, ranks are ranks
-//! (`nonparanormal=code` is the package's reading), logarithmic centring leaves zeros alone.
+//! the regulariser. What always differs: edges are chosen by the definition of each rule, ranks are ranks
+//! (`nonparanormal=code` is the package's reading), logarithmic centring leaves zeros alone. What differs
+//! by default: few components are normalised like all of them (`normalize`), and no eigenvalue shrinks
+//! to less than half in one step (`damping`), without which the iteration is erratic on data with a few
+//! dominant components.
 //!
 //! Andrew, Westhead and Cutillo (2024), *GmGM: a fast multi-axis Gaussian graphical model*:
 //! `andrew2024gmgm`.
@@ -95,12 +98,22 @@ words!(Centering, "one of none, mean, log", "none" => None, "mean" => Mean, "log
 words!(Iid, "one of none, obs, var", "none" => None, "obs" => Obs, "var" => Var);
 
 crate::params! {
-    /// Parameters of GmGM; the defaults are the published package's, but for `keep`.
+    /// Parameters of GmGM; the defaults are the published package's, but for `keep`,
+    /// `normalize` and `damping`.
     pub struct Gmgm {
         /// Number of leading components k of each axis; 0 uses all of them. With k > 0 no square matrix is
         /// formed, sparse input stays sparse and every precision has rank k. 0 ≤ k ≤ the smaller side.
         /// GmGM's `n_comps`; default 0, the exact fit.
         pub n_comps: usize = 0,
+        /// With `n_comps`, divide the eigenvalues of a Gram matrix by their norm before the iteration, as is
+        /// always done without it; else the result depends on the unit of the data. Default true; the package
+        /// does not, and so `preset=paper` has false.
+        pub normalize: bool = true,
+        /// Share of its value that every eigenvalue of a precision keeps in one step at least; 0 ≤ share < 1.
+        /// Without it steps overshoot where few components dominate: the iteration then jumps about until
+        /// `max_steps`, and the last digit of the input decides on the result. Default 0.5; the package has no
+        /// such bound, and so `preset=paper` has 0.
+        pub damping: f64 = 0.5,
         /// Scale c of a Wishart prior with scale matrix c I on every axis; 0 is no prior. 0 ≤ c, and 0 with
         /// `n_comps`. GmGM theorem 3; default 0, as the package.
         pub prior: f64 = 0.0,
@@ -146,7 +159,12 @@ impl Params for Gmgm {
 
     /// `paper`: as the package runs when nothing is set, with the whole precision.
     fn preset(name: &str) -> Option<Gmgm> {
-        (name == "paper").then(|| Gmgm { keep: Rule::Dense.into(), ..Gmgm::default() })
+        (name == "paper").then(|| Gmgm {
+            keep: Rule::Dense.into(),
+            normalize: false,
+            damping: 0.0,
+            ..Gmgm::default()
+        })
     }
 }
 
@@ -210,6 +228,8 @@ impl Method for Gmgm {
         )?;
         param(some(self.tol), "tol", self.tol.to_string(), "a positive number")?;
         param(some(self.lr_init), "lr_init", self.lr_init.to_string(), "a positive number")?;
+        let share = (0.0..1.0).contains(&self.damping);
+        param(share, "damping", self.damping.to_string(), "at least 0 and less than 1")?;
         param(self.max_steps >= 1, "max_steps", self.max_steps.to_string(), "at least 1")?;
         param(self.max_small_steps >= 1, "max_small_steps", self.max_small_steps.to_string(), "at least 1")?;
         let clash = self.prior > 0.0 && self.n_comps > 0;
@@ -280,6 +300,7 @@ impl Gmgm {
             always_regularize: self.always_regularize,
             force_posdef: self.force_posdef,
             check_overstep: self.check_overstep,
+            damping: self.damping,
             lr_init: self.lr_init,
             tol: self.tol,
             max_small_steps: self.max_small_steps,

@@ -2,7 +2,8 @@
 //!
 //! Full path: `S_ℓ = Σ_γ mat_ℓ(T_γ) mat_ℓ(T_γ)ᵀ / N_ℓ`, N_ℓ the number of columns of all matricisations,
 //! then `S_ℓ = V diag(e) Vᵀ` and `e := e / ‖e‖`. Path of few components: leading left singular vectors
-//! of the matricisations side by side, `e = σ²`, neither divided nor normalised, as the package has it.
+//! of the matricisations side by side, `e = σ²` (or the leading eigenpairs of a skeptic), then
+//! `e := e / ‖e‖` unless `normalize` is off.
 
 use std::borrow::Cow;
 
@@ -212,7 +213,7 @@ fn nonzero(size: f64, axis: &str) -> Result<()> {
 /// Inverse of a prior's scale matrix.
 fn inverse(scale: &ArrayView2<'_, f64>, axis: &str) -> Result<Array2<f64>> {
     let e = eigh(*scale)?;
-    if let Some(&found) = e.values.iter().find(|v| !(**v > 0.0)) {
+    if let Some(&found) = e.values.iter().find(|v| **v <= 0.0) {
         let what = format!("the eigenvalues of the prior scale of axis `{axis}`");
         return Err(Error::Value { what, found, at: (0, 0), rule: "positive" });
     }
@@ -245,12 +246,19 @@ fn few(
         let (a, energy) = part(&prepared[0], 0, Nonparanormal::None);
         let d = leading(&*a, k, Effort::default(), ctx.seed)?;
         let e: Vec<f64> = d.s.iter().map(|s| s * s).collect();
-        nonzero(energy, &structure.axes[0].name)?;
-        let explained = e.iter().sum::<f64>() / energy;
-        let of = |vectors| Spectrum { e: e.clone(), vectors, scale: 1.0, explained };
-        return Ok(vec![of(d.u), of(d.v)]);
+        let of = |l: usize, vectors| components(method, &structure.axes[l].name, e.clone(), vectors, energy);
+        return Ok(vec![of(0, d.u)?, of(1, d.v)?]);
     }
     (0..structure.axes.len()).map(|l| few_of(method, structure, prepared, l, ctx)).collect()
+}
+
+/// A spectrum of leading components, normalised when asked.
+fn components(method: &Gmgm, axis: &str, e: Vec<f64>, vectors: Array2<f64>, energy: f64) -> Result<Spectrum> {
+    let explained = e.iter().sum::<f64>() / energy;
+    let norm = e.iter().map(|v| v * v).sum::<f64>().sqrt();
+    nonzero(norm, axis)?;
+    let scale = if method.normalize { norm } else { 1.0 };
+    Ok(Spectrum { e: e.into_iter().map(|v| v / scale).collect(), vectors, scale, explained })
 }
 
 impl Structure {
@@ -291,18 +299,16 @@ fn few_of(
         let first = axis.length - k;
         let vectors = all.vectors.slice(ndarray::s![.., first..]).to_owned();
         let e = all.values[first..].to_vec();
-        let explained = e.iter().sum::<f64>() / (axis.length as f64 * axis.columns as f64);
-        return Ok(Spectrum { e, vectors, scale: 1.0, explained });
+        let energy = axis.length as f64 * axis.columns as f64;
+        return components(method, &axis.name, e, vectors, energy);
     }
     let parts: Vec<_> =
         structure.positions(l).map(|(t, p)| part(&prepared[t], p, method.nonparanormal)).collect();
     let energy: f64 = parts.iter().map(|(_, energy)| energy).sum();
-    nonzero(energy, &axis.name)?;
     let beside = Beside(parts.into_iter().map(|(a, _)| a).collect());
     let d = leading(&beside, k, Effort::default(), ctx.seed.child(Draw::Init, l as u64))?;
     let e: Vec<f64> = d.s.iter().map(|s| s * s).collect();
-    let explained = e.iter().sum::<f64>() / energy;
-    Ok(Spectrum { e, vectors: d.u, scale: 1.0, explained })
+    components(method, &axis.name, e, d.u, energy)
 }
 
 /// One matricised tensor as an operator, and its sum of squares.
