@@ -1,6 +1,39 @@
-//! The program `unbraid`.
+//! The program `unbraid`: arguments to parameters, bars, checkpoints, pages. It holds no mathematics.
+//!
+//! Results go to standard output, messages and bars to standard error. Exit codes: 0 done, 1 internal
+//! fault, 2 wrong usage or parameter, 3 bad input data, 4 output or checkpoint trouble, 130 interrupted.
 
-#[allow(dead_code)]
+mod args;
+mod demo;
+mod fault;
+mod fit;
+mod inspect;
+mod methods;
 mod page;
+mod picture;
+mod set;
+mod simulate;
+mod watch;
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Simulate(command) => simulate::run(&command),
+        Command::Fit(command) => fit::run(&command),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            eprintln!("error: {fault}");
+            ExitCode::from(fault.exit_code())
+        }
+    }
+}

@@ -93,7 +93,12 @@ impl Store {
     fn names_and_columns(&self, path: &str) -> Result<Table> {
         let slot = slot_name(path);
         let Some(node) = self.node(path)? else {
-            return Err(self.bad(&slot, "nothing", "an AnnData file has this table", "is it an AnnData file?"));
+            return Err(self.bad(
+                &slot,
+                "nothing",
+                "an AnnData file has this table",
+                "is it an AnnData file?",
+            ));
         };
         let old = matches!(node, Node::Data(_));
         let mut frame = self.frame(&node, path)?;
@@ -287,7 +292,9 @@ fn numbers_column(data: &Numbers, mask: Option<&[bool]>) -> Column {
         (Numbers::Bool(v), _) => {
             Column::Bool(v.iter().enumerate().map(|(i, &b)| (!gone(i)).then_some(b)).collect())
         }
-        (_, Some(v)) => Column::Int(v.into_iter().enumerate().map(|(i, x)| (!gone(i)).then_some(x)).collect()),
+        (_, Some(v)) => {
+            Column::Int(v.into_iter().enumerate().map(|(i, x)| (!gone(i)).then_some(x)).collect())
+        }
         (_, None) => Column::Float(
             data.to_f64().into_iter().enumerate().map(|(i, x)| if gone(i) { f64::NAN } else { x }).collect(),
         ),

@@ -1,0 +1,287 @@
+//! What a user types.
+
+use std::path::PathBuf;
+
+use clap::{ArgMatches, Args, Command as Clap, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+use crate::methods;
+use crate::simulate;
+
+/// Takes expression matrices apart and names the strands: cell and gene networks, magnitudes, factors,
+/// blocks, batches.
+#[derive(Debug, Parser)]
+#[command(name = "unbraid", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = "Example:\n  unbraid fit medmagma cells.h5ad -o cells.fit.h5ad --report cells.html")]
+pub struct Cli {
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Simulate data with known networks, fit the methods, score them, write an h5ad file and a page
+    #[command(after_help = "Example:\n  unbraid demo -o demo")]
+    Demo(DemoArgs),
+    /// Say what a file holds: shape, slots, kinds of values, problems a method would stop at
+    #[command(after_help = "Example:\n  unbraid inspect cells.h5ad --json")]
+    Inspect(InspectArgs),
+    /// Write data with known truth
+    #[command(subcommand)]
+    Simulate(SimulateCommand),
+    /// Fit a method to a file and write the result beside the input's own slots
+    #[command(subcommand)]
+    Fit(FitCommand),
+}
+
+/// `unbraid demo`.
+#[derive(Args, Debug)]
+pub struct DemoArgs {
+    /// Folder for the data, the fits and the page; made if missing
+    #[arg(short, long, default_value = "unbraid-demo", value_name = "DIR")]
+    pub output: PathBuf,
+    /// Seed of the simulation
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub seed: u64,
+    /// Print one JSON object instead of the table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `unbraid inspect`.
+#[derive(Args, Debug)]
+pub struct InspectArgs {
+    /// An .h5ad, .npy, .npz, .mtx, .csv or .tsv file, or a 10x folder
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How several files become one problem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Join {
+    /// The same observations, a table of features each (multi-omics)
+    Obs,
+}
+
+/// `unbraid fit METHOD`.
+#[derive(Args, Clone, Debug)]
+pub struct FitArgs {
+    /// Input: .h5ad, .npy, .npz, .mtx, .csv, .tsv (also .gz) or a 10x folder; rows are observations
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// Output .h5ad: the input's slots unchanged plus the new ones
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// How several files belong together
+    #[arg(long, value_enum)]
+    pub join: Option<Join>,
+    /// Also write a self-contained page about the fit
+    #[arg(long, value_name = "FILE.html")]
+    pub report: Option<PathBuf>,
+    /// An obs column with known labels, used to score the networks on the page, never to fit
+    #[arg(long, value_name = "COLUMN")]
+    pub label: Option<String>,
+    /// Seed of everything random
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub seed: u64,
+    /// Threads; all cores if not given. The result does not depend on it
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Name under which the results are stored; the method's name if not given
+    #[arg(long, value_name = "NAME")]
+    pub key: Option<String>,
+    /// A layer to fit instead of X, or `raw` for raw/X
+    #[arg(long, value_name = "NAME")]
+    pub layer: Option<String>,
+    /// A TOML file of parameters, as `steps = 200`
+    #[arg(long, value_name = "FILE.toml")]
+    pub params: Option<PathBuf>,
+    /// One parameter; may be repeated and wins over --params
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Save the state here while fitting; the same command run again goes on from it
+    #[arg(long, value_name = "FILE")]
+    pub checkpoint: Option<PathBuf>,
+    /// Seconds between saves
+    #[arg(long, default_value_t = 30.0, value_name = "SECONDS")]
+    pub checkpoint_every: f64,
+    /// Most memory the fit may take, as 4GB; what is free now if not given
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub max_memory: Option<u64>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// No progress bar and no summary
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// A size such as `4GB`, `500 MB` or `1000000`.
+fn size(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let unit = match text[at..].to_ascii_uppercase().as_str() {
+        "" | "B" => 1.0,
+        "K" | "KB" => 1e3,
+        "M" | "MB" => 1e6,
+        "G" | "GB" => 1e9,
+        "T" | "TB" => 1e12,
+        _ => return Err("write a size as 500MB or 4GB".into()),
+    };
+    let number: f64 = text[..at].trim().parse().map_err(|_| "write a size as 500MB or 4GB".to_owned())?;
+    if number > 0.0 { Ok((number * unit) as u64) } else { Err("must be larger than 0".into()) }
+}
+
+/// `unbraid fit` with the method as a subcommand, so that each has its own help.
+#[derive(Debug)]
+pub struct FitCommand {
+    /// Index into [`methods::ALL`].
+    pub method: usize,
+    /// The rest.
+    pub args: FitArgs,
+}
+
+impl Subcommand for FitCommand {
+    fn augment_subcommands(command: Clap) -> Clap {
+        let command = command
+            .subcommand_value_name("METHOD")
+            .subcommand_help_heading("Methods")
+            .subcommand_required(true)
+            .arg_required_else_help(true)
+            .after_help("Example:\n  unbraid fit medmagma cells.h5ad -o cells.fit.h5ad\n\nParameters of a method: unbraid fit METHOD --help");
+        methods::ALL.iter().fold(command, |command, method| {
+            let help = format!(
+                "{}\nExample:\n  unbraid fit {} cells.h5ad -o cells.fit.h5ad --report cells.html --set {}",
+                (method.help)(),
+                method.name,
+                method.example
+            );
+            command.subcommand(
+                FitArgs::augment_args(Clap::new(method.name)).about(method.about).after_help(help),
+            )
+        })
+    }
+    fn augment_subcommands_for_update(command: Clap) -> Clap {
+        Self::augment_subcommands(command)
+    }
+    fn has_subcommand(name: &str) -> bool {
+        methods::ALL.iter().any(|m| m.name == name)
+    }
+}
+
+impl FromArgMatches for FitCommand {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let missing = || clap::Error::new(clap::error::ErrorKind::MissingSubcommand);
+        let (name, rest) = matches.subcommand().ok_or_else(missing)?;
+        let method = methods::ALL.iter().position(|m| m.name == name).ok_or_else(missing)?;
+        Ok(FitCommand { method, args: FitArgs::from_arg_matches(rest)? })
+    }
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// `unbraid simulate DESIGN`.
+#[derive(Args, Clone, Debug)]
+pub struct SimulateArgs {
+    /// Output .h5ad with the data and the truth
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Seed
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub seed: u64,
+    /// A TOML file of settings
+    #[arg(long, value_name = "FILE.toml")]
+    pub params: Option<PathBuf>,
+    /// One setting; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `unbraid simulate` with the design as a subcommand.
+#[derive(Debug)]
+pub struct SimulateCommand {
+    /// Index into [`simulate::ALL`].
+    pub design: usize,
+    /// The rest.
+    pub args: SimulateArgs,
+}
+
+impl Subcommand for SimulateCommand {
+    fn augment_subcommands(command: Clap) -> Clap {
+        let command = command
+            .subcommand_value_name("DESIGN")
+            .subcommand_help_heading("Designs")
+            .subcommand_required(true)
+            .arg_required_else_help(true)
+            .after_help("Example:\n  unbraid simulate kronecker -o truth.h5ad --set noise=1");
+        simulate::ALL.iter().fold(command, |command, design| {
+            let help = format!(
+                "{}\nExample:\n  unbraid simulate {} -o truth.h5ad --seed 1 --set {}",
+                (design.help)(),
+                design.name,
+                design.example
+            );
+            command.subcommand(
+                SimulateArgs::augment_args(Clap::new(design.name)).about(design.about).after_help(help),
+            )
+        })
+    }
+    fn augment_subcommands_for_update(command: Clap) -> Clap {
+        Self::augment_subcommands(command)
+    }
+    fn has_subcommand(name: &str) -> bool {
+        simulate::ALL.iter().any(|d| d.name == name)
+    }
+}
+
+impl FromArgMatches for SimulateCommand {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let missing = || clap::Error::new(clap::error::ErrorKind::MissingSubcommand);
+        let (name, rest) = matches.subcommand().ok_or_else(missing)?;
+        let design = simulate::ALL.iter().position(|d| d.name == name).ok_or_else(missing)?;
+        Ok(SimulateCommand { design, args: SimulateArgs::from_arg_matches(rest)? })
+    }
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_are_read() {
+        assert_eq!(size("4GB"), Ok(4_000_000_000));
+        assert_eq!(size("1.5 mb"), Ok(1_500_000));
+        assert!(size("4 apples").is_err());
+        assert!(size("-1GB").is_err());
+    }
+
+    #[test]
+    fn every_command_has_an_example() {
+        fn visit(command: &Clap, path: &str) {
+            let path = format!("{path} {}", command.get_name());
+            let help = command.clone().render_long_help().to_string();
+            assert!(help.contains("Example:"), "{path} has no example");
+            command.get_subcommands().filter(|c| c.get_name() != "help").for_each(|c| visit(c, &path));
+        }
+        visit(&Cli::command(), "");
+    }
+}

@@ -1,0 +1,360 @@
+//! `unbraid fit`: files → tables → preparation → method → slots → file, and a page beside it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use unbraid::Seed;
+use unbraid::data::{Annotations, Column, Dataset, Matrix, Selection, Value};
+use unbraid::fit::{Ctx, Stop};
+use unbraid::report::{Fact, Report};
+use unbraid_io::{Input, ReadOptions};
+
+use crate::args::{FitArgs, FitCommand, Join};
+use crate::fault::Fault;
+use crate::methods::{self, Done, Plan};
+use crate::picture::{self, Page};
+use crate::set::Settings;
+use crate::watch::{self, Watch};
+
+/// Runs the command.
+pub fn run(command: &FitCommand) -> Result<(), Fault> {
+    let args = &command.args;
+    let entry = &methods::ALL[command.method];
+    let plan = (entry.plan)(Settings::new(args.params.as_deref(), &args.set)?)?;
+    let key = args.key.clone().unwrap_or_else(|| plan.name().to_owned());
+    check_arguments(args, plan.as_ref(), &key)?;
+    watch::catch_interrupts();
+    let pool = pool(args.threads)?;
+    pool.install(|| fit(args, plan.as_ref(), &key))
+}
+
+/// What the argument parser cannot see.
+fn check_arguments(args: &FitArgs, plan: &dyn Plan, key: &str) -> Result<(), Fault> {
+    let usage = |text: String| Err(Fault::Usage(text));
+    if key.is_empty() || key.contains('/') {
+        return usage(format!("`--key {key}`: a key must not be empty or hold a `/`"));
+    }
+    if !(args.checkpoint_every >= 0.0 && args.checkpoint_every.is_finite()) {
+        return usage("`--checkpoint-every` must be a number of seconds, 0 or larger".into());
+    }
+    if args.files.len() > 1 && args.join.is_none() {
+        return usage("several files need `--join obs`, which says how they belong together".into());
+    }
+    if args.files.len() > 1 && !plan.joins() {
+        return usage(format!("`{}` reads one table; give one file", plan.name()));
+    }
+    let same = |a: &Path, b: &Path| match (a.canonicalize(), b.canonicalize()) {
+        (Ok(a), Ok(b)) => a == b,
+        _ => a == b,
+    };
+    for (name, path) in [("--report", &args.report), ("--checkpoint", &args.checkpoint)] {
+        if let Some(path) = path
+            && (same(path, &args.output) || args.files.iter().any(|f| same(path, f)))
+        {
+            return usage(format!(
+                "`{name} {}` is also an input or the output; name another file",
+                path.display()
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// A pool of the asked size.
+pub fn pool(threads: Option<usize>) -> Result<rayon::ThreadPool, Fault> {
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+    if threads == Some(0) {
+        return Err(Fault::Usage("`--threads` must be at least 1".into()));
+    }
+    if let Some(n) = threads.filter(|n| *n > cores) {
+        eprintln!("warning: --threads {n} on {cores} cores; more threads than cores are slow.");
+    }
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads.unwrap_or(cores))
+        .build()
+        .map_err(|e| Fault::Usage(format!("cannot start threads: {e}")))
+}
+
+fn fit(args: &FitArgs, plan: &dyn Plan, key: &str) -> Result<(), Fault> {
+    let options = ReadOptions { layer: args.layer.clone(), max_bytes: args.max_memory };
+    let tables =
+        args.files.iter().map(|f| Ok(unbraid_io::read(f, &options)?)).collect::<Result<Vec<_>, Fault>>()?;
+    let hashes =
+        args.files.iter().map(|f| Ok(unbraid_io::input_sha256(f)?)).collect::<Result<Vec<_>, Fault>>()?;
+    let tables = match args.join {
+        Some(Join::Obs) => align(tables)?,
+        None => tables,
+    };
+    let mut warnings = Vec::new();
+    let mut prepared = Vec::new();
+    let mut chosen = Vec::new();
+    for table in &tables {
+        let (data, selection) =
+            plan.prepare().apply(table, &mut warnings).map_err(|e| Fault::on(table, e))?;
+        if tables.len() > 1 && selection.obs.is_some() {
+            let why = "an observation without a value cannot be dropped from one of several joined tables";
+            return Err(Fault::Usage(format!("{}: {why}; use `--set empty=error`", table.source)));
+        }
+        prepared.push(data);
+        chosen.push(selection);
+    }
+    let mut page = match &args.report {
+        Some(_) => {
+            Some(Page { report: Report::default(), label: label(args, &prepared[0])?, seed: Seed(args.seed) })
+        }
+        None => None,
+    };
+    if let Some(page) = &mut page {
+        page.report.run.method = plan.name().to_owned();
+    }
+
+    let every = Duration::from_secs_f64(args.checkpoint_every);
+    let mut watch = Watch::new(plan.name(), args.quiet, args.checkpoint.as_deref().map(|p| (p, every)));
+    let mut ctx = Ctx::new(Seed(args.seed), &mut watch);
+    ctx.resume = Watch::resume(args.checkpoint.as_deref())?;
+    let resumed = ctx.resume.is_some();
+    ctx.max_memory = Some(args.max_memory.unwrap_or_else(unbraid_io::available_memory));
+    ctx.warnings = warnings;
+    let begun = Instant::now();
+    let done = plan.fit(&prepared, key, &mut ctx, page.as_mut()).map_err(|e| Fault::on(&prepared[0], e))?;
+    let seconds = begun.elapsed().as_secs_f64();
+    let warnings = std::mem::take(&mut ctx.warnings);
+    drop(watch);
+    if done.stop == Some(Stop::Cancelled) {
+        return Err(Fault::Interrupted(match &args.checkpoint {
+            Some(path) => format!(
+                "interrupted; the state is in {}. Run the same command again to go on.",
+                path.display()
+            ),
+            None => "interrupted; nothing was written. With `--checkpoint FILE` a fit can be taken up again."
+                .into(),
+        }));
+    }
+
+    let joined = (tables.len() > 1).then(|| beside(&tables));
+    let whole = joined.as_ref().unwrap_or(&tables[0]);
+    let selection = combine(&tables, &chosen);
+    let Done { annotations, objective, stop, networks } = done;
+    let mut annotations = annotations.expand(key, &selection, whole.shape());
+    note(&mut annotations, key, plan, args, &hashes, seconds, &warnings);
+    if args.output.extension().is_none_or(|e| e != "h5ad") {
+        eprintln!(
+            "warning: {} is written as h5ad although its name does not end in .h5ad.",
+            args.output.display()
+        );
+    }
+    let input = match (&args.files[..], joined.is_none() && is_h5ad(&args.files[0])) {
+        ([one], true) => Input::File(one),
+        _ => Input::Dataset(whole),
+    };
+    unbraid_io::write_h5ad(&args.output, input, &annotations)?;
+    if let (Some(path), Some(mut page)) = (&args.report, page) {
+        let report = &mut page.report;
+        report.title = format!("{} on {}", plan.name(), names(&args.files));
+        report.alerts = picture::alerts(&warnings);
+        report.run.about = entry_about(plan.name()).to_owned();
+        report.run.version = env!("CARGO_PKG_VERSION").to_owned();
+        report.run.seed = args.seed.to_string();
+        report.run.seconds = Some(seconds);
+        report.run.inputs = prepared.iter().zip(&hashes).map(|(d, h)| picture::input(d, h)).collect();
+        report.run.parameters = plan.documented();
+        let (n, m) = whole.shape();
+        report.run.facts = vec![
+            Fact { name: "shape of the file".into(), value: format!("{n} × {m}") },
+            Fact { name: "written to".into(), value: args.output.display().to_string() },
+        ];
+        let html = crate::page::render(report);
+        unbraid_io::write_bytes_atomically(path, html.as_bytes())?;
+    }
+    if let Some(path) = &args.checkpoint {
+        // The fit is written; its checkpoint would only be resumed to the same end.
+        let _ = std::fs::remove_file(path);
+    }
+
+    for w in &warnings {
+        eprintln!("warning: {w}");
+    }
+    let shape = prepared[0].shape();
+    if args.json {
+        let networks: Vec<_> =
+            networks.iter().map(|(a, n, e)| json!({"axis": a, "nodes": n, "edges": e})).collect();
+        println!(
+            "{}",
+            json!({
+                "method": plan.name(), "key": key, "version": env!("CARGO_PKG_VERSION"), "seed": args.seed,
+                "inputs": args.files, "input_sha256": hashes, "output": args.output, "report": args.report,
+                "observations": shape.0, "features": prepared.iter().map(|p| p.shape().1).sum::<usize>(),
+                "stop": stop.map(Stop::name), "sweeps": objective.len(), "objective": objective.last(),
+                "seconds": seconds, "resumed": resumed, "networks": networks, "warnings": warnings,
+                "params": plan.parameters(),
+            })
+        );
+    } else if !args.quiet {
+        let how = stop.map_or_else(String::new, |s| {
+            format!(", {} after {} sweeps", s.name().replace("max_steps", "not converged"), objective.len())
+        });
+        let m: usize = prepared.iter().map(|p| p.shape().1).sum();
+        println!(
+            "{} on {}: {} observations × {m} features{how}, {seconds:.2} s",
+            plan.name(),
+            names(&args.files),
+            shape.0
+        );
+        for (axis, nodes, edges) in &networks {
+            println!("  network of {axis}: {nodes} nodes, {edges} edges");
+        }
+        println!("  wrote {}", args.output.display());
+        if let Some(path) = &args.report {
+            println!("  wrote {}; open it in a browser", path.display());
+        } else {
+            println!(
+                "  next: add `--report FILE.html` for a page, or in Python: scanpy.tl.leiden(adata, neighbors_key=\"{key}_neighbors\")"
+            );
+        }
+    }
+    Ok(())
+}
+
+fn entry_about(name: &str) -> &'static str {
+    methods::ALL.iter().find(|m| m.name == name).map_or("", |m| m.about)
+}
+
+fn names(files: &[PathBuf]) -> String {
+    files.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+fn is_h5ad(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e == "h5ad")
+}
+
+/// The label column the user named, of the observations that are fitted.
+fn label(args: &FitArgs, data: &Dataset) -> Result<Option<(String, Vec<usize>, Vec<String>)>, Fault> {
+    let Some(name) = &args.label else { return Ok(None) };
+    let labels = data.obs.column(name).and_then(Column::labels);
+    let (codes, titles) = labels.ok_or_else(|| {
+        let known: Vec<&str> =
+            data.obs.columns.iter().filter(|(_, c)| c.labels().is_some()).map(|(n, _)| n.as_str()).collect();
+        Fault::on(
+            data,
+            unbraid::Error::Missing {
+                what: format!("the label column `{name}` in obs"),
+                hint: format!(
+                    "columns with labels are: {}",
+                    if known.is_empty() { "none".into() } else { known.join(", ") }
+                ),
+            },
+        )
+    })?;
+    Ok(Some((name.clone(), codes, titles)))
+}
+
+/// Tables with the observations of all in the order of the first.
+fn align(tables: Vec<Dataset>) -> Result<Vec<Dataset>, Fault> {
+    let first = tables[0].obs.names.clone();
+    tables
+        .into_iter()
+        .map(|table| {
+            let at: BTreeMap<&String, usize> =
+                table.obs.names.iter().enumerate().map(|(i, n)| (n, i)).collect();
+            if at.len() != first.len() || table.obs.len() != first.len() {
+                let rule = "the same observations in every joined file, each named once";
+                let found = vec![table.obs.len()];
+                return Err(Fault::on(&table, unbraid::Error::Shape { what: "obs".into(), found, rule }));
+            }
+            let order: Option<Vec<usize>> = first.iter().map(|n| at.get(n).copied()).collect();
+            let Some(order) = order else {
+                let missing = first.iter().find(|n| !at.contains_key(n)).cloned().unwrap_or_default();
+                let hint = "joined files must hold the same observations".to_owned();
+                return Err(Fault::on(
+                    &table,
+                    unbraid::Error::Missing { what: format!("observation `{missing}`"), hint },
+                ));
+            };
+            Ok(table.select(&Selection { obs: Some(order), var: None }))
+        })
+        .collect()
+}
+
+/// Joined tables side by side, with the file of each feature in `var["table"]`.
+fn beside(tables: &[Dataset]) -> Dataset {
+    let n = tables[0].shape().0;
+    let (mut entries, mut names, mut from, mut offset) = (Vec::new(), Vec::new(), Vec::new(), 0usize);
+    for (t, table) in tables.iter().enumerate() {
+        table.x.for_each_nonzero(|i, j, v| entries.push((i as u32, (offset + j) as u32, v)));
+        names.extend(table.var.names.iter().cloned());
+        from.extend(std::iter::repeat_n(Some(t as u32), table.shape().1));
+        offset += table.shape().1;
+    }
+    let mut joined = Dataset::from_matrix(
+        tables.iter().map(|t| t.source.as_str()).collect::<Vec<_>>().join(", "),
+        Matrix::Sparse(unbraid::data::Csr::from_triplets((n, offset), entries)),
+    );
+    joined.obs = tables[0].obs.clone();
+    joined.var = unbraid::data::Table::named(names);
+    let categories = tables.iter().map(|t| t.source.clone()).collect();
+    joined
+        .var
+        .columns
+        .push(("table".into(), Column::Categorical { codes: from, categories, ordered: false }));
+    joined.obsm = tables[0].obsm.clone();
+    joined
+}
+
+/// Selections of the tables as one of the joined table.
+fn combine(tables: &[Dataset], chosen: &[Selection]) -> Selection {
+    if chosen.iter().all(|c| c.var.is_none()) {
+        return Selection { obs: chosen[0].obs.clone(), var: None };
+    }
+    let (mut var, mut offset) = (Vec::new(), 0);
+    for (table, c) in tables.iter().zip(chosen) {
+        let m = table.shape().1;
+        match &c.var {
+            Some(at) => var.extend(at.iter().map(|j| offset + j)),
+            None => var.extend(offset..offset + m),
+        }
+        offset += m;
+    }
+    Selection { obs: chosen[0].obs.clone(), var: Some(var) }
+}
+
+/// What every fit says of itself in `uns[key]`.
+fn note(
+    out: &mut Annotations,
+    key: &str,
+    plan: &dyn Plan,
+    args: &FitArgs,
+    hashes: &[String],
+    seconds: f64,
+    warnings: &[String],
+) {
+    let params = plan.parameters().into_iter().map(|(k, v)| (k, value(v))).collect();
+    let map = unbraid::methods::kronecker::common::notes(out, key);
+    let new: [(&str, Value); 7] = [
+        ("method", plan.name().into()),
+        ("params", Value::Map(params)),
+        ("seed", Value::Int(args.seed as i64)),
+        ("version", env!("CARGO_PKG_VERSION").into()),
+        (
+            "input_sha256",
+            if let [one] = hashes { one.as_str().into() } else { Value::Texts(hashes.to_vec()) },
+        ),
+        ("seconds", seconds.into()),
+        ("warnings", Value::Texts(warnings.to_vec())),
+    ];
+    map.extend(new.map(|(k, v)| (k.to_owned(), v)));
+}
+
+/// A parameter as a value of `uns`.
+fn value(v: serde_json::Value) -> Value {
+    match v {
+        serde_json::Value::Bool(b) => b.into(),
+        serde_json::Value::Number(n) => match (n.is_f64(), n.as_i64()) {
+            (false, Some(i)) => Value::Int(i),
+            _ => n.as_f64().unwrap_or(f64::MAX).into(),
+        },
+        serde_json::Value::String(s) => s.into(),
+        other => other.to_string().into(),
+    }
+}

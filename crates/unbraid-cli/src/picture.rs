@@ -1,0 +1,91 @@
+//! From a fit to the report a page is drawn from.
+
+use unbraid::data::Dataset;
+use unbraid::error::Result;
+use unbraid::fit::Seed;
+use unbraid::graph::knn::expression_neighbours;
+use unbraid::methods::kronecker::common::Network;
+use unbraid::report::{Alert, Comparison, Graph, Input, NetworkFigure, Report, Trace};
+
+use crate::methods::Picture;
+
+/// Neighbours of the plain graph beside a network that was not made with a number of its own.
+const NEIGHBOURS: usize = 10;
+
+/// A report being filled.
+pub struct Page {
+    /// What has been filled.
+    pub report: Report,
+    /// Name, label of each observation and titles of the known labels.
+    pub label: Option<(String, Vec<usize>, Vec<String>)>,
+    /// For communities.
+    pub seed: Seed,
+}
+
+impl Page {
+    /// Adds traces, networks and the comparison of one fit.
+    pub fn draw(&mut self, picture: &Picture<'_>, tables: &[Dataset]) -> Result<()> {
+        let report = &mut self.report;
+        report.run.stop = picture.stop.map(|s| s.name().to_owned());
+        if !picture.objective.is_empty() {
+            report.objective.push(Trace::new("objective", picture.objective));
+        }
+        report.objective.extend(picture.traces.iter().map(|(name, values)| Trace::new(*name, values)));
+        for (at, (axis, network)) in picture.networks.iter().enumerate() {
+            // Feature networks beyond the first belong to the tables in order.
+            let before = picture.networks[..at].iter().filter(|(a, _)| a == axis).count();
+            let table = &tables[before.min(tables.len() - 1)];
+            let (names, title) = match (*axis, tables.len()) {
+                ("observations", _) => (&tables[0].obs.names, "observations".to_owned()),
+                (_, 1) => (&table.var.names, "features".to_owned()),
+                (_, _) => (&table.var.names, format!("features of {}", table.source)),
+            };
+            let matrix = signed(network);
+            report.networks.push(NetworkFigure::new(title, names, &matrix, self.seed)?);
+        }
+        if let Some((name, labels, titles)) = &self.label
+            && let Some((_, network)) = picture.networks.iter().find(|(axis, _)| *axis == "observations")
+        {
+            let ours = network.connectivities();
+            let n = ours.shape().0;
+            let k = if network.kept.is_some() { network.neighbours } else { NEIGHBOURS }.min(n - 1);
+            let (plain, plain_name) = expression_neighbours(tables[0].values(), k)?;
+            let graphs = [
+                Graph {
+                    name: report.run.method.clone(),
+                    k: network.kept.as_ref().map(|_| k),
+                    matrix: (&ours).into(),
+                },
+                Graph { name: plain_name, k: Some(k), matrix: (&plain).into() },
+            ];
+            report.comparison = Some(Comparison::new(name.clone(), labels, titles, &graphs, self.seed)?);
+        }
+        Ok(())
+    }
+}
+
+/// The kept signed entries, or all of them.
+fn signed(network: &Network) -> unbraid::data::Csr {
+    match &network.kept {
+        Some(kept) => kept.clone(),
+        None => unbraid::data::Csr::from_dense(network.precision.to_dense().view()),
+    }
+}
+
+/// What a page says of one table.
+pub fn input(data: &Dataset, sha256: &str) -> Input {
+    let (observations, features) = data.shape();
+    Input {
+        name: data.source.clone(),
+        slot: data.slot.clone(),
+        observations,
+        features,
+        nonzeros: data.x.nonzeros(),
+        sha256: sha256.to_owned(),
+    }
+}
+
+/// Warnings as alerts.
+pub fn alerts(warnings: &[String]) -> Vec<Alert> {
+    warnings.iter().map(|w| Alert::warning(w.clone())).collect()
+}

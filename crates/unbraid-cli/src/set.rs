@@ -1,0 +1,171 @@
+//! `--set key=value`, `--params FILE.toml` and `preset=NAME`, turned into parameter structs.
+
+use std::path::Path;
+
+use serde_json::{Map, Value};
+use unbraid::params::Params;
+
+use crate::fault::Fault;
+
+/// Assignments in the order given; later ones win.
+#[derive(Clone, Debug, Default)]
+pub struct Settings(Vec<(String, String)>);
+
+impl Settings {
+    /// From the file first, then from the command line.
+    pub fn new(file: Option<&Path>, set: &[String]) -> Result<Settings, Fault> {
+        let mut all = Vec::new();
+        if let Some(path) = file {
+            let at = path.display();
+            let text = std::fs::read_to_string(path).map_err(|e| Fault::Usage(format!("{at}: {e}")))?;
+            let table: toml::Table = text.parse().map_err(|e| Fault::Usage(format!("{at}: {e}")))?;
+            for (key, value) in table {
+                let value = match value {
+                    toml::Value::String(s) => s,
+                    toml::Value::Table(_) | toml::Value::Array(_) => {
+                        return Err(Fault::Usage(format!(
+                            "{at}: `{key}` must be a single value, as `{key} = 10`"
+                        )));
+                    }
+                    other => other.to_string(),
+                };
+                all.push((key, value));
+            }
+        }
+        for text in set {
+            let Some((key, value)) = text.split_once('=') else {
+                return Err(Fault::Usage(format!("`--set {text}` has no `=`; write `--set key=value`")));
+            };
+            all.push((key.trim().to_owned(), value.trim().to_owned()));
+        }
+        Ok(Settings(all))
+    }
+
+    /// Takes out what belongs to `P`: its preset, if `presets`, then its fields. What is left stays.
+    pub fn take<P: Params>(&mut self, presets: bool) -> Result<P, Fault> {
+        let mut base = P::default();
+        if presets {
+            let mut named = None;
+            self.0.retain(|(key, value)| {
+                if key == "preset" {
+                    named = Some(value.clone());
+                }
+                key != "preset"
+            });
+            if let Some(name) = named.filter(|n| n != "default") {
+                base = P::preset(&name).ok_or_else(|| {
+                    Fault::Usage(format!("`preset={name}` is not known here; try `preset=paper`"))
+                })?;
+            }
+        }
+        self.take_over(base)
+    }
+
+    /// As [`Settings::take`], on top of a given base.
+    pub fn take_over<P: Params>(&mut self, base: P) -> Result<P, Fault> {
+        let Ok(Value::Object(mut fields)) = serde_json::to_value(&base) else {
+            return Err(Fault::Usage("these parameters cannot be set by name".into()));
+        };
+        let mut touched = Vec::new();
+        for (key, text) in std::mem::take(&mut self.0) {
+            match fields.get(&key) {
+                Some(old) => {
+                    let new = read_like(old, &key, &text)?;
+                    fields.insert(key.clone(), new);
+                    touched.push(format!("{key}={text}"));
+                }
+                None => self.0.push((key, text)),
+            }
+        }
+        serde_json::from_value(Value::Object(fields))
+            .map_err(|e| Fault::Usage(format!("`--set {}`: {e}", touched.join(" --set "))))
+    }
+
+    /// Refuses what nobody took, naming what could have been meant.
+    pub fn finish(&self, known: &[&str]) -> Result<(), Fault> {
+        let Some((key, _)) = self.0.first() else { return Ok(()) };
+        let near = known.iter().min_by_key(|k| distance(k, key)).filter(|k| distance(k, key) <= 2);
+        let hint = near.map_or_else(String::new, |k| format!(" Did you mean `{k}`?"));
+        Err(Fault::Usage(format!(
+            "there is no parameter `{key}` here.{hint} Known are: {}",
+            known.join(", ")
+        )))
+    }
+}
+
+/// The text as a value of the kind that the field holds now.
+fn read_like(old: &Value, key: &str, text: &str) -> Result<Value, Fault> {
+    let wrong = |kind: &str| Fault::Usage(format!("`--set {key}={text}`: `{key}` must be {kind}"));
+    match old {
+        Value::Bool(_) => text.parse().map(Value::Bool).map_err(|_| wrong("true or false")),
+        Value::Number(n) if n.is_f64() => {
+            let v: f64 = text.parse().map_err(|_| wrong("a number"))?;
+            serde_json::Number::from_f64(v).map(Value::Number).ok_or_else(|| wrong("a finite number"))
+        }
+        Value::Number(_) => match text.parse::<u64>() {
+            Ok(v) => Ok(Value::from(v)),
+            Err(_) => Err(wrong("a whole number, 0 or larger")),
+        },
+        _ => Ok(Value::String(text.to_owned())),
+    }
+}
+
+/// Edit distance, for hints.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut corner = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let replace = corner + usize::from(x != *y);
+            corner = row[j + 1];
+            row[j + 1] = replace.min(row[j] + 1).min(row[j + 1] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// A parameter struct as name and value texts, in order.
+pub fn listed<P: Params>(params: &P) -> Map<String, Value> {
+    match serde_json::to_value(params) {
+        Ok(Value::Object(map)) => map,
+        _ => Map::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use unbraid::methods::kronecker::med_magma::{Laplace, MedMagma};
+
+    fn settings(list: &[&str]) -> Settings {
+        Settings::new(None, &list.iter().map(|s| s.to_string()).collect::<Vec<_>>()).unwrap()
+    }
+
+    #[test]
+    fn a_preset_is_the_base_and_settings_go_on_top() {
+        let mut s = settings(&["steps=200", "preset=paper", "keep=fraction:0.1", "nonsense=1"]);
+        let p: MedMagma = s.take(true).unwrap();
+        assert_eq!((p.steps, p.laplace, p.tol), (200, Laplace::Code, 1e-7));
+        assert_eq!(p.keep.to_string(), "fraction:0.1");
+        let why = s.finish(&["steps", "nonsens"]).unwrap_err();
+        assert!(why.to_string().contains("Did you mean `nonsens`?"), "{why}");
+    }
+
+    #[test]
+    fn a_wrong_kind_is_named() {
+        for (text, part) in [
+            ("steps=many", "whole number"),
+            ("steps=-1", "whole number"),
+            ("tol=x", "a number"),
+            ("em=maybe", "true or false"),
+            ("laplace=maybe", "none, code, paper, logcoord"),
+            ("preset=nature", "try `preset=paper`"),
+        ] {
+            let why = settings(&[text]).take::<MedMagma>(true).unwrap_err();
+            assert_eq!(why.exit_code(), 2);
+            assert!(why.to_string().contains(part), "{why}");
+        }
+    }
+}

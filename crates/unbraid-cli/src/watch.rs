@@ -1,0 +1,121 @@
+//! The observer of a fit at the terminal: progress bar, checkpoints, interrupts.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use unbraid::fit::{Flow, Observer, Step};
+
+use crate::fault::Fault;
+
+/// How often the user asked to stop.
+static INTERRUPTS: AtomicUsize = AtomicUsize::new(0);
+
+/// No bar is shown for fits shorter than this.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Catches interrupts once per process: the first asks the fit to save and stop, the second ends the
+/// program at once.
+pub fn catch_interrupts() {
+    // A second handler cannot be set; the first is as good.
+    let _ = ctrlc::set_handler(|| {
+        if INTERRUPTS.fetch_add(1, Ordering::SeqCst) > 0 {
+            std::process::exit(130);
+        }
+    });
+}
+
+/// Whether the user asked to stop.
+pub fn interrupted() -> bool {
+    INTERRUPTS.load(Ordering::SeqCst) > 0
+}
+
+/// Watches one fit.
+pub struct Watch {
+    bar: Option<ProgressBar>,
+    begun: Instant,
+    first: usize,
+    checkpoint: Option<Checkpoint>,
+}
+
+/// Where and how often the state is saved.
+struct Checkpoint {
+    path: PathBuf,
+    every: Duration,
+    last: Instant,
+}
+
+impl Watch {
+    /// `quiet` or an output that is no terminal means no bar.
+    pub fn new(name: &str, quiet: bool, checkpoint: Option<(&Path, Duration)>) -> Watch {
+        let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+            let style =
+                "{prefix} {bar:30} {pos}/{len} sweeps, {per_sec}, at most {eta} left, objective {msg}";
+            if let Ok(style) = ProgressStyle::with_template(style) {
+                bar.set_style(style);
+            }
+            bar.set_prefix(name.to_owned());
+            bar.set_message("–");
+            bar
+        });
+        let now = Instant::now();
+        let checkpoint =
+            checkpoint.map(|(path, every)| Checkpoint { path: path.to_owned(), every, last: now });
+        Watch { bar, begun: now, first: 0, checkpoint }
+    }
+
+    /// The stored state of an earlier run, if there is one.
+    pub fn resume(path: Option<&Path>) -> Result<Option<Vec<u8>>, Fault> {
+        let Some(path) = path else { return Ok(None) };
+        match std::fs::read(path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(unbraid::Error::Snapshot(format!("{}: {e}", path.display())).into()),
+        }
+    }
+}
+
+impl Observer for Watch {
+    fn step(&mut self, at: Step, sweeps: usize, of: usize) -> Flow {
+        if let Some(bar) = &self.bar {
+            if bar.is_hidden() && self.begun.elapsed() > PATIENCE {
+                bar.set_length(of as u64);
+                self.first = sweeps;
+                bar.set_position(sweeps as u64);
+                bar.reset_eta();
+                bar.set_draw_target(ProgressDrawTarget::stderr());
+            }
+            bar.set_position(sweeps as u64);
+            if let Step::Sweep(objective) = at {
+                bar.set_message(format!("{objective:.6e}"));
+            }
+        }
+        if interrupted() {
+            return Flow::Stop;
+        }
+        match &self.checkpoint {
+            Some(c) if c.last.elapsed() >= c.every => Flow::Save,
+            _ => Flow::Continue,
+        }
+    }
+
+    fn snapshot(&mut self, bytes: &[u8]) -> unbraid::Result<()> {
+        if let Some(c) = &mut self.checkpoint {
+            unbraid_io::write_bytes_atomically(&c.path, bytes)
+                .map_err(|e| unbraid::Error::Snapshot(e.to_string()))?;
+            c.last = Instant::now();
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
