@@ -2,20 +2,31 @@
 //!
 //! [`read`] turns any of them into the [`Dataset`] that methods read, [`write_h5ad`] adds what a fit
 //! found to an `.h5ad` file, and [`inspect`] says what a file holds and what a method would stop at.
-//! [`h5ad::AnnData`] is a whole `.h5ad` file in memory, without loss.
+//! [`h5ad::AnnData`] is a whole `.h5ad` file in memory, without loss; [`h5ad::FileRows`] reads a matrix
+//! larger than memory by blocks of rows.
 //!
 //! Files are not trusted: sizes, shapes, row starts, indices, categories and texts are checked before
 //! anything is allocated, and output replaces an existing file only when it is whole ([`atomic`]).
 
 pub mod atomic;
 pub mod h5ad;
+pub mod npz;
 
 mod error;
+mod format;
+mod inspect;
 mod memory;
+mod mtx;
+mod npy;
+mod table;
+mod tenx;
+mod text;
 
 pub use atomic::{write_atomically, write_bytes_atomically};
 pub use error::{Error, Result};
+pub use format::{Format, input_sha256};
 pub use h5ad::{Input, write_h5ad};
+pub use inspect::{Inspection, SlotInfo, ValueInfo, ValueKind, inspect};
 pub use memory::available_memory;
 
 use std::path::Path;
@@ -37,7 +48,27 @@ pub struct ReadOptions {
 /// # Errors
 /// [`Error::Input`] with the slot, what was found, what is allowed and what to do.
 pub fn read(path: &Path, options: &ReadOptions) -> Result<Dataset> {
-    h5ad::read(path, &path.display().to_string(), options)
+    let name = path.display().to_string();
+    let format = Format::of(path)?;
+    if format != Format::H5ad
+        && let Some(layer) = options.layer.as_deref().filter(|&l| l != "X")
+    {
+        return Err(Error::input(
+            &name,
+            format!("layers[{layer:?}]"),
+            "nothing",
+            format!("{format} has no layers"),
+            "leave out the layer, or convert the file to .h5ad",
+        ));
+    }
+    match format {
+        Format::H5ad => h5ad::read(path, &name, options),
+        Format::TenX => tenx::read(path, &name, options.max_bytes),
+        Format::MatrixMarket => mtx::read(path, &name, options.max_bytes),
+        Format::Table => table::read(path, &name, options.max_bytes),
+        Format::Npy => npy::read_npy(path, &name, options.max_bytes),
+        Format::Npz => npy::read_npz(path, &name, options.max_bytes),
+    }
 }
 pub fn input_sha256(_: &Path) -> Result<String> {
     Ok(String::new())

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 
-use hdf5_pure::{AttrValue, File, Layout, RepackOptions, make_f32_type, make_f64_type, repack};
+use hdf5_pure::{AttrValue, File, Group, Layout, RepackOptions, make_f32_type, make_f64_type, repack};
 use ndarray::Array2;
 use unbraid::data::{Annotations, Csr, Dataset, Matrix, Slot};
 
@@ -77,7 +77,10 @@ fn extend(to: &Path, from: &Path, annotations: &Annotations) -> Result<()> {
         edit(to, &there, annotations)
     };
     let repacked = || {
-        fs::remove_file(to).or_else(|e| if to.exists() { Err(e) } else { Ok(()) }).ok();
+        if !there.repackable {
+            return Err(Error::output(to, "its chunks cannot be repacked"));
+        }
+        let _ = fs::remove_file(to);
         repack(from, to, &RepackOptions::new()).map_err(|e| Error::output(to, e))?;
         edit(to, &there, annotations)
     };
@@ -129,6 +132,8 @@ struct There {
     legacy: bool,
     /// Whether the file has HDF5's first superblock, as h5py writes it.
     old_form: bool,
+    /// Whether a repacked copy can be read by the HDF5 library.
+    repackable: bool,
     members: BTreeMap<&'static str, Vec<String>>,
     /// Columns whose categories lie in `__categories`.
     shared_labels: BTreeMap<&'static str, Vec<String>>,
@@ -144,6 +149,7 @@ impl There {
         let mut there = There {
             size: store.budget.file_len,
             old_form: store.file.superblock().version < 2,
+            repackable: repackable(&store, &store.file.root(), 0)?,
             ..There::default()
         };
         for name in GROUPS {
@@ -187,6 +193,24 @@ impl There {
     fn has(&self, group: &str, name: &str) -> bool {
         self.members.get(group).is_some_and(|m| m.iter().any(|n| n == name))
     }
+}
+
+/// Whether every chunk of the file has a shape that the repacker stores correctly: hdf5-pure 0.47 gives
+/// an axis of 2¹⁶ to 2²⁴ four bytes, the HDF5 library insists on three.
+fn repackable(store: &Store, group: &Group, depth: usize) -> Result<bool> {
+    for (name, node) in store.members(group, "the file")? {
+        let fine = match node {
+            Node::Group(inner) => depth < 64 && repackable(store, &inner, depth + 1)?,
+            Node::Data(data) => {
+                let chunk = data.chunk_shape().map_err(|e| store.broken(&name, e))?.unwrap_or_default();
+                chunk.iter().all(|&d| d < 1 << 16 || (1 << 24..1 << 32).contains(&d))
+            }
+        };
+        if !fine {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Refuses annotations that do not fit before anything is written.

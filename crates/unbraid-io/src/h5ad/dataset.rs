@@ -27,20 +27,8 @@ pub(crate) fn read(path: &Path, name: &str, options: &ReadOptions) -> Result<Dat
     let store = Store::open(path, name, options.max_bytes)?;
     let place = store.place(options.layer.as_deref().unwrap_or("X"))?;
     let obs = store.names_and_columns("obs")?;
-    let var = match place.raw {
-        true if store.node("raw.var")?.is_some() => store.names_and_columns("raw.var")?,
-        true => store.names_and_columns("raw/var")?,
-        false => store.names_and_columns("var")?,
-    };
-    let x = store.matrix(&place.node, &place.path, &place.slot)?;
-    if x.shape() != (obs.len(), var.len()) {
-        return Err(store.bad(
-            &place.slot,
-            format!("a matrix of shape {:?}", x.shape()),
-            format!("the file has {} observations and {} features", obs.len(), var.len()),
-            "the file is damaged; write it again from its source",
-        ));
-    }
+    let var = store.features(&place)?;
+    let x = store.matrix(&place, (obs.len(), var.len()))?;
     let obsm = store.embeddings(obs.len())?;
     Ok(Dataset { source: name.to_owned(), slot: place.slot, x, obs, var, obsm })
 }
@@ -48,31 +36,45 @@ pub(crate) fn read(path: &Path, name: &str, options: &ReadOptions) -> Result<Dat
 impl Store {
     /// Finds `X`, `raw` or a layer.
     pub fn place(&self, layer: &str) -> Result<Place> {
-        let wanted: &[(&str, &str, bool)] = &match layer {
-            "X" => [("X", "X", false), ("X", "X", false)],
-            "raw" => [("raw/X", "raw/X", true), ("raw.X", "raw/X", true)],
-            _ => [("layers", "layers", false), ("layers", "layers", false)],
-        };
-        if layer != "X" && layer != "raw" {
-            if let Some(Node::Group(layers)) = self.node("layers")?
-                && let Some((_, node)) =
-                    self.members(&layers, "layers")?.into_iter().find(|(name, _)| name == layer)
-            {
-                let path = format!("layers/{layer}");
-                return Ok(Place { node, slot: slot_name(&path), path, raw: false });
+        let place = |path: &str, slot: String, node: Node, raw: bool| Place { node, path: path.into(), slot, raw };
+        match layer {
+            "X" => {
+                if let Some(node) = self.node("X")? {
+                    return Ok(place("X", "X".into(), node, false));
+                }
             }
-        } else {
-            for &(path, slot, raw) in wanted {
-                if let Some(node) = self.node(path)? {
-                    return Ok(Place { node, path: path.into(), slot: slot.into(), raw });
+            "raw" => {
+                for path in ["raw/X", "raw.X"] {
+                    if let Some(node) = self.node(path)? {
+                        return Ok(place(path, "raw/X".into(), node, true));
+                    }
+                }
+            }
+            _ => {
+                if let Some(Node::Group(layers)) = self.node("layers")? {
+                    let members = self.members(&layers, "layers")?;
+                    if let Some((_, node)) = members.into_iter().find(|(name, _)| name == layer) {
+                        let path = format!("layers/{layer}");
+                        return Ok(place(&path, slot_name(&path), node, false));
+                    }
                 }
             }
         }
         let slot = match layer {
             "X" => "X".to_owned(),
             "raw" => "raw/X".to_owned(),
-            _ => slot_name(&format!("layers/{layer}")),
+            _ => format!("layers[{layer:?}]"),
         };
+        let there = self.layers()?;
+        let hint = match there.is_empty() {
+            true => "the file holds no matrix at all; is it an AnnData file?".to_owned(),
+            false => format!("choose one of the layers {}", there.join(", ")),
+        };
+        Err(self.bad(&slot, "nothing", "the layer asked for must be there", hint))
+    }
+
+    /// The matrices [`Store::place`] finds.
+    pub fn layers(&self) -> Result<Vec<String>> {
         let mut there: Vec<String> = Vec::new();
         if self.node("X")?.is_some() {
             there.push("X".into());
@@ -83,14 +85,20 @@ impl Store {
         if let Some(Node::Group(layers)) = self.node("layers")? {
             there.extend(self.members(&layers, "layers")?.into_iter().map(|m| m.0));
         }
-        let hint = match there.is_empty() {
-            true => "the file holds no matrix at all; is it an AnnData file?".to_owned(),
-            false => format!("choose one of the layers {}", there.join(", ")),
-        };
-        Err(self.bad(&slot, "nothing", "the layer asked for must be there", hint))
+        Ok(there)
     }
 
-    fn names_and_columns(&self, path: &str) -> Result<Table> {
+    /// The features of a matrix.
+    pub fn features(&self, place: &Place) -> Result<Table> {
+        self.names_and_columns(match place.raw {
+            true if self.node("raw.var")?.is_some() => "raw.var",
+            true => "raw/var",
+            false => "var",
+        })
+    }
+
+    /// Names and columns of `obs`, `var` or `raw/var`.
+    pub fn names_and_columns(&self, path: &str) -> Result<Table> {
         let slot = slot_name(path);
         let Some(node) = self.node(path)? else {
             return Err(self.bad(
@@ -175,12 +183,20 @@ impl Store {
         Ok(out)
     }
 
-    /// A matrix in double precision, dense or CSR as stored; CSC becomes CSR.
-    pub fn matrix(&self, node: &Node, path: &str, slot: &str) -> Result<Matrix> {
-        match node {
-            Node::Data(data) => self.dense(data, slot).map(Matrix::Dense),
-            Node::Group(_) => match self.elem(node, path, 0)? {
-                Elem::Sparse(sparse) => self.csr(sparse, slot).map(Matrix::Sparse),
+    /// A matrix in double precision, dense or CSR as stored; CSC becomes CSR. Its shape is compared to
+    /// the tables' before anything is allocated for it.
+    pub fn matrix(&self, place: &Place, shape: (usize, usize)) -> Result<Matrix> {
+        let slot = &place.slot;
+        match &place.node {
+            Node::Data(data) => {
+                self.check_shape(slot, self.describe_dense(data, slot)?.0, shape)?;
+                self.dense(data, slot).map(Matrix::Dense)
+            }
+            Node::Group(_) => match self.elem(&place.node, &place.path, 0)? {
+                Elem::Sparse(sparse) => {
+                    self.check_shape(slot, sparse.shape, shape)?;
+                    self.csr(sparse, slot).map(Matrix::Sparse)
+                }
                 other => Err(self.bad(
                     slot,
                     describe(&other),
@@ -188,6 +204,19 @@ impl Store {
                     "choose another layer, or convert it in Python",
                 )),
             },
+        }
+    }
+
+    /// Refuses a matrix that is not as long and wide as its tables.
+    pub fn check_shape(&self, slot: &str, found: (usize, usize), wanted: (usize, usize)) -> Result<()> {
+        match found == wanted {
+            true => Ok(()),
+            false => Err(self.bad(
+                slot,
+                format!("a matrix of shape {found:?}"),
+                format!("the file has {} observations and {} features", wanted.0, wanted.1),
+                "the file is damaged; write it again from its source",
+            )),
         }
     }
 

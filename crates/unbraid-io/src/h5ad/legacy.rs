@@ -3,12 +3,11 @@
 
 use super::model::{AnnData, Categorical, Dict, Elem, Frame, Records};
 
-/// A table from records: one field is the index, named `index` or the first of all.
+/// A table from records, of which there is one at least: the first field is the index.
 pub(crate) fn frame(records: Records) -> Frame {
     let mut columns = records.fields;
-    let at = ["index", "_index"].iter().find_map(|name| columns.iter().position(|(n, _)| n == name));
-    let (_, index) = columns.remove(at.unwrap_or(0));
-    Frame { index_name: "_index".into(), index: Box::new(index), columns }
+    let (index_name, index) = columns.remove(0);
+    Frame { index_name, index: Box::new(index), columns }
 }
 
 /// Moves `uns["NAME_categories"]` to the column NAME of `obs` or `var` whose codes they explain.

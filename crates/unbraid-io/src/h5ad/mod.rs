@@ -7,6 +7,7 @@ mod legacy;
 mod model;
 mod numbers;
 mod reader;
+mod rows;
 mod store;
 mod writer;
 
@@ -16,6 +17,10 @@ pub use model::{
     Records, Sparse, Strings,
 };
 pub use reader::read_anndata;
+pub use rows::FileRows;
 pub use writer::write_anndata;
 
 pub(crate) use dataset::read;
+pub(crate) use numbers::NumberType;
+pub(crate) use reader::text as attribute_text;
+pub(crate) use store::{Node, Store, slot_name};

@@ -177,7 +177,8 @@ impl Store {
 
     /// How many rows to read at once: whole chunks, about [`WINDOW`] bytes.
     pub fn window(&self, data: &Dataset, shape: &[usize], element: usize) -> usize {
-        let row = shape.iter().skip(1).product::<usize>().max(1) as u64 * element.max(1) as u64;
+        let wide = shape.iter().skip(1).fold(1u64, |n, &d| n.saturating_mul(d as u64));
+        let row = wide.max(1).saturating_mul(element.max(1) as u64);
         let chunk = data.chunk_shape().ok().flatten().and_then(|c| c.first().copied()).unwrap_or(1).max(1);
         let rows = (WINDOW / row).max(1);
         usize::try_from(rows.div_ceil(chunk).saturating_mul(chunk)).unwrap_or(usize::MAX)

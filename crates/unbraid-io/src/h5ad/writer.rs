@@ -286,6 +286,11 @@ impl Session {
             let (base, bytes, shape) = match field {
                 Elem::Array(a) => (a.data.kind().datatype(), a.data.to_bytes(), &a.shape),
                 Elem::Strings(s) => {
+                    // anndata decodes texts of fixed width as ASCII.
+                    if let Some(text) = s.values.iter().find(|v| !v.is_ascii()) {
+                        let why = format!("{path}[{name:?}] holds {text:?}: records take ASCII texts only");
+                        return Err(self.fault(why));
+                    }
                     let width = s.values.iter().map(String::len).max().unwrap_or(0).max(1);
                     let mut bytes = vec![0; width * s.values.len()];
                     for (to, text) in bytes.chunks_exact_mut(width).zip(&s.values) {
@@ -294,7 +299,7 @@ impl Session {
                     let datatype = Datatype::String {
                         size: width as u32,
                         padding: hdf5_pure::StringPadding::NullPad,
-                        charset: hdf5_pure::CharacterSet::Utf8,
+                        charset: hdf5_pure::CharacterSet::Ascii,
                     };
                     (datatype, bytes, &s.shape)
                 }
