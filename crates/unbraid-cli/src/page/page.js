@@ -75,8 +75,8 @@
       axes: axes(c, "edges per vertex (degree)", "vertices"),
       legend: { live: true },
       series: [{ label: "degree", value: (_, v) => (v === null ? "–" : width > 1 ? (v - (width - 1) / 2) + "–" + (v + (width - 1) / 2) : String(v)) },
-        { label: "vertices", stroke: c.fill, fill: c.fill, paths: uPlot.paths.bars({ size: [0.85, 60] }), points: { show: false } }],
-    }, [centre, bins]]);
+        { label: "vertices", stroke: c.fill, fill: c.fill, value: (_, v) => (v === null ? "–" : String(v)), paths: uPlot.paths.bars({ size: [0.85, 60] }), points: { show: false } }],
+    }, [centre, bins.map((n) => n || null)]]);
   }
 
   const mix = (zero, end, part) => zero.map((z, i) => Math.round(z + (end[i] - z) * part));
