@@ -110,8 +110,8 @@ fn run(page: &mut String, run: &Run) {
     }
     if !run.inputs.is_empty() {
         page.push_str(
-            "<div class=\"scroll\"><table>\n<caption>Data. SHA-256 is taken of the values that were read, so that it \
-             does not depend on the file's format.</caption>\n<thead><tr><th>file</th><th>slot</th>\
+            "<p class=\"soft\">Data. SHA-256 is taken of the values that were read, so that it \
+             does not depend on the file's format.</p>\n<div class=\"scroll\"><table>\n<thead><tr><th>file</th><th>slot</th>\
              <th class=\"n\">observations</th><th class=\"n\">features</th><th class=\"n\">entries that are not 0</th>\
              <th>SHA-256</th></tr></thead>\n<tbody>\n",
         );
@@ -124,7 +124,7 @@ fn run(page: &mut String, run: &Run) {
             };
             let _ = writeln!(
                 page,
-                "<tr><td><bdi>{}</bdi></td><td><code>{}</code></td><td class=\"n\">{}</td><td class=\"n\">{}</td>\
+                "<tr><td class=\"t\"><bdi>{}</bdi></td><td><code>{}</code></td><td class=\"n\">{}</td><td class=\"n\">{}</td>\
                  <td class=\"n\">{}{share}</td><td class=\"mono\" title=\"{}\">{}</td></tr>",
                 escape(&input.name),
                 escape(&input.slot),
@@ -157,7 +157,7 @@ fn run(page: &mut String, run: &Run) {
             let class = if p.default { "" } else { " class=\"set\"" };
             let _ = writeln!(
                 page,
-                "<tr><td><code>{}</code></td><td{class}><bdi>{}</bdi>{}</td><td class=\"soft\">{}</td></tr>",
+                "<tr><td><code>{}</code></td><td{class}><bdi>{}</bdi>{}</td><td class=\"soft t\">{}</td></tr>",
                 escape(&p.name),
                 escape(&p.value),
                 if p.default { "" } else { " (set)" },
@@ -284,17 +284,17 @@ fn comparison(page: &mut String, c: &Comparison) {
     };
     let _ = writeln!(
         page,
-        "<section>\n<h2>Beside a plain nearest-neighbour graph</h2>\n<p>Both graphs are judged by the column \
+        "<section>\n<h2>Beside a plain nearest-neighbour graph</h2>\n<p>The graphs are judged by the column \
          <code>{}</code>, which has {}. The labels were not used in the fit.</p>\n<div class=\"scroll\"><table>\n\
          <thead><tr><th>graph</th><th class=\"n\">k</th><th class=\"n\">edges</th><th class=\"n\">assortativity</th>\
          <th class=\"n\">best AMI</th><th class=\"n\">at resolution</th><th class=\"n\">communities</th></tr></thead>\n<tbody>",
         escape(&c.label),
-        plural(c.classes.len(), "class").replace("classs", "classes"),
+        if c.classes.len() == 1 { "1 class".into() } else { format!("{} classes", count(c.classes.len())) },
     );
     for row in &c.rows {
         let _ = writeln!(
             page,
-            "<tr><td><bdi>{}</bdi></td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}{}</td>\
+            "<tr><td class=\"t\"><bdi>{}</bdi></td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}{}</td>\
              <td class=\"n\">{}{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>",
             escape(&row.graph),
             row.k.map_or("–".into(), count),
@@ -353,7 +353,7 @@ fn count(n: usize) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (at, c) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             out.push(',');
         }
         out.push(c);

@@ -19,7 +19,12 @@
     if (v === null || v === undefined) return "–";
     if (v === 0) return "0";
     const size = Math.abs(v);
-    return size >= 1e5 || size < 1e-3 ? v.toExponential(2).replace("e+", "e") : String(Number(v.toPrecision(4)));
+    const text = size >= 1e5 || size < 1e-3 ? v.toExponential(2).replace(/\.?0+e/, "e").replace("e+", "e") : String(Number(v.toPrecision(4)));
+    return text.replace(/-/g, "−");
+  };
+  const places = (values) => {
+    const least = Math.min(...values.filter((v) => v).map(Math.abs), 1);
+    return least >= 1e-6 ? (v) => (v === null ? "–" : v.toFixed(Math.min(8, 3 - Math.floor(Math.log10(least)))).replace("-", "−")) : short;
   };
 
   function axes(c, x, y, formatY) {
@@ -70,8 +75,8 @@
       axes: axes(c, "edges per vertex (degree)", "vertices"),
       legend: { live: true },
       series: [{ label: "degree", value: (_, v) => (v === null ? "–" : width > 1 ? (v - (width - 1) / 2) + "–" + (v + (width - 1) / 2) : String(v)) },
-        { label: "vertices", stroke: c.fill, fill: c.fill, paths: uPlot.paths.bars({ size: [0.85, 60] }), points: { show: false } }],
-    }, [centre, bins]]);
+        { label: "vertices", stroke: c.fill, fill: c.fill, value: (_, v) => (v === null ? "–" : String(v)), paths: uPlot.paths.bars({ size: [0.85, 60] }), points: { show: false } }],
+    }, [centre, bins.map((n) => n || null)]]);
   }
 
   const mix = (zero, end, part) => zero.map((z, i) => Math.round(z + (end[i] - z) * part));
@@ -145,6 +150,7 @@
       ["|Ψ|", (e) => e.weight, true], ["sign of Ψ", (e) => e.sign, true], ["partial correlation", (e) => e.partial, true],
     ];
     const rows = network.strongest.map((e, i) => ({ ...e, rank: i + 1 }));
+    const format = { 0: String, 3: places(rows.map((e) => e.weight)), 4: (v) => (v > 0 ? "+" : "−"), 5: places(rows.map((e) => e.partial)) };
     const table = element("table"), head = element("thead"), body = element("tbody"), line = element("tr");
     let by = 0, down = false;
     const input = box.querySelector("input"), count = box.querySelector(".count");
@@ -162,13 +168,12 @@
       body.textContent = "";
       for (const e of kept) {
         const tr = element("tr");
-        for (const [, value, numeric] of columns) {
+        columns.forEach(([, value, numeric], i) => {
           const td = element("td", undefined, numeric ? "n" : "");
-          const v = value(e);
-          if (numeric) td.textContent = value === columns[4][1] ? (v > 0 ? "+" : "−") : short(v).replace(/^-/, "−");
-          else td.append(element("bdi", v));
+          if (numeric) td.textContent = format[i](value(e));
+          else td.append(element("bdi", value(e)));
           tr.append(td);
-        }
+        });
         body.append(tr);
       }
       count.textContent = kept.length + " of " + network.edges.toLocaleString("en") + " edges" + (rows.length < network.edges ? " (the " + rows.length + " strongest are listed)" : "");

@@ -155,7 +155,8 @@ fn hostile_names_stay_text() {
     let back: Report = serde_json::from_str(block).unwrap();
     assert_eq!(back.title, HOSTILE);
     assert!(back.networks[1].strongest.iter().all(|e| e.source == HOSTILE));
-    assert_eq!(back.networks[1].heat, report.networks[1].heat);
+    let cells = |r: &Report| r.networks[1].heat.as_ref().unwrap().cells.clone();
+    assert!(cells(&back) == cells(&report));
 }
 
 #[test]
