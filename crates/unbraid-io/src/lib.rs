@@ -70,9 +70,3 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Dataset> {
         Format::Npz => npy::read_npz(path, &name, options.max_bytes),
     }
 }
-pub fn input_sha256(_: &Path) -> Result<String> {
-    Ok(String::new())
-}
-pub fn inspect(_: &Path) -> Result<String> {
-    Ok(String::new())
-}

@@ -262,7 +262,11 @@ fn by_row<T: Send>(
     let mut out = Vec::with_capacity(d);
     for start in (0..d).step_by(BLOCK) {
         let block = matrix.row_block(start..(start + BLOCK).min(d));
-        out.par_extend((0..block.nrows()).into_par_iter().map(|at| f(start + at, block.row(at))));
+        let of_row = |at| {
+            linalg::settle();
+            f(start + at, block.row(at))
+        };
+        out.par_extend((0..block.nrows()).into_par_iter().map(of_row));
     }
     out
 }

@@ -6,7 +6,7 @@ use faer::linalg::cholesky::llt::factor::{cholesky_in_place, cholesky_in_place_s
 use faer::linalg::triangular_solve::{solve_lower_triangular_in_place, solve_upper_triangular_in_place};
 use ndarray::{Array2, ArrayView2};
 
-use super::{par_for, view};
+use super::{par_for, settle, view};
 
 /// `a = L Lᵀ`.
 #[derive(Clone, Debug)]
@@ -24,6 +24,7 @@ impl Cholesky {
         let mut memory = MemBuffer::new(cholesky_in_place_scratch::<f64>(n, par, Default::default()));
         let stack = MemStack::new(&mut memory);
         cholesky_in_place(lower.as_mut(), Default::default(), par, stack, Default::default()).ok()?;
+        settle();
         Some(Cholesky { lower })
     }
 
@@ -31,6 +32,7 @@ impl Cholesky {
     pub fn whiten(&self, b: ArrayView2<'_, f64>) -> Array2<f64> {
         let mut x = view(b).to_owned();
         solve_lower_triangular_in_place(self.lower.as_ref(), x.as_mut(), par_for(b.ncols().max(b.nrows())));
+        settle();
         Array2::from_shape_fn(b.dim(), |(i, j)| x[(i, j)])
     }
 

@@ -7,7 +7,7 @@ use ndarray::{Array2, ArrayView2, s};
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 
-use super::{Svd, matmul, par_for, svd, view};
+use super::{Svd, matmul, par_for, settle, svd, view};
 use crate::data::Csr;
 use crate::error::Result;
 use crate::fit::{Draw, Seed};
@@ -87,6 +87,7 @@ fn product(a: &Csr, left: &[f64], right: &[f64], x: ArrayView2<'_, f64>) -> Arra
     let mut out = Array2::zeros((a.shape().0, k));
     let rows = out.as_slice_mut().expect("a new array is contiguous").par_chunks_mut(k.max(1));
     rows.enumerate().for_each(|(i, to)| {
+        settle();
         to.iter_mut().zip(&shift).for_each(|(t, s)| *t = left[i] * s);
         let (at, values) = a.row(i);
         for (&j, &v) in at.iter().zip(values) {
@@ -175,6 +176,7 @@ fn orthonormal(y: Array2<f64>) -> Array2<f64> {
     let mut memory = MemBuffer::new(scratch::<f64>(n, block, k));
     let stack = MemStack::new(&mut memory);
     apply(factor.as_ref(), householder.as_ref(), Conj::No, q.as_mut(), par, stack);
+    settle();
     Array2::from_shape_fn((n, k), |(i, j)| q[(i, j)])
 }
 

@@ -264,11 +264,11 @@ impl Family {
 }
 
 /// Edges (new, old) of a preferential-attachment graph: every new vertex joins `m` distinct earlier
-/// ones (all, while there are fewer), each with chance proportional to 1 + the number of vertices that
-/// joined it before.
+/// ones (all, while there are fewer), each with chance proportional to 1 + its degree, which is what
+/// igraph's undirected generator does.
 pub fn attachment(n: usize, m: usize, rng: &mut impl Rng) -> Vec<(u32, u32)> {
-    // Every vertex once, and once more for each time it was joined: a uniform draw is the wanted one.
-    let mut tickets: Vec<u32> = Vec::with_capacity(n * (m + 1));
+    // Every vertex once, and once more for each of its edges: a uniform draw is the wanted one.
+    let mut tickets: Vec<u32> = Vec::with_capacity(n * (2 * m + 1));
     let mut edges = Vec::with_capacity(n * m);
     for new in 0..n as u32 {
         let wanted = m.min(new as usize);
@@ -283,7 +283,7 @@ pub fn attachment(n: usize, m: usize, rng: &mut impl Rng) -> Vec<(u32, u32)> {
             }
         }
         tickets.extend(&chosen);
-        tickets.push(new);
+        tickets.extend(std::iter::repeat_n(new, 1 + wanted));
         edges.extend(chosen.into_iter().map(|old| (new, old)));
     }
     edges

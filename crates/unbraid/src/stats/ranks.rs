@@ -35,7 +35,11 @@ pub fn normal_scores(x: &[f64]) -> Vec<f64> {
 
 /// `f` of every row, each as long as the row.
 pub(crate) fn rows_through(x: ArrayView2<'_, f64>, f: impl Fn(&[f64]) -> Vec<f64> + Sync) -> Array2<f64> {
-    let new: Vec<Vec<f64>> = (0..x.nrows()).into_par_iter().map(|i| f(&x.row(i).to_vec())).collect();
+    let of_row = |i| {
+        linalg::settle();
+        f(&x.row(i).to_vec())
+    };
+    let new: Vec<Vec<f64>> = (0..x.nrows()).into_par_iter().map(of_row).collect();
     Array2::from_shape_fn(x.dim(), |(i, j)| new[i][j])
 }
 

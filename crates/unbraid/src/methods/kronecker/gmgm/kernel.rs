@@ -44,6 +44,7 @@ pub fn sums(axes: &[&[f64]]) -> Sums {
     let group = if lowest > 1e-35 && highest < 1e35 { 8 } else { 1 };
     let combinations: usize = middle.iter().map(|a| a.len()).product();
     let of_block = |block: &[f64]| {
+        crate::linalg::settle();
         let mut out = Sums { log: 0.0, inverse: axes.iter().map(|a| vec![0.0; a.len()]).collect::<Vec<_>>() };
         out.inverse[0].truncate(block.len());
         let mut digits = vec![0usize; middle.len()];
