@@ -77,26 +77,26 @@ fn demo(args: &DemoArgs) -> Result<(), Fault> {
             .iter()
             .map(|s| json!({"method": s.method, "aupr_observations": s.area[0], "aupr_features": s.area[1], "seconds": s.seconds}))
             .collect();
-        println!(
+        say!(
             "{}",
             json!({"design": design, "seed": args.seed, "scores": rows, "chance": chance, "file": path("demo.h5ad"), "page": path("demo.html")})
         );
         return Ok(());
     }
     let (n, m) = data.shape();
-    println!("Simulated {n} cells × {m} genes: a network on each axis, rows and columns each multiplied by");
-    println!("chi-square noise. Area under the precision–recall curve of the edges found (1 is perfect):\n");
-    println!("  {:<12} {:>8} {:>8} {:>9}", "method", "cells", "genes", "seconds");
+    say!("Simulated {n} cells × {m} genes: a network on each axis, rows and columns each multiplied by");
+    say!("chi-square noise. Area under the precision–recall curve of the edges found (1 is perfect):\n");
+    say!("  {:<12} {:>8} {:>8} {:>9}", "method", "cells", "genes", "seconds");
     for s in &scores {
-        println!("  {:<12} {:>8.3} {:>8.3} {:>9.2}", s.method, s.area[0], s.area[1], s.seconds);
+        say!("  {:<12} {:>8.3} {:>8.3} {:>9.2}", s.method, s.area[0], s.area[1], s.seconds);
     }
-    println!("  {:<12} {:>8.3} {:>8.3}\n", "chance", chance[0], chance[1]);
-    println!(
+    say!("  {:<12} {:>8.3} {:>8.3}\n", "chance", chance[0], chance[1]);
+    say!(
         "wrote {}\nwrote {}; open it in a browser",
         path("demo.h5ad").display(),
         path("demo.html").display()
     );
-    println!("next: unbraid fit medmagma YOUR.h5ad -o fit.h5ad --report fit.html");
+    say!("next: unbraid fit medmagma YOUR.h5ad -o fit.h5ad --report fit.html");
     Ok(())
 }
 

@@ -180,7 +180,7 @@ fn fit(args: &FitArgs, plan: &dyn Plan, key: &str) -> Result<(), Fault> {
     if args.json {
         let networks: Vec<_> =
             networks.iter().map(|(a, n, e)| json!({"axis": a, "nodes": n, "edges": e})).collect();
-        println!(
+        say!(
             "{}",
             json!({
                 "method": plan.name(), "key": key, "version": env!("CARGO_PKG_VERSION"), "seed": args.seed,
@@ -196,20 +196,20 @@ fn fit(args: &FitArgs, plan: &dyn Plan, key: &str) -> Result<(), Fault> {
             format!(", {} after {} sweeps", s.name().replace("max_steps", "not converged"), objective.len())
         });
         let m: usize = prepared.iter().map(|p| p.shape().1).sum();
-        println!(
+        say!(
             "{} on {}: {} observations × {m} features{how}, {seconds:.2} s",
             plan.name(),
             names(&args.files),
             shape.0
         );
         for (axis, nodes, edges) in &networks {
-            println!("  network of {axis}: {nodes} nodes, {edges} edges");
+            say!("  network of {axis}: {nodes} nodes, {edges} edges");
         }
-        println!("  wrote {}", args.output.display());
+        say!("  wrote {}", args.output.display());
         if let Some(path) = &args.report {
-            println!("  wrote {}; open it in a browser", path.display());
+            say!("  wrote {}; open it in a browser", path.display());
         } else {
-            println!(
+            say!(
                 "  next: add `--report FILE.html` for a page, or in Python: scanpy.tl.leiden(adata, neighbors_key=\"{key}_neighbors\")"
             );
         }

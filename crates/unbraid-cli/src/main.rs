@@ -3,6 +3,15 @@
 //! Results go to standard output, messages and bars to standard error. Exit codes: 0 done, 1 internal
 //! fault, 2 wrong usage or parameter, 3 bad input data, 4 output or checkpoint trouble, 130 interrupted.
 
+/// `println!` that does not mind a reader who leaves early (`unbraid … | head`).
+#[macro_export]
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write;
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+
 mod args;
 mod demo;
 mod fault;

@@ -52,17 +52,17 @@ pub fn run(command: &SimulateCommand) -> Result<(), Fault> {
     unbraid_io::write_h5ad(&args.output, Input::Dataset(&data), &truth)?;
     let (n, m) = data.shape();
     if args.json {
-        println!(
+        say!(
             "{}",
             json!({"design": design.name, "seed": args.seed, "observations": n, "features": m, "output": args.output})
         );
     } else {
-        println!(
+        say!(
             "{}: {n} observations × {m} features, truth beside the data\n  wrote {}",
             design.name,
             args.output.display()
         );
-        println!("  next: unbraid fit medmagma {} -o fit.h5ad", args.output.display());
+        say!("  next: unbraid fit medmagma {} -o fit.h5ad", args.output.display());
     }
     Ok(())
 }

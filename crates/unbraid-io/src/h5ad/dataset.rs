@@ -36,7 +36,8 @@ pub(crate) fn read(path: &Path, name: &str, options: &ReadOptions) -> Result<Dat
 impl Store {
     /// Finds `X`, `raw` or a layer.
     pub fn place(&self, layer: &str) -> Result<Place> {
-        let place = |path: &str, slot: String, node: Node, raw: bool| Place { node, path: path.into(), slot, raw };
+        let place =
+            |path: &str, slot: String, node: Node, raw: bool| Place { node, path: path.into(), slot, raw };
         match layer {
             "X" => {
                 if let Some(node) = self.node("X")? {
