@@ -7,3 +7,4 @@ pub mod pca;
 mod square;
 
 pub use square::Square;
+pub mod keep;

@@ -1,6 +1,6 @@
 //! Dense kernels on ndarray views, computed by faer without a copy.
 //!
-//! Every call passes [`PAR`], a fixed degree of splitting, so that the bits of a result do not depend
+//! Every call passes [`par`], a fixed degree of splitting, so that the bits of a result do not depend
 //! on the size of the thread pool; faer's forms that read its global setting stay out of the code.
 
 pub mod cholesky;

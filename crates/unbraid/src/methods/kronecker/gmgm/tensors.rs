@@ -209,10 +209,15 @@ impl Check for Tensors<'_> {
         self.replicates.iter().for_each(|r| text(r));
         self.priors.keys().for_each(|p| text(p));
         // Zeros, stored or not, do not change a result, so they do not change the hash.
+        let mut block = Vec::with_capacity(1 << 16);
         let mut value = |at: usize, v: f64| {
             if v != 0.0 {
-                hash.update((at as u64).to_le_bytes());
-                hash.update(v.to_bits().to_le_bytes());
+                block.extend_from_slice(&(at as u64).to_le_bytes());
+                block.extend_from_slice(&v.to_bits().to_le_bytes());
+            }
+            if block.len() >= (1 << 16) - 16 {
+                hash.update(&block);
+                block.clear();
             }
         };
         for tensor in &self.tensors {
@@ -225,6 +230,7 @@ impl Check for Tensors<'_> {
             }
         }
         self.priors.values().for_each(|p| p.iter().enumerate().for_each(|(at, &v)| value(at, v)));
+        hash.update(&block);
     }
 }
 
