@@ -225,6 +225,7 @@ impl Curvature {
     fn apply(&self, d: &[f64], e: &[f64]) -> (Vec<f64>, Vec<f64>) {
         let (n, m) = self.cross.dim();
         let part = |b: usize| {
+            linalg::settle();
             let rows = b * BLOCK..((b + 1) * BLOCK).min(n);
             let mut down = vec![0.0; m];
             let across: Vec<f64> = rows
@@ -236,7 +237,10 @@ impl Curvature {
                 .collect();
             (across, down)
         };
-        let own = |j: usize| dot(self.own[1].row(j).to_slice().expect("row-major"), e);
+        let own = |j: usize| {
+            linalg::settle();
+            dot(self.own[1].row(j).to_slice().expect("row-major"), e)
+        };
         let blocks = n.div_ceil(BLOCK);
         let (parts, mut out_e): (Vec<_>, Vec<f64>) = if n * n + m * m + n * m < SMALL {
             ((0..blocks).map(part).collect(), (0..m).map(own).collect())
