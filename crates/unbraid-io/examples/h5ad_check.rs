@@ -77,10 +77,7 @@ fn every_kind(n: usize, m: usize) -> Annotations {
     a.layers.insert("t_reconstruction".into(), Slot::Blocks(Box::new(rows)));
     let table = Table {
         names: vec!["f1".into(), "f2".into()],
-        columns: vec![
-            ("study".into(), labels(2)),
-            ("features".into(), Column::Int(vec![Some(3), Some(4)])),
-        ],
+        columns: vec![("study".into(), labels(2)), ("features".into(), Column::Int(vec![Some(3), Some(4)]))],
     };
     let inner = BTreeMap::from([
         ("k".to_owned(), Value::Int(5)),

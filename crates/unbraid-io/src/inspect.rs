@@ -188,12 +188,23 @@ fn inspect_h5ad(path: &Path) -> Result<Inspection> {
 fn visit(store: &Store, path: &str, node: &Node, depth: usize, out: &mut Vec<SlotInfo>) -> Result<()> {
     let slot = slot_name(path);
     if depth > 64 {
-        return Err(store.bad(&slot, "groups nested too deep", "a file must be flatter", "the file is damaged"));
+        return Err(store.bad(
+            &slot,
+            "groups nested too deep",
+            "a file must be flatter",
+            "the file is damaged",
+        ));
     }
     let attributes = store.attributes(node, &slot)?;
     let encoding = attribute_text(&attributes, "encoding-type").unwrap_or_default();
-    let mut info =
-        SlotInfo { path: slot.clone(), kind: encoding.into(), dtype: None, shape: None, nnz: None, compressed: false };
+    let mut info = SlotInfo {
+        path: slot.clone(),
+        kind: encoding.into(),
+        dtype: None,
+        shape: None,
+        nnz: None,
+        compressed: false,
+    };
     let group = match node {
         Node::Data(data) => {
             let (shape, datatype) = store.describe(data, &slot)?;
@@ -247,9 +258,10 @@ fn visit(store: &Store, path: &str, node: &Node, depth: usize, out: &mut Vec<Slo
 fn dtype(datatype: &hdf5_pure::Datatype) -> String {
     match (NumberType::of(datatype), datatype) {
         (Some(kind), _) => kind.kind.name().into(),
-        (None, hdf5_pure::Datatype::String { .. } | hdf5_pure::Datatype::VariableLength { is_string: true, .. }) => {
-            "string".into()
-        }
+        (
+            None,
+            hdf5_pure::Datatype::String { .. } | hdf5_pure::Datatype::VariableLength { is_string: true, .. },
+        ) => "string".into(),
         (None, hdf5_pure::Datatype::Compound { .. }) => "records".into(),
         (None, other) => other.to_string(),
     }
@@ -315,8 +327,7 @@ impl Tally {
     fn finish(self, slot: &str) -> ValueInfo {
         let entries = self.shape.0 as f64 * self.shape.1 as f64;
         let any_zero = (self.nonzero as f64) < entries || self.min > self.max;
-        let (min, max) =
-            if any_zero { (self.min.min(0.0), self.max.max(0.0)) } else { (self.min, self.max) };
+        let (min, max) = if any_zero { (self.min.min(0.0), self.max.max(0.0)) } else { (self.min, self.max) };
         ValueInfo {
             slot: slot.into(),
             kind: match (min >= 0.0, self.whole) {
@@ -360,9 +371,10 @@ fn problems(of: &Inspection) -> Vec<String> {
             out.push(format!("{}: {} columns are all zero: drop these features", v.slot, v.empty_columns));
         }
     }
-    for (table, d, call) in
-        [("obs", &of.duplicate_obs, "obs_names_make_unique"), ("var", &of.duplicate_var, "var_names_make_unique")]
-    {
+    for (table, d, call) in [
+        ("obs", &of.duplicate_obs, "obs_names_make_unique"),
+        ("var", &of.duplicate_var, "var_names_make_unique"),
+    ] {
         if d.count > 0 {
             out.push(format!(
                 "{} names of {table} occur more than once, such as {:?}: rename them, for example with adata.{call}()",

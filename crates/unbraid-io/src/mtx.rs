@@ -76,7 +76,11 @@ pub(crate) fn read_matrix(path: &Path, name: &str, budget: &Budget) -> Result<Ma
     let needed = declared.and_then(|d| d.checked_mul(32)).and_then(|d| d.checked_add(8 * n as u64));
     let least = declared.and_then(|d| d.checked_mul(2)).map(|d| d.max(n.max(m) as u64));
     budget.check(name, "the matrix", least, needed)?;
-    if dense { dense_values(&mut lines, n, m, symmetry) } else { entries(&mut lines, n, m, count, pattern, symmetry) }
+    if dense {
+        dense_values(&mut lines, n, m, symmetry)
+    } else {
+        entries(&mut lines, n, m, count, pattern, symmetry)
+    }
 }
 
 fn number(lines: &Lines, word: Option<&str>) -> Result<f64> {
@@ -108,14 +112,20 @@ fn entries(
         let mut words = line.split_whitespace();
         let mut place = |of: usize, what: &str| match words.next().map(str::parse::<usize>) {
             Some(Ok(at)) if (1..=of).contains(&at) => Ok(at as u32 - 1),
-            _ => {
-                Err(lines.bad(format!("{line:?}"), format!("the {what} must lie between 1 and {of}"), "repair the line"))
-            }
+            _ => Err(lines.bad(
+                format!("{line:?}"),
+                format!("the {what} must lie between 1 and {of}"),
+                "repair the line",
+            )),
         };
         let (i, j) = (place(n, "row")?, place(m, "column")?);
         let v = if pattern { 1.0 } else { number(lines, words.next())? };
         if words.next().is_some() {
-            return Err(lines.bad(format!("{line:?}"), "row, column and value stand alone", "repair the line"));
+            return Err(lines.bad(
+                format!("{line:?}"),
+                "row, column and value stand alone",
+                "repair the line",
+            ));
         }
         read += 1;
         if read > count {

@@ -81,7 +81,8 @@ fn member(path: &Path, name: &str, wanted: &str, max_bytes: Option<u64>) -> Resu
 
 /// Reads one array from a stream of `len` bytes.
 fn array(reader: impl Read, name: &str, slot: &str, len: u64, budget: &Budget) -> Result<Values> {
-    let bad = |found: String, rule: &str| Error::input(name, slot, found, rule, "write it again with numpy.save");
+    let bad =
+        |found: String, rule: &str| Error::input(name, slot, found, rule, "write it again with numpy.save");
     let file = NpyFile::new(reader).map_err(|e| bad(format!("`{e}`"), "it must be a NumPy array"))?;
     let count = file.shape().iter().try_fold(1u64, |n, &d| n.checked_mul(d));
     let DType::Plain(kind) = file.dtype() else {
@@ -101,7 +102,9 @@ fn array(reader: impl Read, name: &str, slot: &str, len: u64, budget: &Budget) -
         };
     }
     let values = match (kind.type_char(), width) {
-        (TypeChar::Bool, 1) => file.into_vec::<bool>().map(|v| v.into_iter().map(|b| f64::from(u8::from(b))).collect()),
+        (TypeChar::Bool, 1) => {
+            file.into_vec::<bool>().map(|v| v.into_iter().map(|b| f64::from(u8::from(b))).collect())
+        }
         (TypeChar::Int, 1) => read!(i8),
         (TypeChar::Int, 2) => read!(i16),
         (TypeChar::Int, 4) => read!(i32),
@@ -121,7 +124,8 @@ fn array(reader: impl Read, name: &str, slot: &str, len: u64, budget: &Budget) -
     if !by_columns || shape.len() < 2 {
         return Ok((shape, values));
     }
-    let turned = ndarray::ArrayD::from_shape_vec(shape.as_slice().f(), values).expect("as many as the shape says");
+    let turned =
+        ndarray::ArrayD::from_shape_vec(shape.as_slice().f(), values).expect("as many as the shape says");
     let values = turned.iter().copied().collect();
     Ok((shape, values))
 }

@@ -114,7 +114,13 @@ pub(crate) fn read(path: &Path, name: &str, max_bytes: Option<u64>) -> Result<Da
         for (at, cell) in cells.iter().enumerate().skip(usize::from(has_names)) {
             let Some(v) = number(cell) else {
                 let found = format!("{:?}", clip(cell));
-                return Err(bad(line, Some(at), found, "it must be a number", "correct the cell or drop the column"));
+                return Err(bad(
+                    line,
+                    Some(at),
+                    found,
+                    "it must be a number",
+                    "correct the cell or drop the column",
+                ));
             };
             values.push(v);
         }
@@ -127,7 +133,13 @@ pub(crate) fn read(path: &Path, name: &str, max_bytes: Option<u64>) -> Result<Da
     let columns = width.unwrap_or(0).saturating_sub(usize::from(has_names));
     if rows == 0 || columns == 0 {
         let hint = "rows are observations, columns features, cells numbers";
-        return Err(Error::input(name, "the file", "no numbers", "a table has at least one row and column", hint));
+        return Err(Error::input(
+            name,
+            "the file",
+            "no numbers",
+            "a table has at least one row and column",
+            hint,
+        ));
     }
     let features = match header.len() {
         0 => None,

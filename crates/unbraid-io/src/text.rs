@@ -32,7 +32,13 @@ pub(crate) fn open(path: &Path, name: &str) -> Result<Box<dyn BufRead>> {
 impl Lines {
     pub fn open(path: &Path, name: &str, budget: &Budget) -> Result<Lines> {
         let reader = open(path, name)?;
-        Ok(Lines { reader, name: name.to_owned(), number: 0, buffer: Vec::new(), longest: budget.allowed / 4 })
+        Ok(Lines {
+            reader,
+            name: name.to_owned(),
+            number: 0,
+            buffer: Vec::new(),
+            longest: budget.allowed / 4,
+        })
     }
 
     /// The next line, `None` at the end.

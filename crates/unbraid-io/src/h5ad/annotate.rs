@@ -87,9 +87,10 @@ fn extend(to: &Path, from: &Path, annotations: &Annotations) -> Result<()> {
     // Blocks of rows can be appended to a file of the present form without holding it in memory, and a
     // large file of the older form is held whole while it is edited.
     const HELD: u64 = 1 << 30;
-    let streamed = [&annotations.obsm, &annotations.varm, &annotations.obsp, &annotations.varp, &annotations.layers]
-        .iter()
-        .any(|slots| slots.values().any(|s| matches!(s, Slot::Blocks(_))));
+    let streamed =
+        [&annotations.obsm, &annotations.varm, &annotations.obsp, &annotations.varp, &annotations.layers]
+            .iter()
+            .any(|slots| slots.values().any(|s| matches!(s, Slot::Blocks(_))));
     let first = if there.old_form && (streamed || there.size > HELD) {
         repacked().or_else(|_| copy())
     } else {
@@ -171,7 +172,12 @@ impl There {
         there.legacy |= store.node("raw.X")?.is_some();
         for name in ["obs", "var"] {
             let Some(node) = store.node(name)? else {
-                return Err(store.bad(name, "nothing", "an AnnData file has this table", "is it an AnnData file?"));
+                return Err(store.bad(
+                    name,
+                    "nothing",
+                    "an AnnData file has this table",
+                    "is it an AnnData file?",
+                ));
             };
             let frame = store.frame(&node, name)?;
             match name {

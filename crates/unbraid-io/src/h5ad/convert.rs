@@ -76,9 +76,7 @@ pub(crate) fn value_elem(value: &Value) -> Result<Elem, String> {
         }
         Value::Table(table) => Elem::Frame(table_frame(table)?),
         Value::Map(map) => Elem::Dict(
-            map.iter()
-                .map(|(name, v)| Ok((name.clone(), value_elem(v)?)))
-                .collect::<Result<_, String>>()?,
+            map.iter().map(|(name, v)| Ok((name.clone(), value_elem(v)?))).collect::<Result<_, String>>()?,
         ),
     })
 }

@@ -36,7 +36,8 @@ pub(crate) fn read(path: &Path, name: &str, options: &ReadOptions) -> Result<Dat
 impl Store {
     /// Finds `X`, `raw` or a layer.
     pub fn place(&self, layer: &str) -> Result<Place> {
-        let place = |path: &str, slot: String, node: Node, raw: bool| Place { node, path: path.into(), slot, raw };
+        let place =
+            |path: &str, slot: String, node: Node, raw: bool| Place { node, path: path.into(), slot, raw };
         match layer {
             "X" => {
                 if let Some(node) = self.node("X")? {
@@ -101,7 +102,12 @@ impl Store {
     pub fn names_and_columns(&self, path: &str) -> Result<Table> {
         let slot = slot_name(path);
         let Some(node) = self.node(path)? else {
-            return Err(self.bad(&slot, "nothing", "an AnnData file has this table", "is it an AnnData file?"));
+            return Err(self.bad(
+                &slot,
+                "nothing",
+                "an AnnData file has this table",
+                "is it an AnnData file?",
+            ));
         };
         let old = matches!(node, Node::Data(_));
         let mut frame = self.frame(&node, path)?;
@@ -316,7 +322,9 @@ fn numbers_column(data: &Numbers, mask: Option<&[bool]>) -> Column {
         (Numbers::Bool(v), _) => {
             Column::Bool(v.iter().enumerate().map(|(i, &b)| (!gone(i)).then_some(b)).collect())
         }
-        (_, Some(v)) => Column::Int(v.into_iter().enumerate().map(|(i, x)| (!gone(i)).then_some(x)).collect()),
+        (_, Some(v)) => {
+            Column::Int(v.into_iter().enumerate().map(|(i, x)| (!gone(i)).then_some(x)).collect())
+        }
         (_, None) => Column::Float(
             data.to_f64().into_iter().enumerate().map(|(i, x)| if gone(i) { f64::NAN } else { x }).collect(),
         ),

@@ -317,9 +317,13 @@ mod tests {
 
     #[test]
     fn half_precision_matches_its_definition() {
-        for (bits, value) in
-            [(0x3c00, 1.0), (0xc000, -2.0), (0x7bff, 65504.0), (1, 5.960464477539063e-8), (0x3555, 0.333251953125)]
-        {
+        for (bits, value) in [
+            (0x3c00, 1.0),
+            (0xc000, -2.0),
+            (0x7bff, 65504.0),
+            (1, 5.960464477539063e-8),
+            (0x3555, 0.333251953125),
+        ] {
             assert_eq!(half(bits), value);
         }
         assert!(half(0x7e00).is_nan() && half(0xfc00) == f64::NEG_INFINITY);

@@ -109,7 +109,18 @@ impl Store {
         let encoding = text(&attributes, "encoding-type").unwrap_or_default();
         let group = match node {
             Node::Data(_) if encoding == "null" => return Ok(Elem::Null),
-            Node::Data(data) => return self.array(data, &slot),
+            Node::Data(data) => {
+                let mut elem = self.array(data, &slot)?;
+                // Before 0.7 a text of `uns` was a list of one.
+                if let Elem::Strings(s) = &mut elem
+                    && encoding.is_empty()
+                    && path.starts_with("uns/")
+                    && s.shape == [1]
+                {
+                    s.shape.clear();
+                }
+                return Ok(elem);
+            }
             Node::Group(group) => group,
         };
         match encoding {
@@ -156,9 +167,7 @@ impl Store {
         match shape.as_slice() {
             // Empty rows cost eight bytes each in the row starts, so a length is bounded by the file;
             // the width is not, but no index of ours passes 32 bits.
-            &[n, m] if (0..1 << 40).contains(&n) && (0..1 << 32).contains(&m) => {
-                Ok((n as usize, m as usize))
-            }
+            &[n, m] if (0..1 << 40).contains(&n) && (0..1 << 32).contains(&m) => Ok((n as usize, m as usize)),
             other => Err(self.bad(
                 slot,
                 format!("the shape {other:?}"),
@@ -189,12 +198,7 @@ impl Store {
         let starts = s.indptr.to_i64().unwrap_or_default();
         if starts.len() != long + 1 {
             let rule = format!("it must be one longer than the {long} {axis}");
-            return Err(self.bad(
-                &format!("{slot}/indptr"),
-                format!("{} values", starts.len()),
-                rule,
-                hint,
-            ));
+            return Err(self.bad(&format!("{slot}/indptr"), format!("{} values", starts.len()), rule, hint));
         }
         if s.indices.len() != s.data.len() {
             let found = format!("{} values", s.indices.len());
@@ -238,7 +242,12 @@ impl Store {
             }
         };
         let Some(rows) = index.len() else {
-            return Err(self.bad(&slot, "a scalar index", "it must be a list", "rewrite the file with anndata"));
+            return Err(self.bad(
+                &slot,
+                "a scalar index",
+                "it must be a list",
+                "rewrite the file with anndata",
+            ));
         };
         let order = match attributes.get("column-order") {
             Some(order) => order.as_strings().map(<[String]>::to_vec).unwrap_or_default(),
@@ -261,13 +270,13 @@ impl Store {
             };
             let mut column = self.elem(&node, &path, depth + 1)?;
             let legacy_path = format!("__categories/{name}");
-            if let (Elem::Array(codes), Some(categories)) =
-                (&column, self.child(group, &legacy_path, &slot)?)
+            if let (Elem::Array(codes), Some(categories)) = (&column, self.child(group, &legacy_path, &slot)?)
             {
                 let ordered = self.attributes(&categories, &slot)?;
                 let ordered = ordered.get("ordered").and_then(AttrValue::as_i64) == Some(1);
                 let codes = codes.data.clone();
-                let categories = Box::new(self.elem(&categories, &format!("{path}/categories"), depth + 1)?);
+                let categories =
+                    Box::new(self.elem(&categories, &format!("{path}/categories"), depth + 1)?);
                 column = Elem::Categorical(self.labels(codes, categories, ordered, &slot)?);
             }
             if !matches!(column, Elem::Opaque(_)) && column.len() != Some(rows) {
@@ -293,10 +302,19 @@ impl Store {
     }
 
     /// Refuses codes outside the categories.
-    fn labels(&self, codes: Numbers, categories: Box<Elem>, ordered: bool, slot: &str) -> Result<Categorical> {
+    fn labels(
+        &self,
+        codes: Numbers,
+        categories: Box<Elem>,
+        ordered: bool,
+        slot: &str,
+    ) -> Result<Categorical> {
         let hint = "the file is damaged; write it again from its source";
         let Some(count) = categories.len().filter(|_| {
-            matches!(*categories, Elem::Array(_) | Elem::Strings(_) | Elem::NullableStrings(_) | Elem::Nullable(_))
+            matches!(
+                *categories,
+                Elem::Array(_) | Elem::Strings(_) | Elem::NullableStrings(_) | Elem::Nullable(_)
+            )
         }) else {
             let at = format!("{slot}/categories");
             return Err(self.bad(&at, describe(&categories), "it must be a list of labels", hint));
@@ -334,7 +352,12 @@ impl Store {
         Ok(Nullable { values, mask })
     }
 
-    fn nullable_strings(&self, group: &Group, attributes: &Attributes, path: &str) -> Result<NullableStrings> {
+    fn nullable_strings(
+        &self,
+        group: &Group,
+        attributes: &Attributes,
+        path: &str,
+    ) -> Result<NullableStrings> {
         let slot = format!("{}/values", slot_name(path));
         let values = self.strings(&self.data(group, "values", &slot)?, &slot)?.values;
         let mask = self.mask(group, path, values.len())?;

@@ -65,7 +65,12 @@ impl FileRows {
             let (lengths, datatype) = store.describe(&data, &at)?;
             match (lengths.as_slice(), NumberType::of(&datatype)) {
                 (&[length], Some(kind)) => Ok((data, kind, length)),
-                _ => Err(store.bad(&at, datatype.to_string(), "it must be a list of numbers", "rewrite the file")),
+                _ => Err(store.bad(
+                    &at,
+                    datatype.to_string(),
+                    "it must be a list of numbers",
+                    "rewrite the file",
+                )),
             }
         };
         let at = format!("{slot}/indptr");
@@ -73,7 +78,12 @@ impl FileRows {
         let (indices, data) = (part("indices")?, part("data")?);
         let rises = starts.windows(2).all(|w| w[0] <= w[1]);
         let ends = (starts.first(), starts.last()) == (Some(&0), Some(&(data.2 as i64)));
-        if starts.len() != shape.0 + 1 || !rises || !ends || indices.2 != data.2 || !indices.1.kind.is_integer() {
+        if starts.len() != shape.0 + 1
+            || !rises
+            || !ends
+            || indices.2 != data.2
+            || !indices.1.kind.is_integer()
+        {
             return Err(store.bad(
                 slot,
                 format!("{} row starts, {} indices and {} values", starts.len(), indices.2, data.2),
@@ -116,7 +126,11 @@ impl FileRows {
     }
 
     /// Calls `f(row, column, value)` for every stored entry of the given rows.
-    pub(crate) fn each(&self, rows: Range<usize>, mut f: impl FnMut(usize, usize, f64)) -> unbraid::Result<()> {
+    pub(crate) fn each(
+        &self,
+        rows: Range<usize>,
+        mut f: impl FnMut(usize, usize, f64),
+    ) -> unbraid::Result<()> {
         let (n, m) = self.shape;
         if rows.end > n || rows.start > rows.end {
             return Err(unbraid::Error::Shape {
@@ -166,7 +180,8 @@ impl FileRows {
 
     fn read(&self, data: &Dataset, kind: NumberType, start: u64, count: u64) -> unbraid::Result<Numbers> {
         let raw = data.read_raw_rows(start, count);
-        let raw = raw.map_err(|e| unbraid::Error::Io(std::io::Error::other(format!("{}: {e}", self.what))))?;
+        let raw =
+            raw.map_err(|e| unbraid::Error::Io(std::io::Error::other(format!("{}: {e}", self.what))))?;
         let mut out = Numbers::with_capacity(kind.kind, raw.len() / kind.kind.size());
         out.extend_from_bytes(&raw, kind.big_endian);
         Ok(out)
@@ -174,7 +189,10 @@ impl FileRows {
 
     fn short(&self) -> unbraid::Error {
         let kind = std::io::ErrorKind::UnexpectedEof;
-        unbraid::Error::Io(std::io::Error::new(kind, format!("{}: fewer values than its shape says", self.what)))
+        unbraid::Error::Io(std::io::Error::new(
+            kind,
+            format!("{}: fewer values than its shape says", self.what),
+        ))
     }
 }
 
@@ -196,4 +214,3 @@ impl From<FileRows> for Box<dyn Rows + Send> {
         Box::new(rows)
     }
 }
-

@@ -213,13 +213,7 @@ impl Store {
         self.numbers_of(data, slot, shape, kind)
     }
 
-    fn numbers_of(
-        &self,
-        data: &Dataset,
-        slot: &str,
-        shape: Vec<usize>,
-        kind: NumberType,
-    ) -> Result<Array> {
+    fn numbers_of(&self, data: &Dataset, slot: &str, shape: Vec<usize>, kind: NumberType) -> Result<Array> {
         let count: usize = shape.iter().product();
         let mut values = Numbers::with_capacity(kind.kind, count);
         let rows = shape.first().copied().unwrap_or(1);
@@ -268,9 +262,7 @@ impl Store {
             Datatype::String { .. } | Datatype::VariableLength { is_string: true, .. } => {
                 Ok(Elem::Strings(self.strings_of(data, slot, shape, &datatype)?))
             }
-            Datatype::Compound { .. } => {
-                Ok(Elem::Records(self.records(data, slot, shape, &datatype)?))
-            }
+            Datatype::Compound { .. } => Ok(Elem::Records(self.records(data, slot, shape, &datatype)?)),
             other => Err(self.bad(
                 slot,
                 format!("values of type {other}"),
@@ -339,9 +331,7 @@ impl Store {
         let Datatype::String { size, padding, .. } = datatype else { return Ok(Vec::new()) };
         let trim = |text: &[u8]| -> usize {
             match padding {
-                StringPadding::NullTerminate => {
-                    text.iter().position(|&b| b == 0).unwrap_or(text.len())
-                }
+                StringPadding::NullTerminate => text.iter().position(|&b| b == 0).unwrap_or(text.len()),
                 StringPadding::SpacePad => text.iter().rposition(|&b| b != b' ').map_or(0, |at| at + 1),
                 _ => text.iter().rposition(|&b| b != 0).map_or(0, |at| at + 1),
             }
@@ -355,13 +345,7 @@ impl Store {
             .collect()
     }
 
-    fn records(
-        &self,
-        data: &Dataset,
-        slot: &str,
-        shape: Vec<usize>,
-        datatype: &Datatype,
-    ) -> Result<Records> {
+    fn records(&self, data: &Dataset, slot: &str, shape: Vec<usize>, datatype: &Datatype) -> Result<Records> {
         let Datatype::Compound { size, members } = datatype else {
             return Err(self.bad(slot, "no record", "it must be a record", "rewrite the file with anndata"));
         };
@@ -456,7 +440,10 @@ impl Store {
         file.read_exact(&mut head).ok()?;
         let size = u64::from_le_bytes(head[8..].try_into().ok()?);
         let held: u64 = self.heaps.borrow().values().map(|h| h.bytes.len() as u64).sum();
-        if &head[..4] != b"GCOL" || size < 16 || size > self.budget.file_len - address.min(self.budget.file_len) {
+        if &head[..4] != b"GCOL"
+            || size < 16
+            || size > self.budget.file_len - address.min(self.budget.file_len)
+        {
             return None;
         }
         (held + size <= self.budget.allowed).then_some(())?;

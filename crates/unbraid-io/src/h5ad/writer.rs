@@ -48,8 +48,7 @@ impl Session {
 
     /// An existing file.
     pub fn edit(path: &Path) -> Result<Session> {
-        let file =
-            File::open_rw_with_options(path, Session::access()).map_err(|e| Error::output(path, e))?;
+        let file = File::open_rw_with_options(path, Session::access()).map_err(|e| Error::output(path, e))?;
         Ok(Session { file, name: path.display().to_string() })
     }
 
@@ -310,7 +309,9 @@ impl Session {
             let width = base.type_size() as usize * inner.iter().product::<usize>();
             self.shaped(&format!("{path}[{name:?}]"), shape, bytes.len() / base.type_size() as usize)?;
             if bytes.len() != width * count || width == 0 {
-                return Err(self.fault(format!("{path}[{name:?}]: its shape does not start with the records'")));
+                return Err(
+                    self.fault(format!("{path}[{name:?}]: its shape does not start with the records'"))
+                );
             }
             let datatype = match inner {
                 [] => base,
