@@ -81,6 +81,11 @@ fn broken_tables_name_line_and_column() {
     let path = dir.path().join("t.csv.gz");
     fs::write(&path, &cut[..cut.len() / 2]).unwrap();
     assert!(read(&path, &ReadOptions::default()).is_err());
+    // A small file that unpacks to one endless cell.
+    let bomb = put(dir.path(), "bomb.csv.gz", vec![b'7'; 4 << 20]);
+    let options = ReadOptions { max_bytes: Some(1 << 20), ..Default::default() };
+    let why = read(&bomb, &options).unwrap_err().to_string();
+    assert!(why.contains("larger than the memory allowed"), "{why}");
 }
 
 #[test]
