@@ -263,7 +263,8 @@ fn csr(file: &mut FileBuilder, indptr: &[i64], indices: &[i32], shape: &[i64]) {
 #[test]
 fn broken_sparse_matrices_are_refused_with_their_place() {
     let dir = tempfile::tempdir().unwrap();
-    let cases: [(&[i64], &[i32], &[i64], &str); 8] = [
+    type Case<'a> = (&'a [i64], &'a [i32], &'a [i64], &'a str);
+    let cases: [Case<'_>; 8] = [
         (&[0, 1, 2], &[0, 3], &[2, 3], "X/indices: found 3 in number 1 of the rows"),
         (&[0, 1, 2], &[0, -1], &[2, 3], "X/indices: found -1"),
         (&[0, 2, 1], &[0, 1], &[2, 3], "X/indptr: found 1 after 2"),

@@ -84,14 +84,9 @@ fn extend(to: &Path, from: &Path, annotations: &Annotations) -> Result<()> {
         repack(from, to, &RepackOptions::new()).map_err(|e| Error::output(to, e))?;
         edit(to, &there, annotations)
     };
-    // Blocks of rows can be appended to a file of the present form without holding it in memory, and a
-    // large file of the older form is held whole while it is edited.
+    // The editor holds a file of the older form (h5py's default) whole; a repacked copy is edited in place.
     const HELD: u64 = 1 << 30;
-    let streamed =
-        [&annotations.obsm, &annotations.varm, &annotations.obsp, &annotations.varp, &annotations.layers]
-            .iter()
-            .any(|slots| slots.values().any(|s| matches!(s, Slot::Blocks(_))));
-    let first = if there.old_form && (streamed || there.size > HELD) {
+    let first = if there.old_form && there.size > HELD && there.repackable {
         repacked().or_else(|_| copy())
     } else {
         copy().or_else(|_| repacked())
