@@ -14,7 +14,7 @@ use unbraid_io::{Input, ReadOptions};
 use crate::args::{FitArgs, FitCommand, Join};
 use crate::fault::Fault;
 use crate::methods::{self, Done, Plan};
-use crate::picture::{self, Page};
+use crate::picture::{self, Label, Page};
 use crate::set::Settings;
 use crate::watch::{self, Watch};
 
@@ -230,7 +230,7 @@ fn is_h5ad(path: &Path) -> bool {
 }
 
 /// The label column the user named, of the observations that are fitted.
-fn label(args: &FitArgs, data: &Dataset) -> Result<Option<(String, Vec<usize>, Vec<String>)>, Fault> {
+fn label(args: &FitArgs, data: &Dataset) -> Result<Option<Label>, Fault> {
     let Some(name) = &args.label else { return Ok(None) };
     let labels = data.obs.column(name).and_then(Column::labels);
     let (codes, titles) = labels.ok_or_else(|| {

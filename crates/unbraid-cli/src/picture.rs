@@ -12,12 +12,15 @@ use crate::methods::Picture;
 /// Neighbours of the plain graph beside a network that was not made with a number of its own.
 const NEIGHBOURS: usize = 10;
 
+/// Name, label of each observation and titles of known labels.
+pub type Label = (String, Vec<usize>, Vec<String>);
+
 /// A report being filled.
 pub struct Page {
     /// What has been filled.
     pub report: Report,
-    /// Name, label of each observation and titles of the known labels.
-    pub label: Option<(String, Vec<usize>, Vec<String>)>,
+    /// Known labels.
+    pub label: Option<Label>,
     /// For communities.
     pub seed: Seed,
 }

@@ -4,7 +4,7 @@
 //! dispersion (variance over mean of the values on their original scale) is compared within 20 bins of
 //! log1p(mean), and the N with the largest normalised dispersion are kept.
 //!
-//! *Appendix F* of [andrew2026medmagma] makes the matrix about square: of the 2000 most variable
+//! *Appendix F* of `andrew2026medmagma` makes the matrix about square: of the 2000 most variable
 //! features it keeps those seen in more than a fraction p of the observations, with p among 0, 0.01, …,
 //! 1 such that their number is closest to the number of observations (the first such p).
 

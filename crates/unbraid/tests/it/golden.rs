@@ -111,7 +111,12 @@ fn every_case_names_its_origin() {
     let mut cases = 0;
     for method in std::fs::read_dir(folder("")).unwrap() {
         for case in std::fs::read_dir(method.unwrap().path()).unwrap() {
-            let note = std::fs::read_to_string(case.unwrap().path().join("origin.json")).unwrap();
+            let case = case.unwrap().path();
+            // Cases of one file carry their origin inside: `cargo run -p xtask -- golden`.
+            if !case.is_dir() {
+                continue;
+            }
+            let note = std::fs::read_to_string(case.join("origin.json")).unwrap();
             assert!(note.contains("\"origin\""));
             cases += 1;
         }

@@ -1,6 +1,6 @@
 //! Corrections of the expected Gram matrices for the spread of z around z*.
 //!
-//! The expected statistic of EM is E[ZZᵀ] over the magnitudes, of which z* gives the plug-in ZZᵀ. The
+//! The expected statistic of EM is `E[ZZᵀ]` over the magnitudes, of which z* gives the plug-in ZZᵀ. The
 //! paper adds a Laplace term ½ tr[…]; its authors' code subtracts it; neither is a good approximation
 //! (the tangent of {uᵢ + vⱼ} is taken in z-space instead of z∘(uᵢ + vⱼ)), and to leading order the
 //! term is a constant on all off-diagonals that favours one sign of edges. [`Laplace::None`] is the
@@ -158,7 +158,7 @@ fn inverse4(a: [[f64; 4]; 4]) -> [[f64; 4]; 4] {
     [0, 1, 2, 3].map(|i| [m[i][4], m[i][5], m[i][6], m[i][7]])
 }
 
-/// E[ZZᵀ] and E[ZᵀZ] to first order in log-coordinates, in the units of `z`.
+/// `E[ZZᵀ]` and `E[ZᵀZ]` to first order in log-coordinates, in the units of `z`.
 ///
 /// `curvature` is the Hessian at the same point, scaled so that zᵀΩz = nm. O((n + m)³).
 ///

@@ -19,7 +19,7 @@
 //!
 //! A negative ψᵢⱼ is a positive partial association: two cells (or genes) that rise together.
 //!
-//! **What differs from the paper** [andrew2026medmagma]. `preset=paper` is the authors' code, including
+//! **What differs from the paper** (`andrew2026medmagma`). `preset=paper` is the authors' code, including
 //! what departs from the text; the default leaves out the Laplace term:
 //!
 //! * The published estimator is an early-stopped one. The kernel ends after T steps far from the
