@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 use unbraid::Seed;
@@ -117,9 +117,7 @@ fn fit(args: &FitArgs, plan: &dyn Plan, key: &str) -> Result<(), Fault> {
     let resumed = ctx.resume.is_some();
     ctx.max_memory = Some(args.max_memory.unwrap_or_else(unbraid_io::available_memory));
     ctx.warnings = warnings;
-    let begun = Instant::now();
     let done = plan.fit(&prepared, key, &mut ctx, page.as_mut()).map_err(|e| Fault::on(&prepared[0], e))?;
-    let seconds = begun.elapsed().as_secs_f64();
     let warnings = std::mem::take(&mut ctx.warnings);
     drop(watch);
     if done.stop == Some(Stop::Cancelled) {
@@ -136,7 +134,7 @@ fn fit(args: &FitArgs, plan: &dyn Plan, key: &str) -> Result<(), Fault> {
     let joined = (tables.len() > 1).then(|| beside(&tables));
     let whole = joined.as_ref().unwrap_or(&tables[0]);
     let selection = combine(&tables, &chosen);
-    let Done { annotations, objective, stop, networks } = done;
+    let Done { annotations, seconds, objective, stop, networks } = done;
     let mut annotations = annotations.expand(key, &selection, whole.shape());
     note(&mut annotations, key, plan, args, &hashes, seconds, &warnings);
     if args.output.extension().is_none_or(|e| e != "h5ad") {
@@ -152,7 +150,7 @@ fn fit(args: &FitArgs, plan: &dyn Plan, key: &str) -> Result<(), Fault> {
     unbraid_io::write_h5ad(&args.output, input, &annotations)?;
     if let (Some(path), Some(mut page)) = (&args.report, page) {
         let report = &mut page.report;
-        report.title = format!("{} on {}", plan.name(), names(&args.files));
+        report.title = format!("{} on {}", plan.name(), titles(&args.files));
         report.alerts = picture::alerts(&warnings);
         report.run.about = entry_about(plan.name()).to_owned();
         report.run.version = env!("CARGO_PKG_VERSION").to_owned();
@@ -223,6 +221,12 @@ fn entry_about(name: &str) -> &'static str {
 
 fn names(files: &[PathBuf]) -> String {
     files.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// File names without their folders.
+fn titles(files: &[PathBuf]) -> String {
+    let name = |f: &PathBuf| f.file_name().unwrap_or(f.as_os_str()).to_string_lossy().into_owned();
+    files.iter().map(name).collect::<Vec<_>>().join(", ")
 }
 
 fn is_h5ad(path: &Path) -> bool {

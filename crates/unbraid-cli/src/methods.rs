@@ -1,5 +1,7 @@
 //! All methods behind one list: how each reads its input and what a person sees of its fit.
 
+use std::time::Instant;
+
 use unbraid::data::{Annotations, Dataset};
 use unbraid::fit::{Annotate, Ctx, Method, Stop};
 use unbraid::methods::kronecker::common::Network;
@@ -70,6 +72,8 @@ pub struct Picture<'a> {
 pub struct Done {
     /// Slots for the output.
     pub annotations: Annotations,
+    /// Wall-clock seconds of the fit alone.
+    pub seconds: f64,
     /// Objective after each sweep.
     pub objective: Vec<f64>,
     /// How it ended.
@@ -193,7 +197,9 @@ impl<M: Shown> Plan for Ready<M> {
         ctx: &mut Ctx<'_>,
         page: Option<&mut Page>,
     ) -> Result<Done, unbraid::Error> {
+        let begun = Instant::now();
         let fit = self.params.fit(self.params.input(tables), ctx)?;
+        let seconds = begun.elapsed().as_secs_f64();
         let picture = M::picture(&fit);
         let mut annotations = Annotations::default();
         fit.annotate(key, &mut annotations);
@@ -202,6 +208,7 @@ impl<M: Shown> Plan for Ready<M> {
         }
         let edges = |n: &Network| n.connectivities().nnz() / 2;
         Ok(Done {
+            seconds,
             objective: picture.objective.to_vec(),
             stop: picture.stop,
             networks: picture

@@ -85,7 +85,7 @@ pub struct Input {
     pub features: usize,
     /// Entries that are not zero.
     pub nonzeros: usize,
-    /// SHA-256 of the values, hexadecimal.
+    /// SHA-256 of the file, hexadecimal.
     pub sha256: String,
 }
 
