@@ -111,10 +111,14 @@ fn every_case_names_its_origin() {
     let mut cases = 0;
     for method in std::fs::read_dir(folder("")).unwrap() {
         for case in std::fs::read_dir(method.unwrap().path()).unwrap() {
-            let note = std::fs::read_to_string(case.unwrap().path().join("origin.json")).unwrap();
+            let case = case.unwrap().path();
+            if !case.is_dir() {
+                continue; // single files say where they come from in themselves
+            }
+            let note = std::fs::read_to_string(case.join("origin.json")).unwrap();
             assert!(note.contains("\"origin\""));
             cases += 1;
         }
     }
-    assert!(cases >= 4);
+    assert!(cases >= 8);
 }
