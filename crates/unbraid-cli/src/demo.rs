@@ -37,6 +37,10 @@ pub fn run(args: &DemoArgs) -> Result<(), Fault> {
 }
 
 fn demo(args: &DemoArgs) -> Result<(), Fault> {
+    std::fs::create_dir_all(&args.output).map_err(|e| unbraid_io::Error::Output {
+        file: args.output.display().to_string(),
+        why: e.to_string(),
+    })?;
     let design = KroneckerDesign::default();
     let seed = Seed(args.seed);
     let (data, truth) = design.dataset(seed)?;
@@ -63,7 +67,6 @@ fn demo(args: &DemoArgs) -> Result<(), Fault> {
         to.extend(from);
     }
     all.uns.extend(truth.uns);
-    std::fs::create_dir_all(&args.output).map_err(unbraid::Error::from)?;
     let path = |name: &str| -> PathBuf { args.output.join(name) };
     unbraid_io::write_h5ad(&path("demo.h5ad"), Input::Dataset(&data), &all)?;
     if let Some(mut page) = page {

@@ -1,6 +1,6 @@
 //! `unbraid fit`: files → tables → preparation → method → slots → file, and a page beside it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -59,6 +59,10 @@ fn check_arguments(args: &FitArgs, plan: &dyn Plan, key: &str) -> Result<(), Fau
             ));
         }
     }
+    // Better now than after hours of fitting.
+    for path in [Some(&args.output), args.report.as_ref(), args.checkpoint.as_ref()].into_iter().flatten() {
+        unbraid_io::check_writable(path)?;
+    }
     Ok(())
 }
 
@@ -91,6 +95,7 @@ fn fit(args: &FitArgs, plan: &dyn Plan, key: &str) -> Result<(), Fault> {
     let mut prepared = Vec::new();
     let mut chosen = Vec::new();
     for table in &tables {
+        warnings.extend(twice(table));
         let (data, selection) =
             plan.prepare().apply(table, &mut warnings).map_err(|e| Fault::on(table, e))?;
         if tables.len() > 1 && selection.obs.is_some() {
@@ -100,12 +105,12 @@ fn fit(args: &FitArgs, plan: &dyn Plan, key: &str) -> Result<(), Fault> {
         prepared.push(data);
         chosen.push(selection);
     }
-    let mut page = match &args.report {
-        Some(_) => {
-            Some(Page { report: Report::default(), label: label(args, &prepared[0])?, seed: Seed(args.seed) })
-        }
-        None => None,
-    };
+    let label = label(args, &prepared[0])?;
+    if label.is_some() && args.report.is_none() {
+        warnings.push("--label is used on the page only; add --report FILE.html.".into());
+    }
+    let mut page =
+        args.report.as_ref().map(|_| Page { report: Report::default(), label, seed: Seed(args.seed) });
     if let Some(page) = &mut page {
         page.report.run.method = plan.name().to_owned();
     }
@@ -254,6 +259,22 @@ fn label(args: &FitArgs, data: &Dataset) -> Result<Option<Label>, Fault> {
     Ok(Some((name.clone(), codes, titles)))
 }
 
+/// What to say about names that occur more than once: a fit goes by position, other programs may not.
+fn twice(table: &Dataset) -> Vec<String> {
+    [("obs", &table.obs.names), ("var", &table.var.names)]
+        .into_iter()
+        .filter_map(|(slot, names)| {
+            let mut seen = BTreeSet::new();
+            let name = names.iter().find(|n| !seen.insert(*n))?;
+            let of = &table.source;
+            Some(format!(
+                "{of}: {slot} holds the name {name:?} more than once; results are stored by position. \
+                 Rename with adata.{slot}_names_make_unique()."
+            ))
+        })
+        .collect()
+}
+
 /// Tables with the observations of all in the order of the first.
 fn align(tables: Vec<Dataset>) -> Result<Vec<Dataset>, Fault> {
     let first = tables[0].obs.names.clone();
@@ -338,7 +359,7 @@ fn note(
     let new: [(&str, Value); 7] = [
         ("method", plan.name().into()),
         ("params", Value::Map(params)),
-        ("seed", Value::Int(args.seed as i64)),
+        ("seed", i64::try_from(args.seed).map_or_else(|_| args.seed.to_string().into(), Value::Int)),
         ("version", env!("CARGO_PKG_VERSION").into()),
         (
             "input_sha256",

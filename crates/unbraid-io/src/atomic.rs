@@ -19,19 +19,9 @@ const SUFFIX: &str = ".unbraid-tmp";
 /// What `fill` returned, or [`Error::Output`] naming `path`.
 pub fn write_atomically(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let fault = |why: std::io::Error| Error::output(path, why);
-    if path.is_dir() {
-        return Err(Error::output(path, "it is a directory; name a file"));
-    }
-    // A link keeps pointing to the file it points to.
-    let target = if path.is_symlink() { fs::canonicalize(path).map_err(fault)? } else { path.to_owned() };
-    let name = target.file_name().ok_or_else(|| Error::output(path, "the path names no file"))?;
-    let dir = match target.parent() {
-        Some(dir) if !dir.as_os_str().is_empty() => dir,
-        _ => Path::new("."),
-    };
-    if !dir.is_dir() {
-        return Err(Error::output(path, format!("the directory {} does not exist", dir.display())));
-    }
+    let (dir, name) = place(path)?;
+    let target = dir.join(&name);
+    let (dir, name) = (dir.as_path(), name.as_os_str());
     remove_stale(dir, &stem(name));
     let temporary = Temporary(dir.join(temporary_name(name)));
     fill(&temporary.0).map_err(|e| match e {
@@ -50,6 +40,38 @@ pub fn write_atomically(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> 
         let _ = dir.sync_all();
     }
     Ok(())
+}
+
+/// The directory and the name of the file that stands for `path`, a link followed.
+fn place(path: &Path) -> Result<(PathBuf, OsString)> {
+    if path.is_dir() {
+        return Err(Error::output(path, "it is a directory; name a file"));
+    }
+    // A link keeps pointing to the file it points to.
+    let target = match path.is_symlink() {
+        true => fs::canonicalize(path).map_err(|why| Error::output(path, why))?,
+        false => path.to_owned(),
+    };
+    let name = target.file_name().ok_or_else(|| Error::output(path, "the path names no file"))?;
+    let dir = match target.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    };
+    if !dir.is_dir() {
+        return Err(Error::output(path, format!("the directory {} does not exist", dir.display())));
+    }
+    Ok((dir.to_owned(), name.to_owned()))
+}
+
+/// Whether [`write_atomically`] could begin to write `path`, asked before a long computation. Leaves
+/// nothing behind.
+///
+/// # Errors
+/// [`Error::Output`] naming `path`.
+pub fn check_writable(path: &Path) -> Result<()> {
+    let (dir, name) = place(path)?;
+    let trial = Temporary(dir.join(temporary_name(&name)));
+    File::create(&trial.0).map(drop).map_err(|why| Error::output(path, why))
 }
 
 /// [`write_atomically`] for bytes in memory.
@@ -151,6 +173,20 @@ mod tests {
         write_bytes_atomically(&path, b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(left(dir.path()), ["out.bin"]);
+    }
+
+    #[test]
+    fn writing_is_tried_without_a_trace() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out.bin");
+        check_writable(&path).unwrap();
+        assert!(left(dir.path()).is_empty());
+        fs::write(&path, b"old").unwrap();
+        check_writable(&path).unwrap();
+        assert_eq!(left(dir.path()), ["out.bin"]);
+        for bad in [dir.path().to_owned(), path.join("x"), dir.path().join("none/x"), "..".into()] {
+            assert!(check_writable(&bad).unwrap_err().is_output(), "{}", bad.display());
+        }
     }
 
     #[test]

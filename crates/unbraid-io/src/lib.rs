@@ -22,7 +22,7 @@ mod table;
 mod tenx;
 mod text;
 
-pub use atomic::{write_atomically, write_bytes_atomically};
+pub use atomic::{check_writable, write_atomically, write_bytes_atomically};
 pub use error::{Error, Result};
 pub use format::{Format, input_sha256};
 pub use h5ad::{Input, write_h5ad};

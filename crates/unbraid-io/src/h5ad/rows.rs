@@ -159,6 +159,8 @@ impl FileRows {
                 if columns.len() as u64 != to - from || values.len() != columns.len() {
                     return Err(self.short());
                 }
+                // The row that named each column last, counted from 1.
+                let mut seen = vec![0; m];
                 for i in rows {
                     for at in (starts[i] - from) as usize..(starts[i + 1] - from) as usize {
                         let j = columns[at];
@@ -168,6 +170,14 @@ impl FileRows {
                                 found: j as f64,
                                 at: (i, at),
                                 rule: "smaller than the number of columns",
+                            });
+                        }
+                        if std::mem::replace(&mut seen[j as usize], i + 1) == i + 1 {
+                            return Err(unbraid::Error::Value {
+                                what: format!("{}/indices", self.what),
+                                found: j as f64,
+                                at: (i, j as usize),
+                                rule: "named once per row",
                             });
                         }
                         f(i, j as usize, values[at]);

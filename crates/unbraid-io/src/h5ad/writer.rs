@@ -4,7 +4,8 @@ use std::fmt::Display;
 use std::path::Path;
 
 use hdf5_pure::{
-    AttrValue, CompoundTypeBuilder, DatasetBuilder, Datatype, File, FileAccessProperties, SyncPolicy,
+    AttrValue, CompoundTypeBuilder, DatasetBuilder, Datatype, File, FileAccessProperties, FileLocking,
+    SyncPolicy,
 };
 
 use super::model::{
@@ -36,7 +37,9 @@ pub(crate) struct Writer {
 impl Writer {
     fn access() -> FileAccessProperties {
         // The finished file is synced once, by `write_atomically`.
-        FileAccessProperties::new().with_sync_policy(SyncPolicy::OnClose)
+        // Nobody else knows the temporary file; a lock on it would only be inherited by a process that
+        // another thread of the caller starts meanwhile, and stop the next session here.
+        FileAccessProperties::new().with_sync_policy(SyncPolicy::OnClose).with_locking(FileLocking::Disabled)
     }
 
     /// A new file.

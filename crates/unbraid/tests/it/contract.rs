@@ -2,9 +2,10 @@
 
 use ndarray::Array2;
 use rand_distr::{Distribution, StandardNormal};
-use unbraid::data::{Annotations, Matrix, Slot, Value, Values};
+use unbraid::data::{Annotations, Column, Csr, Matrix, Slot, Value, Values};
 use unbraid::fit::{Annotate, Ctx, Draw, Flow, Method, Observer, Seed, Step};
 use unbraid::methods::kronecker::gmgm::{Gmgm, Tensors};
+use unbraid::methods::kronecker::med_magma::{Laplace, MedMagma};
 use unbraid::methods::kronecker::single_axis::SingleAxis;
 use unbraid::methods::kronecker::tyler::Tyler;
 use unbraid::{Error, Result};
@@ -39,6 +40,11 @@ fn numbers(out: &Annotations) -> Vec<u64> {
         }
     }
     let mut all = Vec::new();
+    for (_, column) in out.obs.iter().chain(&out.var) {
+        if let Column::Float(x) = column {
+            all.extend(x.iter().map(|v| v.to_bits()));
+        }
+    }
     [&out.obsm, &out.varm, &out.obsp, &out.varp].into_iter().flatten().for_each(|(_, s)| slot(s, &mut all));
     out.uns.values().for_each(|v| value(v, &mut all));
     all
@@ -98,16 +104,175 @@ fn methods_keep_the_contract() {
     keeps_the_contract(&Gmgm { n_comps: 12, ..Gmgm::default() }, tensors);
     keeps_the_contract(&SingleAxis::default(), values);
     keeps_the_contract(&Tyler::default(), values);
+    keeps_the_contract(&MedMagma { max_steps: 8, ..MedMagma::default() }, values);
+    keeps_the_contract(&MedMagma { em: false, ..MedMagma::default() }, values);
+}
+
+/// Saves or stops at one call, which may lie within a sweep.
+struct StopAtCall {
+    left: usize,
+    flow: Flow,
+    bytes: Option<Vec<u8>>,
+}
+
+impl Observer for StopAtCall {
+    fn step(&mut self, _: Step, _: usize, _: usize) -> Flow {
+        self.left = self.left.wrapping_sub(1);
+        if self.left == 0 { self.flow } else { Flow::Continue }
+    }
+    fn snapshot(&mut self, bytes: &[u8]) -> Result<()> {
+        self.bytes = Some(bytes.to_vec());
+        Ok(())
+    }
+}
+
+/// Stops and saves at every step there is, parts of sweeps among them; returns how many there were.
+fn resumes_at_every_step<'a, M: Method>(m: &M, input: impl Fn() -> M::Input<'a>) -> usize {
+    let whole = annotated(m, input(), &mut Ctx::new(Seed(3), &mut ())).unwrap();
+    for call in 1.. {
+        for flow in [Flow::Stop, Flow::Save] {
+            let mut stop = StopAtCall { left: call, flow, bytes: None };
+            let found = annotated(m, input(), &mut Ctx::new(Seed(3), &mut stop)).unwrap();
+            let Some(bytes) = stop.bytes else {
+                assert_eq!(found, whole, "{}: watching changes nothing", M::NAME);
+                return call - 1;
+            };
+            if flow == Flow::Save {
+                assert_eq!(found, whole, "{}: saving at step {call} changes nothing", M::NAME);
+            }
+            let mut no = ();
+            let mut ctx = Ctx::new(Seed(3), &mut no);
+            ctx.resume = Some(bytes);
+            assert_eq!(annotated(m, input(), &mut ctx).unwrap(), whole, "{} resumed at step {call}", M::NAME);
+        }
+    }
+    unreachable!("a fit ends")
+}
+
+#[test]
+fn a_fit_resumes_from_every_step() {
+    let mut x = random(20, 16, 4);
+    x.indexed_iter_mut().for_each(|((i, j), v)| {
+        if (i * 7 + j * 3) % 5 == 0 {
+            *v = 0.0
+        }
+    });
+    let matrix = Matrix::Sparse(Csr::from_dense(x.view()));
+    let values = || Values { what: "X", matrix: &matrix };
+    assert!(resumes_at_every_step(&Gmgm::default(), || Tensors::matrix(values())) > 3);
+    assert!(resumes_at_every_step(&Tyler::default(), values) > 3);
+    assert_eq!(resumes_at_every_step(&SingleAxis::default(), values), 0);
+    for laplace in [Laplace::None, Laplace::Code, Laplace::LogCoord] {
+        let method = MedMagma { laplace, max_steps: 7, tol: 0.0, ..MedMagma::default() };
+        assert_eq!(resumes_at_every_step(&method, values), 21, "three steps a sweep");
+    }
+}
+
+fn psi(out: &Annotations) -> [Option<Array2<f64>>; 2] {
+    [&out.obsp, &out.varp].map(|pairs| match &pairs.get("key_precision")? {
+        Slot::F64(psi) => Some(psi.clone()),
+        other => panic!("{other:?} is not dense"),
+    })
+}
+
+/// A dense Ψ of both axes, where the method has them.
+fn fitted<M: Method>(m: &M, input: M::Input<'_>) -> [Option<Array2<f64>>; 2] {
+    let mut out = Annotations::default();
+    m.fit(input, &mut Ctx::new(Seed(3), &mut ())).unwrap().annotate("key", &mut out);
+    psi(&out)
+}
+
+fn near(a: &[Option<Array2<f64>>; 2], b: &[Option<Array2<f64>>; 2], tol: f64, what: &str) {
+    for (a, b) in a.iter().zip(b) {
+        assert_eq!(a.is_some(), b.is_some());
+        let (Some(a), Some(b)) = (a, b) else { continue };
+        let size = b.iter().fold(0.0f64, |m, v| v.abs().max(m));
+        assert!(gap(a, b) < tol * size, "{what}: {:e} of {size:e}", gap(a, b));
+    }
+}
+
+/// Rows in another order, sparse storage, integers: the same fit. NaN and infinity: an error with the place.
+fn follows_its_input<M: Method>(m: &M, input: impl for<'a> Fn(&'a Matrix) -> M::Input<'a>) {
+    let (n, d) = (24, 18);
+    let order: Vec<usize> = (0..n).map(|i| (i * 5 + 3) % n).collect();
+    let x = random(n, d, 6);
+    let whole = fitted(m, input(&Matrix::Dense(x.clone())));
+    let mut moved = fitted(m, input(&Matrix::Dense(x.select(ndarray::Axis(0), &order))));
+    if let Some(rows) = &mut moved[0] {
+        // Back to the order of the rows before.
+        let mut back = vec![0; n];
+        order.iter().enumerate().for_each(|(to, &from)| back[from] = to);
+        *rows = Array2::from_shape_fn((n, n), |(i, j)| rows[[back[i], back[j]]]);
+    }
+    near(&moved, &whole, 1e-8, &format!("{} with rows in another order", M::NAME));
+
+    let whole_numbers = x.mapv(|v| (v * 4.0).round());
+    let forms = [Matrix::Dense(whole_numbers.clone()), Matrix::Sparse(Csr::from_dense(whole_numbers.view()))];
+    let [dense, sparse] = forms.each_ref().map(|x| fitted(m, input(x)));
+    near(&sparse, &dense, 1e-9, &format!("{} of a sparse matrix", M::NAME));
+
+    for (bad, word) in [(f64::NAN, "NaN"), (f64::INFINITY, "inf"), (f64::NEG_INFINITY, "-inf")] {
+        let mut x = x.clone();
+        x[[3, 7]] = bad;
+        for matrix in [Matrix::Sparse(Csr::from_dense(x.view())), Matrix::Dense(x)] {
+            let why = m.fit(input(&matrix), &mut Ctx::new(Seed(0), &mut ())).err().unwrap().to_string();
+            assert!(why.contains(&format!("holds {word} at row 3, column 7")), "{}: {why}", M::NAME);
+        }
+    }
+}
+
+fn matrix_of(x: &Matrix) -> Values<'_> {
+    Values { what: "X", matrix: x }
+}
+
+fn tensors_of(x: &Matrix) -> Tensors<'_> {
+    Tensors::matrix(matrix_of(x))
+}
+
+#[test]
+fn fits_follow_their_input() {
+    let keep = || "dense".parse().unwrap();
+    follows_its_input(&Gmgm { keep: keep(), ..Gmgm::default() }, tensors_of);
+    follows_its_input(&SingleAxis { keep: keep(), ..SingleAxis::default() }, matrix_of);
+    follows_its_input(&Tyler { keep: keep(), ..Tyler::default() }, matrix_of);
+    follows_its_input(&MedMagma { keep: keep(), ..MedMagma::default() }, matrix_of);
+    follows_its_input(&MedMagma { keep: keep(), em: false, ..MedMagma::default() }, matrix_of);
+}
+
+/// Counts from whatever thread the fit runs on.
+#[derive(Default)]
+struct Count(usize, Option<std::thread::ThreadId>);
+
+impl Observer for Count {
+    fn step(&mut self, _: Step, _: usize, _: usize) -> Flow {
+        (self.0, self.1) = (self.0 + 1, Some(std::thread::current().id()));
+        Flow::Continue
+    }
+}
+
+#[test]
+fn an_observer_can_watch_from_another_thread() {
+    let matrix = Matrix::Dense(random(20, 16, 4));
+    let mut count = Count::default();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+    let method = MedMagma { max_steps: 4, tol: 0.0, ..MedMagma::default() };
+    pool.install(|| method.fit(matrix_of(&matrix), &mut Ctx::new(Seed(0), &mut count)).unwrap());
+    assert_eq!(count.0, 12);
+    assert_ne!(count.1, Some(std::thread::current().id()), "the fit ran in the pool");
 }
 
 #[test]
 fn integer_and_single_precision_values_give_the_same_fit() {
     // All input is held in double precision, so this says that equal values have equal fits in either form.
     let x = random(20, 15, 2).mapv(|v| (v * 4.0).round());
-    let forms = [Matrix::Dense(x.clone()), Matrix::Sparse(unbraid::data::Csr::from_dense(x.view()))];
+    let forms = [Matrix::Dense(x.clone()), Matrix::Sparse(Csr::from_dense(x.view()))];
     let run = |matrix: &Matrix| {
-        let input = Tensors::matrix(Values { what: "X", matrix });
-        annotated(&Gmgm::default(), input, &mut Ctx::new(Seed(0), &mut ())).unwrap()
+        annotated(&Gmgm::default(), tensors_of(matrix), &mut Ctx::new(Seed(0), &mut ())).unwrap()
+    };
+    assert_eq!(run(&forms[0]), run(&forms[1]));
+    let run = |matrix: &Matrix| {
+        let method = MedMagma { max_steps: 10, ..MedMagma::default() };
+        annotated(&method, matrix_of(matrix), &mut Ctx::new(Seed(0), &mut ())).unwrap()
     };
     assert_eq!(run(&forms[0]), run(&forms[1]));
 }

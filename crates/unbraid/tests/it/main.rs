@@ -3,4 +3,5 @@
 mod contract;
 mod gmgm;
 mod golden;
+mod med_magma;
 mod tyler;
