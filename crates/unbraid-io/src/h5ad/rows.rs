@@ -31,7 +31,7 @@ impl FileRows {
     /// Opens `X`, a layer or `raw`.
     ///
     /// # Errors
-    /// [`Error::Input`] when there is no such matrix, it is CSC or it is damaged.
+    /// [`Error::Input`](crate::Error::Input) when there is no such matrix, it is CSC or it is damaged.
     pub fn open(path: &Path, layer: Option<&str>) -> Result<FileRows> {
         let store = Store::open(path, &path.display().to_string(), None)?;
         let place = store.place(layer.unwrap_or("X"))?;
