@@ -80,7 +80,7 @@ def zoo():
 
 if __name__ == "__main__":
     a = zoo()
-    a.write_h5ad(here / "zoo.h5ad", compression="gzip")
+    a.write_h5ad(here / "zoo.h5ad", compression="gzip", convert_strings_to_categoricals=False)
     # Awkward arrays need a package of their own; this is the form in which anndata stores them.
     ad.AnnData(x.astype("f4")).write_h5ad(here / "awkward.h5ad")
     with h5py.File(here / "awkward.h5ad", "a") as f:
@@ -120,3 +120,12 @@ if __name__ == "__main__":
             g["__categories/kind"].attrs["ordered"] = True
             g["kind"] = (np.arange(rows) % 3 - 1).astype("i1")
             g["kind"].attrs["categories"] = g["__categories/kind"].ref
+    # An array of terabytes, none of it stored, and gzip chunks that inflate a thousandfold.
+    ad.AnnData(x.astype("f8")).write_h5ad(here / "huge.h5ad")
+    with h5py.File(here / "huge.h5ad", "a") as f:
+        del f["X"]
+        f.create_dataset("X", shape=(3 * 2**40, 1), dtype="f8", chunks=(1024, 1))
+    ad.AnnData(sp.csr_matrix((4000, 2000), dtype="f4")).write_h5ad(here / "zeros.h5ad")
+    with h5py.File(here / "zeros.h5ad", "a") as f:
+        del f["X"]
+        f.create_dataset("X", data=np.zeros((4000, 2000), "f4"), chunks=(4000, 200), compression="gzip", compression_opts=9)

@@ -1,13 +1,16 @@
 //! Reads files, or writes them again, so that another reader can compare: `read FILE…`,
 //! `model FILE OUT` (through [`AnnData`](unbraid_io::h5ad::AnnData)), `annotate FILE OUT` (with one
-//! annotation of every kind), `convert FILE OUT` (through a data set).
+//! annotation of every kind), `convert FILE OUT` (through a data set), `large FILE OUT COLUMNS` (with a
+//! result that is made block by block, to watch the memory).
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::ops::Range;
 use std::path::Path;
 
 use ndarray::Array2;
 use unbraid::data::{Annotations, Column, Csr, Slot, Table, Value};
+use unbraid::fit::Rows;
 use unbraid_io::{Input, ReadOptions, h5ad, read, write_h5ad};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -30,9 +33,30 @@ fn main() -> Result<(), Box<dyn Error>> {
             let (n, m) = data.shape();
             write_h5ad(Path::new(to), Input::Dataset(&data), &every_kind(n, m))?;
         }
-        _ => return Err("usage: h5ad_check read|model|annotate|convert FILE [OUT]".into()),
+        ["large", from, to, columns] => {
+            let n = read(Path::new(from), &ReadOptions::default())?.shape().0;
+            let mut a = Annotations::default();
+            a.obsm.insert("large".into(), Slot::Blocks(Box::new(Counting { shape: (n, columns.parse()?) })));
+            write_h5ad(Path::new(to), Input::File(Path::new(from)), &a)?;
+        }
+        _ => return Err("usage: h5ad_check read|model|annotate|convert|large FILE [OUT [COLUMNS]]".into()),
     }
     Ok(())
+}
+
+/// A matrix of any size that is never held: the entry is row + column.
+struct Counting {
+    shape: (usize, usize),
+}
+
+impl Rows for Counting {
+    fn shape(&self) -> (usize, usize) {
+        self.shape
+    }
+    fn block(&self, rows: Range<usize>, into: &mut Array2<f32>) -> unbraid::Result<()> {
+        *into = Array2::from_shape_fn((rows.len(), self.shape.1), |(i, j)| (rows.start + i + j) as f32);
+        Ok(())
+    }
 }
 
 /// Annotations of every kind for n observations and m features.

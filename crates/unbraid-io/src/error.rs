@@ -38,7 +38,7 @@ pub enum Error {
         /// The file as the user named it.
         file: String,
         /// What is wrong with the data.
-        source: unbraid::Error,
+        source: Box<unbraid::Error>,
     },
     /// An error of the numerical crate that belongs to no file.
     #[error(transparent)]
@@ -53,6 +53,11 @@ impl Error {
 
     pub(crate) fn output(path: &Path, why: impl ToString) -> Error {
         Error::Output { file: path.display().to_string(), why: why.to_string() }
+    }
+
+    /// An error of the numerical crate about a file.
+    pub(crate) fn data(file: &str, why: unbraid::Error) -> Error {
+        Error::Data { file: file.to_owned(), source: Box::new(why) }
     }
 
     pub(crate) fn input(

@@ -168,7 +168,7 @@ fn inspect_h5ad(path: &Path) -> Result<Inspection> {
         let step = rows.step();
         for start in (0..n).step_by(step) {
             let block = rows.each(start..(start + step).min(n), |i, j, v| tally.add(i, j, v));
-            block.map_err(|source| crate::Error::Data { file: store.name.clone(), source })?;
+            block.map_err(|why| crate::Error::data(&store.name, why))?;
         }
         values.push(tally.finish(&place.slot));
     }

@@ -26,7 +26,7 @@ pub use atomic::{write_atomically, write_bytes_atomically};
 pub use error::{Error, Result};
 pub use format::{Format, input_sha256};
 pub use h5ad::{Input, write_h5ad};
-pub use inspect::{Inspection, SlotInfo, ValueInfo, ValueKind, inspect};
+pub use inspect::{Duplicates, Inspection, SlotInfo, ValueInfo, ValueKind, inspect};
 pub use memory::available_memory;
 
 use std::path::Path;

@@ -53,8 +53,8 @@ pub(crate) fn read(path: &Path, name: &str, max_bytes: Option<u64>) -> Result<Da
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
-        .delimiter(delimiter(path, name)?)
-        .from_reader(text::open(path, name)?);
+        .delimiter(delimiter(path, name, &budget)?)
+        .from_reader(text::open(path, name, &budget)?);
     let mut header: Vec<String> = Vec::new();
     let mut named = None;
     let (mut names, mut values): (Vec<String>, Vec<f64>) = (Vec::new(), Vec::new());
@@ -188,13 +188,13 @@ fn clip(cell: &str) -> String {
 }
 
 /// Comma, tab or semicolon: by the file's name, else by what the first line holds most.
-fn delimiter(path: &Path, name: &str) -> Result<u8> {
+fn delimiter(path: &Path, name: &str, budget: &Budget) -> Result<u8> {
     let file = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     let stem = file.strip_suffix(".gz").unwrap_or(&file);
     if stem.ends_with(".tsv") {
         return Ok(b'\t');
     }
-    let mut reader = text::open(path, name)?;
+    let mut reader = text::open(path, name, budget)?;
     let start = reader.fill_buf().map_err(|e| Error::unreadable(name, &e))?;
     let line = start.split(|&b| b == b'\n').next().unwrap_or_default();
     let count = |d: u8| line.iter().filter(|&&b| b == d).count();

@@ -1,7 +1,7 @@
 //! Text files, plain or gzipped.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
@@ -18,20 +18,41 @@ pub(crate) struct Lines {
     longest: u64,
 }
 
-/// Opens a file for reading, unpacking it when it starts as gzip does.
-pub(crate) fn open(path: &Path, name: &str) -> Result<Box<dyn BufRead>> {
+/// Opens a file for reading, unpacking it when it starts as gzip does; reading fails once more text has
+/// come out of it than may be held.
+pub(crate) fn open(path: &Path, name: &str, budget: &Budget) -> Result<Box<dyn BufRead>> {
     let unreadable = |e| Error::unreadable(name, &e);
     let mut file = BufReader::with_capacity(1 << 16, File::open(path).map_err(unreadable)?);
     let packed = file.fill_buf().map_err(unreadable)?.starts_with(&[0x1f, 0x8b]);
     Ok(match packed {
-        true => Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(file))),
+        true => {
+            let limited = Limited { inner: MultiGzDecoder::new(file), left: budget.allowed };
+            Box::new(BufReader::with_capacity(1 << 16, limited))
+        }
         false => Box::new(file),
     })
 }
 
+/// A reader that fails instead of giving more than `left` bytes.
+struct Limited<R> {
+    inner: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(into)?;
+        match self.left.checked_sub(read as u64) {
+            Some(left) => self.left = left,
+            None => return Err(io::Error::other("the unpacked text is larger than the memory allowed")),
+        }
+        Ok(read)
+    }
+}
+
 impl Lines {
     pub fn open(path: &Path, name: &str, budget: &Budget) -> Result<Lines> {
-        let reader = open(path, name)?;
+        let reader = open(path, name, budget)?;
         Ok(Lines {
             reader,
             name: name.to_owned(),

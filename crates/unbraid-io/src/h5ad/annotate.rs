@@ -13,7 +13,7 @@ use super::convert::{column_elem, table_frame, value_elem};
 use super::model::{Array, Elem, Major, Numbers, Sparse};
 use super::reader::read_anndata;
 use super::store::{Node, Store};
-use super::writer::{Session, check_name};
+use super::writer::{Writer, check_name};
 use crate::atomic::write_atomically;
 use crate::error::{Error, Result};
 
@@ -41,7 +41,7 @@ pub fn write_h5ad(path: &Path, input: Input<'_>, annotations: &Annotations) -> R
 }
 
 fn create(to: &Path, data: &Dataset, annotations: &Annotations) -> Result<()> {
-    let file = Session::create(to)?;
+    let file = Writer::create(to)?;
     file.set_root("anndata", "0.1.0")?;
     match &data.x {
         Matrix::Dense(x) => dense(&file, "X", x)?,
@@ -84,14 +84,9 @@ fn extend(to: &Path, from: &Path, annotations: &Annotations) -> Result<()> {
         repack(from, to, &RepackOptions::new()).map_err(|e| Error::output(to, e))?;
         edit(to, &there, annotations)
     };
-    // Blocks of rows can be appended to a file of the present form without holding it in memory, and a
-    // large file of the older form is held whole while it is edited.
+    // The editor holds a file of the older form (h5py's default) whole; a repacked copy is edited in place.
     const HELD: u64 = 1 << 30;
-    let streamed =
-        [&annotations.obsm, &annotations.varm, &annotations.obsp, &annotations.varp, &annotations.layers]
-            .iter()
-            .any(|slots| slots.values().any(|s| matches!(s, Slot::Blocks(_))));
-    let first = if there.old_form && (streamed || there.size > HELD) {
+    let first = if there.old_form && there.size > HELD && there.repackable {
         repacked().or_else(|_| copy())
     } else {
         copy().or_else(|_| repacked())
@@ -107,7 +102,7 @@ fn extend(to: &Path, from: &Path, annotations: &Annotations) -> Result<()> {
 }
 
 fn edit(to: &Path, there: &There, annotations: &Annotations) -> Result<()> {
-    let file = Session::edit(to)?;
+    let file = Writer::edit(to)?;
     add(&file, there, annotations)?;
     file.close()?;
     fill_blocks(to, annotations)
@@ -116,7 +111,7 @@ fn edit(to: &Path, there: &There, annotations: &Annotations) -> Result<()> {
 fn rebuild(to: &Path, from: &Path, annotations: &Annotations) -> Result<()> {
     let whole = read_anndata(from)?;
     let _ = fs::remove_file(to);
-    let file = Session::create(to)?;
+    let file = Writer::create(to)?;
     file.anndata(&whole)?;
     file.close()?;
     drop(whole);
@@ -261,7 +256,7 @@ fn groups(new: &Annotations, n: usize, m: usize) -> [Slots<'_>; 5] {
     ]
 }
 
-fn add(file: &Session, there: &There, new: &Annotations) -> Result<()> {
+fn add(file: &Writer, there: &There, new: &Annotations) -> Result<()> {
     for (table, columns) in [("obs", &new.obs), ("var", &new.var)] {
         let mut order = there.order.get(table).cloned().unwrap_or_default();
         for (name, column) in columns {
@@ -299,14 +294,14 @@ fn add(file: &Session, there: &There, new: &Annotations) -> Result<()> {
     Ok(())
 }
 
-fn ensure_group(file: &Session, there: &There, name: &str) -> Result<()> {
+fn ensure_group(file: &Writer, there: &There, name: &str) -> Result<()> {
     match there.members.contains_key(name) {
         true => Ok(()),
         false => file.group(name, "dict", "0.1.0", []),
     }
 }
 
-fn remove(file: &Session, there: &There, group: &str, name: &str) -> Result<()> {
+fn remove(file: &Writer, there: &There, group: &str, name: &str) -> Result<()> {
     let delete = |path: &str| file.file.root().delete(path).map_err(|e| file.fault(e));
     if there.has(group, name) {
         delete(&format!("{group}/{name}"))?;
@@ -320,7 +315,7 @@ fn remove(file: &Session, there: &There, group: &str, name: &str) -> Result<()> 
 /// Staged slots are held in memory until they are committed.
 const LARGE: usize = 16 << 20;
 
-fn put_slot(file: &Session, path: &str, slot: &Slot) -> Result<()> {
+fn put_slot(file: &Writer, path: &str, slot: &Slot) -> Result<()> {
     match slot {
         Slot::F32(x) => {
             let bytes = x.iter().flat_map(|v| v.to_le_bytes()).collect();
@@ -346,13 +341,13 @@ fn narrow(values: &[f64]) -> Numbers {
     }
 }
 
-fn dense(file: &Session, path: &str, x: &Array2<f64>) -> Result<()> {
+fn dense(file: &Writer, path: &str, x: &Array2<f64>) -> Result<()> {
     let values = x.as_standard_layout();
     let data = narrow(values.as_slice().expect("standard layout is one slice"));
     file.elem(path, &Elem::Array(Array { shape: x.shape().to_vec(), data }))
 }
 
-fn csr(file: &Session, path: &str, x: &Csr) -> Result<()> {
+fn csr(file: &Writer, path: &str, x: &Csr) -> Result<()> {
     // SciPy wants both index arrays of one type.
     let wide = x.nnz() > i32::MAX as usize || x.shape().1 > i32::MAX as usize;
     let (indptr, indices) = match wide {
@@ -372,7 +367,7 @@ fn csr(file: &Session, path: &str, x: &Csr) -> Result<()> {
 /// Makes room for a large result; [`fill_blocks`] writes it once the file has its final form.
 ///
 /// The zeros are pages that the system only promises: they are never written to, so they take no memory.
-fn reserve(file: &Session, path: &str, shape: (usize, usize)) -> Result<()> {
+fn reserve(file: &Writer, path: &str, shape: (usize, usize)) -> Result<()> {
     let size = shape.0.checked_mul(shape.1).and_then(|n| n.checked_mul(4));
     let size = size.filter(|&size| Vec::<u8>::new().try_reserve_exact(size).is_ok());
     let Some(size) = size else {

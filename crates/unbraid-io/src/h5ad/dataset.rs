@@ -166,8 +166,8 @@ impl Store {
         let mut out = BTreeMap::new();
         for (name, a) in arrays {
             let (rows, columns) = match a.shape.as_slice() {
-                &[rows] => (rows, 1),
-                &[rows, columns] => (rows, columns),
+                [rows] => (*rows, 1),
+                [rows, columns] => (*rows, *columns),
                 _ => continue,
             };
             if rows != n {
@@ -263,7 +263,7 @@ impl Store {
     fn csr(&self, s: Sparse, slot: &str) -> Result<Csr> {
         let needed = (s.data.len() as u64).saturating_mul(12) + (s.indptr.len() as u64).saturating_mul(8);
         self.budget.check(&self.name, slot, Some(0), Some(needed))?;
-        let fault = |source| Error::Data { file: self.name.clone(), source };
+        let fault = |why| Error::data(&self.name, why);
         let whole = |v: &Numbers| v.to_i64().unwrap_or_default();
         let indptr: Vec<usize> = whole(&s.indptr).into_iter().map(|v| v as usize).collect();
         let indices: Vec<u32> = whole(&s.indices).into_iter().map(|v| v as u32).collect();

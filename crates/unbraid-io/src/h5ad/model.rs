@@ -81,7 +81,7 @@ pub struct Array {
     pub data: Numbers,
 }
 
-/// Values of one type, as stored.
+/// Values of one type, as stored; the byte order and the compression of the file are not kept.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub enum Numbers {

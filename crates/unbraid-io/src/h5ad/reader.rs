@@ -109,7 +109,18 @@ impl Store {
         let encoding = text(&attributes, "encoding-type").unwrap_or_default();
         let group = match node {
             Node::Data(_) if encoding == "null" => return Ok(Elem::Null),
-            Node::Data(data) => return self.array(data, &slot),
+            Node::Data(data) => {
+                let mut elem = self.array(data, &slot)?;
+                // Before 0.7 a text of `uns` was a list of one.
+                if let Elem::Strings(s) = &mut elem
+                    && encoding.is_empty()
+                    && path.starts_with("uns/")
+                    && s.shape == [1]
+                {
+                    s.shape.clear();
+                }
+                return Ok(elem);
+            }
             Node::Group(group) => group,
         };
         match encoding {

@@ -20,36 +20,36 @@ use crate::error::{Error, Result};
 /// [`Error::Output`] when a name or shape cannot be stored or the disk refuses.
 pub fn write_anndata(path: &Path, data: &AnnData) -> Result<()> {
     write_atomically(path, |to| {
-        let file = Session::create(to)?;
+        let file = Writer::create(to)?;
         file.anndata(data)?;
         file.close()
     })
 }
 
-/// A file being written; nothing is on disk before [`Session::commit`].
-pub(crate) struct Session {
+/// A file being written; nothing is on disk before [`Writer::commit`].
+pub(crate) struct Writer {
     pub file: File,
     /// The file's name in messages.
     name: String,
 }
 
-impl Session {
+impl Writer {
     fn access() -> FileAccessProperties {
         // The finished file is synced once, by `write_atomically`.
         FileAccessProperties::new().with_sync_policy(SyncPolicy::OnClose)
     }
 
     /// A new file.
-    pub fn create(path: &Path) -> Result<Session> {
-        let file = File::create_with_options(path, Default::default(), Session::access())
+    pub fn create(path: &Path) -> Result<Writer> {
+        let file = File::create_with_options(path, Default::default(), Writer::access())
             .map_err(|e| Error::output(path, e))?;
-        Ok(Session { file, name: path.display().to_string() })
+        Ok(Writer { file, name: path.display().to_string() })
     }
 
     /// An existing file.
-    pub fn edit(path: &Path) -> Result<Session> {
-        let file = File::open_rw_with_options(path, Session::access()).map_err(|e| Error::output(path, e))?;
-        Ok(Session { file, name: path.display().to_string() })
+    pub fn edit(path: &Path) -> Result<Writer> {
+        let file = File::open_rw_with_options(path, Writer::access()).map_err(|e| Error::output(path, e))?;
+        Ok(Writer { file, name: path.display().to_string() })
     }
 
     /// An error about this file.

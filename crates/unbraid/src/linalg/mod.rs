@@ -3,6 +3,7 @@
 //! Every call passes [`par`], a fixed degree of splitting, so that the bits of a result do not depend
 //! on the size of the thread pool; faer's forms that read its global setting stay out of the code.
 
+pub mod anderson;
 pub mod cholesky;
 pub mod randomized;
 

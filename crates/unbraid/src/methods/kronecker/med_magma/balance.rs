@@ -32,8 +32,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::linalg::{self, cholesky::Cholesky};
 
-/// Largest relative deviation of a row or column sum of W at which z* is accepted.
-const BALANCED: f64 = 1e-10;
+/// Deviation of a row or column sum of W at which z* is exact for every purpose.
+pub const BALANCED: f64 = 1e-10;
 /// A Newton step leaves an error of its length times the error of the Hessian, which grows with the
 /// way since the Gram matrices were computed. Below this product it is taken without another look.
 const LAST_STEP: f64 = 4e-12;
@@ -71,12 +71,12 @@ impl Scales {
 
     /// `diag(e^u) Y diag(e^v)`.
     pub fn apply(&self, y: &Array2<f64>) -> Array2<f64> {
-        let (u, v) = (
-            Array1::from_iter(self.u.iter().map(|u| u.exp())),
-            Array1::from_iter(self.v.iter().map(|v| v.exp())),
-        );
-        let mut z = y * &v;
-        z.rows_mut().into_iter().zip(&u).for_each(|(mut row, u)| row *= *u);
+        let v: Vec<f64> = self.v.iter().map(|v| v.exp()).collect();
+        let mut z = y.clone();
+        for (mut row, u) in z.rows_mut().into_iter().zip(&self.u) {
+            let u = u.exp();
+            row.iter_mut().zip(&v).for_each(|(z, v)| *z *= u * v);
+        }
         z
     }
 
@@ -109,9 +109,12 @@ impl Scales {
 /// The two precision matrices, `None` for Ψ₁ = I, Ψ₂ = I.
 pub type Precisions<'a> = Option<[&'a Array2<f64>; 2]>;
 
-/// W and the diagonals of Q at one Z.
+/// W and the diagonals of Q at one Z, rescaled so that zᵀΩz = nm.
 struct Point {
+    /// diag(e^u) Y diag(e^v), not rescaled: whoever reads it knows it up to a factor.
     z: Array2<f64>,
+    /// ‖Z‖² after rescaling.
+    energy: f64,
     w: Array2<f64>,
     /// W1 and Wᵀ1.
     sums: [Array1<f64>; 2],
@@ -121,34 +124,70 @@ struct Point {
     value: f64,
 }
 
+/// Sums over one block of rows of [`Point`].
+struct Part {
+    /// Σⱼ wᵢⱼ and Σⱼ zᵢⱼ(ZΨ₂)ᵢⱼ of each row.
+    rows: Vec<[f64; 2]>,
+    /// Σᵢ wᵢⱼ and Σᵢ zᵢⱼ(Ψ₁Z)ᵢⱼ of each column, over the block.
+    columns: [Vec<f64>; 2],
+    square: f64,
+}
+
 impl Point {
-    /// W at diag(e^u) Y diag(e^v), rescaled so that zᵀΩz = nm. Two products.
+    /// W at diag(e^u) Y diag(e^v). Two products and one pass.
     fn new(y: &Array2<f64>, psi: Precisions<'_>, scales: &Scales) -> Point {
         let (n, m) = y.dim();
-        let mut z = scales.apply(y);
-        let (mut w, mut crossed) = match psi {
-            None => {
-                let w = z.mapv(|z| 2.0 * z * z);
-                let half = [w.sum_axis(Axis(1)) / 2.0, w.sum_axis(Axis(0)) / 2.0];
-                (w, half)
-            }
+        let z = scales.apply(y);
+        // Ψ₁Z becomes W in the pass below.
+        let (mut w, right) = match psi {
+            None => (z.clone(), z.clone()),
             Some([psi1, psi2]) => {
-                let mut right = linalg::matmul(z.view(), psi2.view());
-                right *= &z;
-                let mut left = linalg::matmul(psi1.view(), z.view());
-                left *= &z;
-                let crossed = [right.sum_axis(Axis(1)), left.sum_axis(Axis(0))];
-                left += &right;
-                (left, crossed)
+                (linalg::matmul(psi1.view(), z.view()), linalg::matmul(z.view(), psi2.view()))
             }
         };
-        let energy: f64 = w.sum_axis(Axis(1)).sum();
+        let (zs, rs) = (slice(&z), slice(&right));
+        let part = |(b, w): (usize, &mut [f64])| {
+            linalg::settle();
+            let from = b * BLOCK * m;
+            let mut part = Part { rows: Vec::new(), columns: [vec![0.0; m], vec![0.0; m]], square: 0.0 };
+            let [all, own] = &mut part.columns;
+            let lines = zs[from..].chunks_exact(m).zip(rs[from..].chunks_exact(m));
+            for (w, (z, right)) in w.chunks_exact_mut(m).zip(lines) {
+                for j in 0..m {
+                    let left = z[j] * w[j];
+                    w[j] = left + z[j] * right[j];
+                    own[j] += left;
+                    all[j] += w[j];
+                }
+                part.rows.push([w.iter().sum(), dot(z, right)]);
+                part.square += dot(z, z);
+            }
+            part
+        };
+        let blocks = w.as_slice_mut().expect("row-major");
+        let parts: Vec<Part> = if n * m < SMALL {
+            blocks.chunks_mut(BLOCK * m).enumerate().map(part).collect()
+        } else {
+            blocks.par_chunks_mut(BLOCK * m).enumerate().map(part).collect()
+        };
+        let rows = |k: usize| -> Array1<f64> {
+            parts.iter().flat_map(|p| p.rows.iter().map(move |r| r[k])).collect()
+        };
+        let columns = |k: usize| {
+            parts.iter().fold(Array1::zeros(m), |sum: Array1<f64>, p| sum + ndarray::aview1(&p.columns[k]))
+        };
+        let (sums, crossed) = ([rows(0), columns(0)], [rows(1), columns(1)]);
+        let energy = sums[0].sum();
         let scale = (n * m) as f64 / energy;
-        z *= scale.sqrt();
         w *= scale;
-        crossed.iter_mut().for_each(|c| *c *= scale);
-        let sums = [w.sum_axis(Axis(1)), w.sum_axis(Axis(0))];
-        Point { z, w, sums, crossed, value: (n * m) as f64 / 2.0 * energy.ln() }
+        Point {
+            z,
+            w,
+            energy: scale * parts.iter().map(|p| p.square).sum::<f64>(),
+            sums: sums.map(|s| s * scale),
+            crossed: crossed.map(|c| c * scale),
+            value: (n * m) as f64 / 2.0 * energy.ln(),
+        }
     }
 
     /// Largest |W1/m − 1|, |Wᵀ1/n − 1|.
@@ -159,6 +198,27 @@ impl Point {
         };
         off(&self.sums[0], m).max(off(&self.sums[1], n))
     }
+}
+
+/// ZZᵀ and ZᵀZ, up to a common factor, with the scales they belong to.
+struct Known {
+    grams: [Array2<f64>; 2],
+    from: Scales,
+}
+
+/// ZZᵀ and ZᵀZ.
+fn grams(z: &Array2<f64>) -> [Array2<f64>; 2] {
+    [linalg::gram(z.view()), linalg::gram(z.t())]
+}
+
+/// All entries, row by row.
+fn slice(a: &Array2<f64>) -> &[f64] {
+    a.as_slice().expect("row-major")
+}
+
+/// Row i.
+fn line_of(a: &Array2<f64>, i: usize) -> &[f64] {
+    &slice(a)[i * a.ncols()..(i + 1) * a.ncols()]
 }
 
 /// The Hessian of φ in (u, v), in blocks.
@@ -173,32 +233,39 @@ impl Curvature {
     /// At the balanced Z; two products and two Gram products.
     pub fn at(y: &Array2<f64>, psi: Precisions<'_>, scales: &Scales) -> Curvature {
         let point = Point::new(y, psi, scales);
-        let grams = psi.map(|_| [linalg::gram(point.z.view()), linalg::gram(point.z.t())]);
-        Curvature::new(psi, &point, grams.as_ref(), None)
+        let known = psi.map(|_| Known { grams: grams(&point.z), from: scales.clone() });
+        Curvature::new(psi, &point, known.as_ref(), scales)
     }
 
-    /// `grams` may belong to a Z that `drift` (differences in u and v) has left since.
-    fn new(
-        psi: Precisions<'_>,
-        point: &Point,
-        grams: Option<&[Array2<f64>; 2]>,
-        drift: Option<&Scales>,
-    ) -> Curvature {
+    /// `known` may belong to scales that `now` has left since; required where Ψ is not the identity.
+    fn new(psi: Precisions<'_>, point: &Point, known: Option<&Known>, now: &Scales) -> Curvature {
         let own = [0, 1].map(|k| {
             let diagonal = &point.crossed[k] + &point.sums[k];
-            let (Some(psi), Some(grams)) = (psi, grams) else {
+            let (Some(psi), Some(known)) = (psi, known) else {
                 // Ψ = I: Ψ₁ ∘ ZZᵀ is the diagonal of ZZᵀ, which is what `crossed` holds as well.
                 return Array2::from_diag(&(&diagonal + &point.crossed[k]));
             };
-            let mut q = psi[k] * &grams[k];
-            if let Some(drift) = drift {
-                let e: Array1<f64> = [&drift.u, &drift.v][k].iter().map(|d| d.exp()).collect();
-                // The energy of Z sets the common factor: tr ZZᵀ is known at both places.
-                let moved: f64 = grams[k].diag().iter().zip(&e).map(|(g, e)| g * e * e).sum();
-                let scale = point.z.iter().map(|z| z * z).sum::<f64>() / moved;
-                Zip::indexed(&mut q).for_each(|(i, j), q| *q *= e[i] * e[j] * scale);
+            let (gram, now, from) = (&known.grams[k], [&now.u, &now.v][k], [&known.from.u, &known.from.v][k]);
+            let drift: Vec<f64> = now.iter().zip(from).map(|(a, b)| (a - b).exp()).collect();
+            // tr ZZᵀ is known at both places and sets the common factor.
+            let moved: f64 = gram.diag().iter().zip(&drift).map(|(g, d)| g * d * d).sum();
+            let factor = point.energy / moved;
+            let mut q = Array2::zeros(gram.dim());
+            let d = q.ncols();
+            let line = |(i, q): (usize, &mut [f64])| {
+                let scale = factor * drift[i];
+                let (psi, gram) = (line_of(psi[k], i), line_of(gram, i));
+                for j in 0..d {
+                    q[j] = psi[j] * gram[j] * (scale * drift[j]);
+                }
+                q[i] += diagonal[i];
+            };
+            let lines = q.as_slice_mut().expect("row-major");
+            if d * d < SMALL {
+                lines.chunks_mut(d).enumerate().for_each(line);
+            } else {
+                lines.par_chunks_mut(d).enumerate().for_each(line);
             }
-            q.diag_mut().zip_mut_with(&diagonal, |q, d| *q += d);
             q
         });
         Curvature { own, cross: point.w.clone() }
@@ -225,18 +292,22 @@ impl Curvature {
     fn apply(&self, d: &[f64], e: &[f64]) -> (Vec<f64>, Vec<f64>) {
         let (n, m) = self.cross.dim();
         let part = |b: usize| {
+            linalg::settle();
             let rows = b * BLOCK..((b + 1) * BLOCK).min(n);
             let mut down = vec![0.0; m];
             let across: Vec<f64> = rows
                 .map(|i| {
-                    let w = self.cross.row(i).to_slice().expect("row-major");
+                    let w = line_of(&self.cross, i);
                     down.iter_mut().zip(w).for_each(|(s, w)| *s += 2.0 * d[i] * w);
-                    dot(self.own[0].row(i).to_slice().expect("row-major"), d) + 2.0 * dot(w, e)
+                    dot(line_of(&self.own[0], i), d) + 2.0 * dot(w, e)
                 })
                 .collect();
             (across, down)
         };
-        let own = |j: usize| dot(self.own[1].row(j).to_slice().expect("row-major"), e);
+        let own = |j: usize| {
+            linalg::settle();
+            dot(line_of(&self.own[1], j), e)
+        };
         let blocks = n.div_ceil(BLOCK);
         let (parts, mut out_e): (Vec<_>, Vec<f64>) = if n * n + m * m + n * m < SMALL {
             ((0..blocks).map(part).collect(), (0..m).map(own).collect())
@@ -271,10 +342,18 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     sums.iter().sum::<f64>() + rest
 }
 
+/// Where a solve starts.
+pub enum Start {
+    /// Scales that may be far from the answer: a few Sinkhorn sweeps come first.
+    Cold,
+    /// Scales near the answer, with ZZᵀ and ZᵀZ there, up to a common factor, where they are known.
+    Warm(Option<[Array2<f64>; 2]>),
+}
+
 /// Balances Y under Ψ, starting from `scales` and leaving u and v of z* there, each of mean 0.
 ///
-/// `grams`, where given, are ZZᵀ and ZᵀZ at the start up to a common factor; `cold` starts with a few
-/// Sinkhorn sweeps, for scales far from the answer.
+/// `accuracy` is the largest relative deviation of a row or column sum of W that is accepted;
+/// [`BALANCED`] is as good as rounding allows.
 ///
 /// # Errors
 /// [`Error::Line`] naming the rows or columns whose magnitude runs away: the pattern of zeros allows
@@ -283,32 +362,33 @@ pub fn balance(
     y: &Array2<f64>,
     psi: Precisions<'_>,
     scales: &mut Scales,
-    grams: Option<[Array2<f64>; 2]>,
-    cold: bool,
+    start: Start,
+    accuracy: f64,
 ) -> Result<()> {
     let (n, m) = y.dim();
-    if cold {
-        sinkhorn(y, scales);
-    }
-    // Gram matrices with the scales they belong to.
-    let mut known = grams.map(|g| (g, scales.clone()));
+    let mut known = match start {
+        Start::Warm(grams) => grams.map(|grams| Known { grams, from: scales.clone() }),
+        Start::Cold => {
+            sinkhorn(y, scales);
+            None
+        }
+    };
     let mut point = Point::new(y, psi, scales);
     for _ in 0..STEPS {
         let residual = point.residual();
-        if residual < BALANCED {
+        if residual < accuracy {
             return Ok(());
         }
         if psi.is_some() && known.is_none() {
-            known = Some(([linalg::gram(point.z.view()), linalg::gram(point.z.t())], scales.clone()));
+            known = Some(Known { grams: grams(&point.z), from: scales.clone() });
         }
-        let drift = known.as_ref().map(|(_, from)| scales.minus(from));
-        let curvature = Curvature::new(psi, &point, known.as_ref().map(|k| &k.0), drift.as_ref());
+        let curvature = Curvature::new(psi, &point, known.as_ref(), scales);
         let step = newton_step(&curvature, &point, residual.clamp(1e-7, 0.1));
         let longest = step.longest();
         let slope: f64 = step.u.iter().zip(&point.sums[0]).map(|(d, w)| d * (w - m as f64)).sum::<f64>()
             + step.v.iter().zip(&point.sums[1]).map(|(d, w)| d * (w - n as f64)).sum::<f64>();
-        let stale = drift.map_or(0.0, |d| d.longest());
-        if longest * (longest + stale) < LAST_STEP && slope <= 0.0 {
+        let stale = known.as_ref().map_or(0.0, |k| scales.minus(&k.from).longest());
+        if longest * (longest + stale) < LAST_STEP * (accuracy / BALANCED) && slope <= 0.0 {
             *scales = scales.plus(1.0, &step);
             return Ok(());
         }
@@ -432,7 +512,8 @@ fn newton_step(curvature: &Curvature, point: &Point, accuracy: f64) -> Scales {
 pub fn block_sweep(y: &Array2<f64>, psi: Precisions<'_>, scales: &mut Scales) {
     for axis in 0..2 {
         let point = Point::new(y, psi, scales);
-        let (z, other) = if axis == 0 { (point.z.view(), y.ncols()) } else { (point.z.t(), y.nrows()) };
+        let z = &point.z * (point.energy / point.z.iter().map(|z| z * z).sum::<f64>()).sqrt();
+        let (z, other) = if axis == 0 { (z.view(), y.ncols()) } else { (z.t(), y.nrows()) };
         let mut q = quadratic(z, psi.map(|p| p[axis]), &point.crossed[axis]);
         let weight = other as f64;
         let own = [&mut scales.u, &mut scales.v].into_iter().nth(axis).into_iter().flatten();
@@ -500,7 +581,7 @@ mod tests {
             let (a, b) = (precision(n, 2), precision(m, 3));
             for psi in [None, Some([&a, &b])] {
                 let mut fast = Scales::ones(n, m);
-                balance(&y, psi, &mut fast, None, true).unwrap();
+                balance(&y, psi, &mut fast, Start::Cold, BALANCED).unwrap();
                 let mut slow = Scales::ones(n, m);
                 (0..400).for_each(|_| block_sweep(&y, psi, &mut slow));
                 let gap = fast.minus(&slow).longest();
@@ -519,7 +600,7 @@ mod tests {
             let (a, b) = (precision(n, seed + 10), precision(m, seed + 20));
             let psi = Some([&a, &b]);
             let mut found = Scales::ones(n, m);
-            balance(&y, psi, &mut found, None, true).unwrap();
+            balance(&y, psi, &mut found, Start::Cold, BALANCED).unwrap();
             let at = energy(&y, psi, &found);
             for start in 0..3u64 {
                 let mut rng = Seed(start).stream(Draw::Init, 0);
@@ -561,7 +642,7 @@ mod tests {
         let (a, b) = (precision(n, 5), precision(m, 6));
         let psi = Some([&a, &b]);
         let mut at = Scales::ones(n, m);
-        balance(&y, psi, &mut at, None, true).unwrap();
+        balance(&y, psi, &mut at, Start::Cold, BALANCED).unwrap();
         // ½zᵀΩz in all n + m coordinates, scaled so that zᵀΩz = nm at the centre.
         let scale = (n * m) as f64 / energy(&y, psi, &at);
         let half = |s: &Scales| 0.5 * scale * energy(&y, psi, s);
@@ -599,7 +680,7 @@ mod tests {
         for i in 1..6 {
             (y[[i, 0]], y[[i, 1]]) = (0.0, 0.0);
         }
-        let why = balance(&y, None, &mut Scales::ones(6, 6), None, true).unwrap_err().to_string();
+        let why = balance(&y, None, &mut Scales::ones(6, 6), Start::Cold, BALANCED).unwrap_err().to_string();
         assert!(why.contains("cannot be balanced"), "{why}");
     }
 }

@@ -119,14 +119,17 @@ pub fn published(psi: [&Eigen; 2]) -> [Array2<f64>; 2] {
     [0, 1].map(|k| {
         let other = 1 - k;
         let ones = basis[other].sum_axis(Axis(0));
-        let cross = -basis[k].dot(&block(2 * k, 2 * other).dot(&ones));
+        let cross = (-basis[k].dot(&block(2 * k, 2 * other).dot(&ones))).to_vec();
         let mut half = psi[k].recompose(&inverse[k]);
         let low = basis[k].dot(&block(2 * k, 2 * k));
+        let (p, h) = (basis[k].column(0).to_vec(), basis[k].column(1).to_vec());
         let scale = size[other];
-        for ((i, mut row), low) in half.rows_mut().into_iter().enumerate().zip(low.rows()) {
-            for (j, v) in row.iter_mut().enumerate() {
-                let rank2 = low[0] * basis[k][[j, 0]] + low[1] * basis[k][[j, 1]];
-                *v = scale * (*v - rank2) + trace[other] + cross[i] + cross[j];
+        linalg::settle();
+        for ((mut row, low), own) in half.rows_mut().into_iter().zip(low.rows()).zip(&cross) {
+            let (first, second, shift) = (scale * low[0], scale * low[1], trace[other] + own);
+            let row = row.as_slice_mut().expect("row-major");
+            for j in 0..row.len() {
+                row[j] = scale * row[j] - first * p[j] - second * h[j] + shift + cross[j];
             }
         }
         half

@@ -122,6 +122,10 @@ crate::params! {
         pub tol: f64 = 1e-5,
         /// What `tol` is compared with: `relative` or `absolute` change of Ψ.
         pub criterion: Criterion = Criterion::Relative,
+        /// Whether sweeps are mixed to reach the same fixed point in fewer of them (Anderson
+        /// acceleration, and no Laplace term in the first sweep). Default true; false in `preset=paper`,
+        /// whose sweeps are the authors' one by one.
+        pub accelerate: bool = true,
         /// How the eigenvalue kernel is computed: `nodes` or `exact` (its slow twin).
         pub kernel: KernelForm = KernelForm::Nodes,
         /// Edges kept of Ψ: dense, top:K, top-weighted:K, fraction:P, weighted:P, nonsingleton:P,
@@ -141,6 +145,7 @@ impl Params for MedMagma {
             energy: Energy::Scales,
             tol: 1e-7,
             criterion: Criterion::Absolute,
+            accelerate: false,
             ..MedMagma::default()
         })
     }
@@ -227,7 +232,7 @@ impl Method for MedMagma {
             (course.state, course.objective, stop)
         } else {
             let mut state = crate::fit::Iterate::start(&em, ctx.seed)?;
-            balance::balance(&em.y, None, &mut state.scales, None, true)?;
+            balance::balance(&em.y, None, &mut state.scales, balance::Start::Cold, balance::BALANCED)?;
             (state, Vec::new(), Stop::Converged)
         };
         let psi = if self.em { state.precisions() } else { correlation_graphs(&em.z(&state.scales)) };
@@ -262,7 +267,9 @@ impl MedMagma {
     fn memory(&self, n: usize, m: usize) -> u64 {
         let (n, m) = (n as u64, m as u64);
         let joint = if self.laplace == Laplace::LogCoord { 5 * (n + m) * (n + m) } else { 0 };
-        8 * (9 * (n * n + m * m) + 6 * n * m + joint)
+        // Three past sweeps, packed, when they are mixed.
+        let mixed = if self.accelerate { 3 * (n * n + m * m) } else { 0 };
+        8 * (9 * (n * n + m * m) + 6 * n * m + joint + mixed)
     }
 }
 
