@@ -45,6 +45,9 @@ fn check_arguments(args: &FitArgs, plan: &dyn Plan, key: &str) -> Result<(), Fau
     if args.files.len() > 1 && !plan.joins() {
         return usage(format!("`{}` reads one table; give one file", plan.name()));
     }
+    if let Some(twice) = (1..args.files.len()).find(|&i| args.files[..i].contains(&args.files[i])) {
+        return usage(format!("{} is named twice; joined files must differ", args.files[twice].display()));
+    }
     let same = |a: &Path, b: &Path| match (a.canonicalize(), b.canonicalize()) {
         (Ok(a), Ok(b)) => a == b,
         _ => a == b,
@@ -302,13 +305,18 @@ fn align(tables: Vec<Dataset>) -> Result<Vec<Dataset>, Fault> {
         .collect()
 }
 
-/// Joined tables side by side, with the file of each feature in `var["table"]`.
+/// Joined tables side by side, with the file of each feature in `var["table"]`. A feature name that
+/// several tables use gets its table's name behind it.
 fn beside(tables: &[Dataset]) -> Dataset {
     let n = tables[0].shape().0;
+    let mut uses: BTreeMap<&String, usize> = BTreeMap::new();
+    tables.iter().flat_map(|t| &t.var.names).for_each(|name| *uses.entry(name).or_default() += 1);
     let (mut entries, mut names, mut from, mut offset) = (Vec::new(), Vec::new(), Vec::new(), 0usize);
     for (t, table) in tables.iter().enumerate() {
         table.x.for_each_nonzero(|i, j, v| entries.push((i as u32, (offset + j) as u32, v)));
-        names.extend(table.var.names.iter().cloned());
+        let unique =
+            |name: &String| if uses[name] > 1 { format!("{name} ({})", table.source) } else { name.clone() };
+        names.extend(table.var.names.iter().map(unique));
         from.extend(std::iter::repeat_n(Some(t as u32), table.shape().1));
         offset += table.shape().1;
     }

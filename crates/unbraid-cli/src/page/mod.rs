@@ -110,8 +110,7 @@ fn run(page: &mut String, run: &Run) {
     }
     if !run.inputs.is_empty() {
         page.push_str(
-            "<p class=\"soft\">Data. SHA-256 is taken of the values that were read, so that it \
-             does not depend on the file's format.</p>\n<div class=\"scroll\"><table>\n<thead><tr><th>file</th><th>slot</th>\
+            "<p class=\"soft\">Data as the method saw them. SHA-256 is that of the file.</p>\n<div class=\"scroll\"><table>\n<thead><tr><th>file</th><th>slot</th>\
              <th class=\"n\">observations</th><th class=\"n\">features</th><th class=\"n\">entries that are not 0</th>\
              <th>SHA-256</th></tr></thead>\n<tbody>\n",
         );

@@ -27,11 +27,18 @@
     return least >= 1e-6 ? (v) => (v === null ? "–" : v.toFixed(Math.min(8, 3 - Math.floor(Math.log10(least)))).replace("-", "−")) : short;
   };
 
+  // A tick label with as many digits as the step between ticks needs.
+  function tick(v, step) {
+    if (!step || !v) return short(v);
+    const digits = Math.min(15, Math.max(1, Math.ceil(Math.log10(Math.abs(v) / step)) + 1));
+    return Number(v.toPrecision(digits)) === Number(short(v)) ? short(v) : String(Number(v.toPrecision(digits)));
+  }
+
   function axes(c, x, y, formatY) {
     const common = { stroke: c.soft, grid: { stroke: c.grid, width: 1 }, ticks: { stroke: c.grid, width: 1 }, font: "12px system-ui, sans-serif", labelFont: "12px system-ui, sans-serif" };
     return [
       { ...common, label: x, labelSize: 22, size: 36, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000] },
-      { ...common, label: y, labelSize: 22, size: 62, values: (_, at) => at.map((v) => (v === null ? "" : (formatY || short)(v))) },
+      { ...common, label: y, labelSize: 22, size: 62, values: (_, at) => { const step = at.length > 1 ? Math.abs(at[1] - at[0]) : 0; return at.map((v) => (v === null ? "" : formatY ? formatY(v) : tick(v, step))); } },
     ];
   }
 
