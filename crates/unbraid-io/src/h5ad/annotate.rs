@@ -64,14 +64,14 @@ fn create(to: &Path, data: &Dataset, annotations: &Annotations) -> Result<()> {
     edit(to, &there, annotations)
 }
 
-/// Edits a copy of the file in place. A file that cannot be edited (written before AnnData 0.7, or with
-/// structures that the HDF5 editor refuses) is repacked or rebuilt from memory.
 /// The bytes alone: `fs::copy` would make the copy of a read-only input read-only too.
 fn copy_contents(from: &Path, to: &Path) -> std::io::Result<()> {
     let (mut from, mut to) = (fs::File::open(from)?, fs::File::create(to)?);
     std::io::copy(&mut from, &mut to).map(drop)
 }
 
+/// Edits a copy of the file in place. A file that cannot be edited (written before AnnData 0.7, or with
+/// structures that the HDF5 editor refuses) is repacked or rebuilt from memory.
 fn extend(to: &Path, from: &Path, annotations: &Annotations) -> Result<()> {
     let there = There::of(from)?;
     check(&there, &to.display().to_string(), annotations)?;
