@@ -14,9 +14,6 @@
 //! | `code`   | what the GmGM package does, for comparison with it only: no ranks on the Gram path,  |
 //! |          | `sin(π/6 · G_ij / (G_ii G_jj))`; on the path of few components, scores down columns  |
 
-use std::fmt;
-use std::str::FromStr;
-
 use ndarray::{Array2, ArrayView2, s};
 
 use crate::data::Csr;
@@ -38,32 +35,14 @@ pub enum Nonparanormal {
     Code,
 }
 
-impl fmt::Display for Nonparanormal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Nonparanormal::None => "none",
-            Nonparanormal::Rank => "rank",
-            Nonparanormal::Scores => "scores",
-            Nonparanormal::Code => "code",
-        })
-    }
-}
-
-impl FromStr for Nonparanormal {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "none" => Ok(Nonparanormal::None),
-            "rank" => Ok(Nonparanormal::Rank),
-            "scores" => Ok(Nonparanormal::Scores),
-            "code" => Ok(Nonparanormal::Code),
-            _ => Err(format!("`{text}` must be one of none, rank, scores, code")),
-        }
-    }
-}
-
-crate::serde_as_text!(Nonparanormal);
+crate::words!(
+    Nonparanormal,
+    "a nonparanormal form",
+    None = "none",
+    Rank = "rank",
+    Scores = "scores",
+    Code = "code"
+);
 
 /// The skeptic correlation `2 sin(π ρ / 6)` of every two rows; not always positive semidefinite.
 pub fn skeptic(rows: ArrayView2<'_, f64>) -> Array2<f64> {

@@ -53,27 +53,7 @@ pub enum Family {
     Laplace,
 }
 
-impl fmt::Display for EdgeSign {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            EdgeSign::Plus => "plus",
-            EdgeSign::Minus => "minus",
-            EdgeSign::Mixed => "mixed",
-        })
-    }
-}
-
-impl FromStr for EdgeSign {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "plus" => Ok(EdgeSign::Plus),
-            "minus" => Ok(EdgeSign::Minus),
-            "mixed" => Ok(EdgeSign::Mixed),
-            _ => Err(format!("`{text}` is not one of plus, minus, mixed")),
-        }
-    }
-}
+crate::words!(EdgeSign, "a sign of edges", Plus = "plus", Minus = "minus", Mixed = "mixed");
 
 impl fmt::Display for Family {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -98,7 +78,6 @@ impl FromStr for Family {
     }
 }
 
-crate::serde_as_text!(EdgeSign);
 crate::serde_as_text!(Family);
 
 crate::params! {

@@ -38,8 +38,6 @@ pub use spectra::Spectrum;
 pub use tensors::{AxisInfo, Entries, Structure, Tensor, Tensors};
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
 
 use super::common::{Network, Precision, annotate_graph, annotate_network, notes};
 use crate::data::{Annotations, Column, Csr, Slot, Table, Value};
@@ -74,28 +72,8 @@ pub enum Iid {
     Var,
 }
 
-macro_rules! words {
-    ($name:ident, $rule:literal, $($word:literal => $variant:ident),+) => {
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(match self { $( $name::$variant => $word ),+ })
-            }
-        }
-        impl FromStr for $name {
-            type Err = String;
-            fn from_str(text: &str) -> Result<Self, String> {
-                match text {
-                    $( $word => Ok($name::$variant), )+
-                    _ => Err(format!("`{text}` must be {}", $rule)),
-                }
-            }
-        }
-        crate::serde_as_text!($name);
-    };
-}
-
-words!(Centering, "one of none, mean, log", "none" => None, "mean" => Mean, "log" => Log);
-words!(Iid, "one of none, obs, var", "none" => None, "obs" => Obs, "var" => Var);
+crate::words!(Centering, "a centring", None = "none", Mean = "mean", Log = "log");
+crate::words!(Iid, "an axis of replicates", None = "none", Obs = "obs", Var = "var");
 
 crate::params! {
     /// Parameters of GmGM; the defaults are the published package's, but for `keep`,
