@@ -131,7 +131,8 @@ impl Em<'_> {
             Laplace::None => return Ok(grams.clone()),
             Laplace::LogCoord => {
                 let curvature = Curvature::at(&self.y, psi, &state.scales);
-                return laplace::log_coordinates(self.z(&state.scales).view(), &curvature);
+                let expected = laplace::log_coordinates(self.z(&state.scales).view(), &curvature)?;
+                return Ok(as_large_as(expected, grams, psi));
             }
             Laplace::Code => -1.0,
             Laplace::Paper => 1.0,
@@ -263,6 +264,21 @@ impl Iterate for Em<'_> {
         };
         matches!(state.phase, Phase::Balance) && state.change.last().is_some_and(|c| c[part] < tol)
     }
+}
+
+/// S rescaled such that ⟨S₁, Ψ₁⟩ + ⟨S₂, Ψ₂⟩ is what it is for the plug-in. The expansion leaves the common
+/// scale of Z free, which overstates S by about 1/n + 1/m; that scale is fixed by `energy` here.
+fn as_large_as(s: [Array2<f64>; 2], plug_in: &[Array2<f64>; 2], psi: Precisions<'_>) -> [Array2<f64>; 2] {
+    let against = |s: &[Array2<f64>; 2]| -> f64 {
+        (0..2)
+            .map(|k| match psi {
+                Some(psi) => (&s[k] * psi[k]).sum(),
+                None => s[k].diag().sum(),
+            })
+            .sum()
+    };
+    let factor = against(plug_in) / against(&s);
+    s.map(|s| s * factor)
 }
 
 /// `sqrt(‖ΔΨ₁‖²/n² + ‖ΔΨ₂‖²/m²)`, and the same relative to Ψ.
