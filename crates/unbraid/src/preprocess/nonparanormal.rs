@@ -159,6 +159,6 @@ mod tests {
         for word in ["none", "rank", "scores", "code"] {
             assert_eq!(word.parse::<Nonparanormal>().unwrap().to_string(), word);
         }
-        assert!("ranks".parse::<Nonparanormal>().unwrap_err().contains("one of"));
+        assert!("ranks".parse::<Nonparanormal>().unwrap_err().contains("allowed are none, rank"));
     }
 }

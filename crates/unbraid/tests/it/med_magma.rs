@@ -8,7 +8,7 @@ use unbraid::data::{Matrix, Values};
 use unbraid::fit::{Ctx, Draw, Method, Seed, Stop};
 use unbraid::graph::edges::Rule;
 use unbraid::linalg::{self, Eigen};
-use unbraid::methods::kronecker::med_magma::balance::{BALANCED, Curvature, Scales, Start, balance};
+use unbraid::methods::kronecker::med_magma::balance::{Curvature, Scales, Start, balance};
 use unbraid::methods::kronecker::med_magma::em::Em;
 use unbraid::methods::kronecker::med_magma::kernel::Kernel;
 use unbraid::methods::kronecker::med_magma::quotient::quotient;
@@ -67,7 +67,7 @@ fn every_step_agrees_with_the_reference() {
             let before: [Array2<f64>; 2] =
                 ["rows", "cols"].map(|axis| golden.array(&format!("{it}_Psi_{axis}_in")));
             let mut scales = Scales::ones(y.nrows(), y.ncols());
-            balance(&y, Some([&before[0], &before[1]]), &mut scales, Start::Cold, BALANCED).unwrap();
+            balance(&y, Some([&before[0], &before[1]]), &mut scales, Start::Cold).unwrap();
             let z = Em { y: y.clone(), params: &params }.z(&scales);
             let off = apart(&z, &golden.array(&at("zstar_exact")));
             assert!(off < 1e-9, "{case} {it}: z* differs by {off:e}");
@@ -183,7 +183,7 @@ impl Brute {
         let matrix = Matrix::Dense(x);
         let (y, _) = quotient(Values { what: "X", matrix: &matrix }, Quotient::Exact).unwrap();
         let mut scales = Scales::ones(n, m);
-        balance(&y, Some([&psi[0], &psi[1]]), &mut scales, Start::Cold, BALANCED).unwrap();
+        balance(&y, Some([&psi[0], &psi[1]]), &mut scales, Start::Cold).unwrap();
         let mut z = scales.apply(&y);
         let energy = (&z * &times_omega(&psi, &z)).sum();
         z *= ((n * m) as f64 / energy).sqrt();

@@ -33,7 +33,7 @@ use crate::error::{Error, Result};
 use crate::linalg::{self, cholesky::Cholesky};
 
 /// Deviation of a row or column sum of W at which z* is exact for every purpose.
-pub const BALANCED: f64 = 1e-10;
+const BALANCED: f64 = 1e-10;
 /// A Newton step leaves an error of its length times the error of the Hessian, which grows with the
 /// way since the Gram matrices were computed. Below this product it is taken without another look.
 const LAST_STEP: f64 = 4e-12;
@@ -352,19 +352,10 @@ pub enum Start {
 
 /// Balances Y under Ψ, starting from `scales` and leaving u and v of z* there, each of mean 0.
 ///
-/// `accuracy` is the largest relative deviation of a row or column sum of W that is accepted;
-/// [`BALANCED`] is as good as rounding allows.
-///
 /// # Errors
 /// [`Error::Line`] naming the rows or columns whose magnitude runs away: the pattern of zeros allows
 /// no balance.
-pub fn balance(
-    y: &Array2<f64>,
-    psi: Precisions<'_>,
-    scales: &mut Scales,
-    start: Start,
-    accuracy: f64,
-) -> Result<()> {
+pub fn balance(y: &Array2<f64>, psi: Precisions<'_>, scales: &mut Scales, start: Start) -> Result<()> {
     let (n, m) = y.dim();
     let mut known = match start {
         Start::Warm(grams) => grams.map(|grams| Known { grams, from: scales.clone() }),
@@ -376,7 +367,7 @@ pub fn balance(
     let mut point = Point::new(y, psi, scales);
     for _ in 0..STEPS {
         let residual = point.residual();
-        if residual < accuracy {
+        if residual < BALANCED {
             return Ok(());
         }
         if psi.is_some() && known.is_none() {
@@ -388,7 +379,7 @@ pub fn balance(
         let slope: f64 = step.u.iter().zip(&point.sums[0]).map(|(d, w)| d * (w - m as f64)).sum::<f64>()
             + step.v.iter().zip(&point.sums[1]).map(|(d, w)| d * (w - n as f64)).sum::<f64>();
         let stale = known.as_ref().map_or(0.0, |k| scales.minus(&k.from).longest());
-        if longest * (longest + stale) < LAST_STEP * (accuracy / BALANCED) && slope <= 0.0 {
+        if longest * (longest + stale) < LAST_STEP && slope <= 0.0 {
             *scales = scales.plus(1.0, &step);
             return Ok(());
         }
@@ -581,7 +572,7 @@ mod tests {
             let (a, b) = (precision(n, 2), precision(m, 3));
             for psi in [None, Some([&a, &b])] {
                 let mut fast = Scales::ones(n, m);
-                balance(&y, psi, &mut fast, Start::Cold, BALANCED).unwrap();
+                balance(&y, psi, &mut fast, Start::Cold).unwrap();
                 let mut slow = Scales::ones(n, m);
                 (0..400).for_each(|_| block_sweep(&y, psi, &mut slow));
                 let gap = fast.minus(&slow).longest();
@@ -600,7 +591,7 @@ mod tests {
             let (a, b) = (precision(n, seed + 10), precision(m, seed + 20));
             let psi = Some([&a, &b]);
             let mut found = Scales::ones(n, m);
-            balance(&y, psi, &mut found, Start::Cold, BALANCED).unwrap();
+            balance(&y, psi, &mut found, Start::Cold).unwrap();
             let at = energy(&y, psi, &found);
             for start in 0..3u64 {
                 let mut rng = Seed(start).stream(Draw::Init, 0);
@@ -642,7 +633,7 @@ mod tests {
         let (a, b) = (precision(n, 5), precision(m, 6));
         let psi = Some([&a, &b]);
         let mut at = Scales::ones(n, m);
-        balance(&y, psi, &mut at, Start::Cold, BALANCED).unwrap();
+        balance(&y, psi, &mut at, Start::Cold).unwrap();
         // ½zᵀΩz in all n + m coordinates, scaled so that zᵀΩz = nm at the centre.
         let scale = (n * m) as f64 / energy(&y, psi, &at);
         let half = |s: &Scales| 0.5 * scale * energy(&y, psi, s);
@@ -680,7 +671,7 @@ mod tests {
         for i in 1..6 {
             (y[[i, 0]], y[[i, 1]]) = (0.0, 0.0);
         }
-        let why = balance(&y, None, &mut Scales::ones(6, 6), Start::Cold, BALANCED).unwrap_err().to_string();
+        let why = balance(&y, None, &mut Scales::ones(6, 6), Start::Cold).unwrap_err().to_string();
         assert!(why.contains("cannot be balanced"), "{why}");
     }
 }

@@ -18,7 +18,7 @@
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
-use super::balance::{self, BALANCED, Curvature, Precisions, Scales, Start};
+use super::balance::{self, Curvature, Precisions, Scales, Start};
 use super::kernel::Strengths;
 use super::laplace::{self, Laplace};
 use super::{Criterion, Energy, KernelForm, MedMagma};
@@ -28,11 +28,6 @@ use crate::linalg::{self, Eigen, anderson::Anderson};
 
 /// Sweeps are mixed once Ψ changes by less than this, relative.
 const MIXES: f64 = 0.3;
-/// z* is this much closer than the last relative change of Ψ …
-const CLOSER: f64 = 1e-4;
-/// … and never further off than this.
-const COARSE: f64 = 1e-5;
-
 /// EM bound to one Y.
 pub struct Em<'a> {
     /// Quotient of X, n × m.
@@ -221,11 +216,8 @@ impl Iterate for Em<'_> {
                     Some(grams) => Start::Warm(Some(grams)),
                     None => Start::Warm(Some(self.grams(&state.scales))),
                 };
-                // z* only as well as the sweep can use it: far from the end Ψ is not settled either.
-                let accuracy =
-                    state.change.last().map_or(BALANCED, |c| (c[1] * CLOSER).clamp(BALANCED, COARSE));
                 let psi = state.known.psi.as_ref().map(|[a, b]| [a, b]);
-                balance::balance(&self.y, psi, &mut state.scales, start, accuracy)?;
+                balance::balance(&self.y, psi, &mut state.scales, start)?;
                 state.phase = Phase::Rows;
                 Ok(Step::Part)
             }

@@ -124,10 +124,10 @@ crate::params! {
         pub tol: f64 = 1e-5,
         /// What `tol` is compared with: `relative` or `absolute` change of Ψ.
         pub criterion: Criterion = Criterion::Relative,
-        /// Whether sweeps are mixed to reach the same fixed point in fewer of them (Anderson
-        /// acceleration, and no Laplace term in the first sweep). Default true; false in `preset=paper`,
-        /// whose sweeps are the authors' one by one.
-        pub accelerate: bool = true,
+        /// Whether sweeps are mixed to reach the same fixed point in about half as many (Anderson
+        /// acceleration, and no Laplace term in the first sweep). Default false: on the mixed path rounding
+        /// grows, so that a reordered table gives the same Ψ to `tol` only and not to the last digits.
+        pub accelerate: bool = false,
         /// How the eigenvalue kernel is computed: `nodes` or `exact` (its slow twin).
         pub kernel: KernelForm = KernelForm::Nodes,
         /// Edges kept of Ψ: dense, top:K, top-weighted:K, fraction:P, weighted:P, nonsingleton:P,
@@ -147,7 +147,6 @@ impl Params for MedMagma {
             energy: Energy::Scales,
             tol: 1e-7,
             criterion: Criterion::Absolute,
-            accelerate: false,
             ..MedMagma::default()
         })
     }
@@ -234,7 +233,7 @@ impl Method for MedMagma {
             (course.state, course.objective, stop)
         } else {
             let mut state = crate::fit::Iterate::start(&em, ctx.seed)?;
-            balance::balance(&em.y, None, &mut state.scales, balance::Start::Cold, balance::BALANCED)?;
+            balance::balance(&em.y, None, &mut state.scales, balance::Start::Cold)?;
             (state, Vec::new(), Stop::Converged)
         };
         let psi = if self.em { state.precisions() } else { correlation_graphs(&em.z(&state.scales)) };
@@ -323,8 +322,10 @@ fn advise(params: &MedMagma, state: &State, stop: Stop, ctx: &mut Ctx<'_>) {
         } else {
             text += ", but fewer kernel steps (`--set steps=200`) may";
         }
-    } else {
+    } else if params.accelerate {
         text += "; raise `max_steps` to go on";
+    } else {
+        text += "; `--set accelerate=true` needs fewer, or raise `max_steps`";
     }
     if state.clamped > 0 {
         text += &format!(" ({} eigenvalues of Ψ sit on a clamp)", state.clamped);
