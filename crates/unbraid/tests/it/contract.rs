@@ -163,8 +163,10 @@ fn a_fit_resumes_from_every_step() {
     assert!(resumes_at_every_step(&Tyler::default(), values) > 3);
     assert_eq!(resumes_at_every_step(&SingleAxis::default(), values), 0);
     for laplace in [Laplace::None, Laplace::Code, Laplace::LogCoord] {
-        let method = MedMagma { laplace, max_steps: 7, tol: 0.0, ..MedMagma::default() };
-        assert_eq!(resumes_at_every_step(&method, values), 21, "three steps a sweep");
+        for accelerate in [false, true] {
+            let method = MedMagma { laplace, accelerate, max_steps: 7, tol: 0.0, ..MedMagma::default() };
+            assert_eq!(resumes_at_every_step(&method, values), 21, "three steps a sweep");
+        }
     }
 }
 

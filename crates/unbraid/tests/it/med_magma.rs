@@ -110,11 +110,15 @@ fn the_fixed_point_is_the_references() {
     let x: Array2<f64> = golden.array("X");
     let nodes = fit(&paper(), &x);
     let exact = fit(&MedMagma { kernel: KernelForm::Exact, ..paper() }, &x);
-    assert_eq!((nodes.stop, exact.stop), (Stop::Converged, Stop::Converged));
+    let mixed = fit(&MedMagma { accelerate: true, ..paper() }, &x);
+    assert_eq!([nodes.stop, exact.stop, mixed.stop], [Stop::Converged; 3]);
+    assert!(mixed.objective.len() < nodes.objective.len(), "mixing took {} sweeps", mixed.objective.len());
     for (k, axis) in ["rows", "cols"].iter().enumerate() {
         let (p, q) = (nodes.precision(k).to_dense(), exact.precision(k).to_dense());
         golden.assert_close(&format!("final_Psi_{axis}"), &p, 1e-4);
         assert!(apart(&p, &q) <= 1e-8, "{axis}: nodes and exact differ by {:e}", apart(&p, &q));
+        let m = mixed.precision(k).to_dense();
+        assert!(apart(&m, &q) <= 1e-8, "{axis}: mixed and plain sweeps differ by {:e}", apart(&m, &q));
     }
     let change = Array1::from_iter(nodes.change.iter().map(|c| c[0]));
     let reference: Array1<f64> = golden.array("magnitudes");
