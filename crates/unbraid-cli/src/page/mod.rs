@@ -237,7 +237,7 @@ fn network(page: &mut String, at: usize, n: &NetworkFigure) {
              placeholder=\"part of a name\" aria-label=\"Show edges whose ends contain\"><span class=\"count soft\">\
              </span></div>\n<div class=\"scroll tall\"></div></div>\n<p class=\"soft\">|Ψ| is the size of the entry of \
              the precision matrix, by which edges are ranked. Partial correlation is −Ψ<sub>ij</sub> / √(Ψ<sub>ii</sub> \
-             Ψ<sub>jj</sub>): how two vertices go together when all others are held fixed. A column heading sorts.</p>\n\
+             Ψ<sub>jj</sub>): how two vertices go together when all others are held fixed; methods that stop early shrink it. A column heading sorts.</p>\n\
              <noscript><p>The table and the charts need scripts; the numbers are in the page's JSON block.</p></noscript>"
         );
     }
