@@ -10,6 +10,7 @@ use std::ops::Range;
 
 use ndarray::{Array2, ArrayView1, ArrayView2, CowArray, Ix2, s};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal};
 
 pub use super::keep::{Keep, Rule};
@@ -52,7 +53,7 @@ impl SymmetricRows for Array2<f64> {
 }
 
 /// `shift · I + U diag(values) Uᵀ`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LowRank {
     /// Multiple of the identity, c.
     pub shift: f64,
@@ -124,8 +125,15 @@ impl Significance {
     }
 }
 
-/// Rows read at a time: a block of 256 × d numbers is what selection costs in memory.
+/// Most rows read at a time.
 const BLOCK: usize = 256;
+/// Numbers in a block of rows (64 MB), which is what selection costs in memory where d is large.
+const ROOM: usize = 1 << 23;
+
+/// Rows read at a time for a matrix of side `d`.
+fn block_rows(d: usize) -> usize {
+    (ROOM / d.max(1)).clamp(16, BLOCK)
+}
 
 /// `f(i, row i)` for every row, in order; blocks are read one after the other, rows in parallel.
 fn by_row<T: Send>(
@@ -134,8 +142,9 @@ fn by_row<T: Send>(
 ) -> Vec<T> {
     let d = matrix.side();
     let mut out = Vec::with_capacity(d);
-    for start in (0..d).step_by(BLOCK) {
-        let block = matrix.row_block(start..(start + BLOCK).min(d));
+    let step = block_rows(d);
+    for start in (0..d).step_by(step) {
+        let block = matrix.row_block(start..(start + step).min(d));
         let of_row = |at| {
             linalg::settle();
             f(start + at, block.row(at))
@@ -179,9 +188,20 @@ fn keep_best(all: &mut Vec<Candidate>, k: usize) {
 fn top_of_rows(matrix: &(impl SymmetricRows + ?Sized), k: usize, weight: Option<&[f64]>) -> Vec<Edge> {
     let of_row = |i: usize, row: ArrayView1<'_, f64>| {
         let score = |j: usize, v: f64| v.abs() / weight.map_or(1.0, |w| w[j]);
-        let others = row.iter().enumerate().filter(|&(j, &v)| j != i && v != 0.0);
-        let mut best: Vec<_> =
-            others.map(|(j, &v)| Candidate { score: score(j, v), edge: edge(i, j, v) }).collect();
+        let room = 2 * k + 30;
+        let mut best = Vec::with_capacity(room);
+        // Columns come in the order in which ties are broken, so what only equals the floor has lost.
+        let mut floor = 0.0;
+        for (j, &v) in row.iter().enumerate() {
+            let score = score(j, v);
+            if score > floor && j != i {
+                best.push(Candidate { score, edge: edge(i, j, v) });
+                if best.len() == room {
+                    keep_best(&mut best, k);
+                    floor = best.iter().map(|c| c.score).fold(f64::INFINITY, f64::min);
+                }
+            }
+        }
         keep_best(&mut best, k);
         best.into_iter().map(|c| c.edge).collect::<Vec<Edge>>()
     };
@@ -197,8 +217,9 @@ fn top_of_all(matrix: &(impl SymmetricRows + ?Sized), count: usize, weight: Opti
     let mut best: Vec<Candidate> = Vec::new();
     // What comes later and only equals the floor loses its tie, so it need not be looked at.
     let mut floor = 0.0;
-    for start in (0..d).step_by(BLOCK) {
-        let block = matrix.row_block(start..(start + BLOCK).min(d));
+    let step = block_rows(d);
+    for start in (0..d).step_by(step) {
+        let block = matrix.row_block(start..(start + step).min(d));
         for (i, row) in (start..).zip(block.rows()) {
             for (j, &v) in row.iter().enumerate().skip(i + 1) {
                 let score = score(i, j, v);

@@ -6,6 +6,7 @@
 pub mod anderson;
 pub mod cholesky;
 pub mod randomized;
+pub mod sparse_svd;
 
 use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::{Accum, Mat, MatMut, MatRef, Par};
