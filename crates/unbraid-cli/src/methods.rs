@@ -142,7 +142,11 @@ fn help<M: Shown>() -> String {
         None => "",
     };
     own + preset
-        + &documented(&[("Preparation, the same for every method:", &listed(&M::default().prepare()), Prepare::DOCS)])
+        + &documented(&[(
+            "Preparation, the same for every method:",
+            &listed(&M::default().prepare()),
+            Prepare::DOCS,
+        )])
 }
 
 /// Words into lines of at most `width`.
