@@ -13,6 +13,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal};
 
+use super::closest::{Partner, closest};
 pub use super::keep::{Keep, Rule};
 use crate::data::Csr;
 use crate::error::{Error, Result};
@@ -26,6 +27,11 @@ pub trait SymmetricRows: Sync {
     fn row_block(&self, rows: Range<usize>) -> CowArray<'_, f64, Ix2>;
     /// The diagonal.
     fn diagonal(&self) -> Vec<f64>;
+    /// The k entries of largest size in each row off the diagonal as (row, column, entry), zeros left out;
+    /// `None` where there is no faster way than to look at every entry.
+    fn top_of_rows(&self, _k: usize) -> Option<Vec<(u32, u32, f64)>> {
+        None
+    }
 }
 
 impl SymmetricRows for ArrayView2<'_, f64> {
@@ -78,7 +84,24 @@ impl LowRank {
     }
 }
 
+/// Rows from which [`closest`] is faster than all products.
+const MANY: usize = 4096;
+
 impl SymmetricRows for LowRank {
+    /// With values of one sign the entries are ± inner products of the rows of U |diag(values)|^½.
+    fn top_of_rows(&self, k: usize) -> Option<Vec<(u32, u32, f64)>> {
+        let sign = if self.values.iter().all(|v| *v <= 0.0) { -1.0 } else { 1.0 };
+        if self.side() < MANY || self.values.iter().any(|v| v * sign < 0.0) {
+            return None;
+        }
+        let mut x = self.vectors.clone();
+        x.columns_mut().into_iter().zip(&self.values).for_each(|(mut c, v)| c *= v.abs().sqrt());
+        let found = closest(x.view(), k);
+        let of_row = |(i, list): (usize, Vec<Partner>)| {
+            list.into_iter().map(move |p| (i as u32, p.row, sign * p.product))
+        };
+        Some(found.into_iter().enumerate().flat_map(of_row).collect())
+    }
     fn side(&self) -> usize {
         self.vectors.nrows()
     }
@@ -186,6 +209,11 @@ fn keep_best(all: &mut Vec<Candidate>, k: usize) {
 
 /// The k largest |ψ_ij| / weight_j of each row; zeros are never edges.
 fn top_of_rows(matrix: &(impl SymmetricRows + ?Sized), k: usize, weight: Option<&[f64]>) -> Vec<Edge> {
+    if weight.is_none()
+        && let Some(found) = matrix.top_of_rows(k)
+    {
+        return found.into_iter().map(|(i, j, v)| edge(i as usize, j as usize, v)).collect();
+    }
     let of_row = |i: usize, row: ArrayView1<'_, f64>| {
         let score = |j: usize, v: f64| v.abs() / weight.map_or(1.0, |w| w[j]);
         let room = 2 * k + 30;
@@ -314,7 +342,7 @@ pub fn select(
     }
     // A pair may have been chosen by both of its rows. Blocks of a low-rank matrix may round the two
     // entries differently; the first one stands for both.
-    edges.sort_by_key(|&(i, j, _)| (i, j));
+    edges.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)).then(a.2.total_cmp(&b.2)));
     edges.dedup_by_key(|&mut (i, j, _)| (i, j));
     let mut entries = Vec::with_capacity(2 * edges.len() + d);
     entries.extend(precision.diagonal().into_iter().enumerate().map(|(i, v)| (i as u32, i as u32, v)));

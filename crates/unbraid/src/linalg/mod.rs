@@ -79,6 +79,14 @@ pub fn matmul(a: ArrayView2<'_, f64>, b: ArrayView2<'_, f64>) -> Array2<f64> {
     out
 }
 
+/// `a b` on the calling thread alone, for products inside parallel tasks.
+pub fn matmul_alone(a: ArrayView2<'_, f64>, b: ArrayView2<'_, f64>) -> Array2<f64> {
+    let mut out = Array2::zeros((a.nrows(), b.ncols()));
+    faer::linalg::matmul::matmul(view_mut(out.view_mut()), Accum::Replace, view(a), view(b), 1.0, Par::Seq);
+    settle();
+    out
+}
+
 /// `a b` where the caller knows that the product is symmetric: half the work, exactly symmetric.
 pub fn symmetric_product(a: ArrayView2<'_, f64>, b: ArrayView2<'_, f64>) -> Array2<f64> {
     let n = a.nrows();

@@ -98,6 +98,12 @@ impl SymmetricRows for Precision {
             Precision::Cosines(lines) => lines.row_block(rows),
         }
     }
+    fn top_of_rows(&self, k: usize) -> Option<Vec<(u32, u32, f64)>> {
+        match self {
+            Precision::LowRank(low) => low.top_of_rows(k),
+            Precision::Dense(_) | Precision::Cosines(_) => None,
+        }
+    }
     fn diagonal(&self) -> Vec<f64> {
         match self {
             Precision::Dense(psi) => psi.diagonal(),
