@@ -7,7 +7,9 @@
 //! Rows are sorted into compact tiles by bisection: across the line between two far points, at the median.
 //! A tile with centre c and radius ϱ cannot hold a partner of q better than |⟨q, c⟩| + ‖q‖ ϱ, so a tile is
 //! skipped for all q whose k-th best is above that. Tiles that are not skipped cost one small dense
-//! product. At worst this is the n² product; where rows form groups, few tiles meet.
+//! product in single precision, whose candidates are weighed again in double precision: a candidate is
+//! passed over only where rounding cannot have hidden it. At worst this is the n² product, 2n²d flops;
+//! where rows form groups, few tiles meet.
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 use rayon::prelude::*;
@@ -18,15 +20,19 @@ use crate::linalg;
 const TILE: usize = 256;
 /// Allowance for rounding in a bound, relative to the size of the rows.
 const SLACK: f64 = 1e-12;
+/// Rounding error of a product of length d in single precision, over d ‖x‖ ‖y‖.
+const SINGLE: f64 = 1.2e-7;
 
 /// A compact set of rows.
 struct Tile {
     /// Positions, ascending.
     rows: Vec<u32>,
-    /// The rows themselves.
-    x: Array2<f64>,
+    /// The rows in single precision.
+    x: Array2<f32>,
     centre: Array1<f64>,
     radius: f64,
+    /// Length of the longest row.
+    longest: f64,
 }
 
 impl Tile {
@@ -35,7 +41,8 @@ impl Tile {
         let own = x.select(Axis(0), &rows.iter().map(|&i| i as usize).collect::<Vec<_>>());
         let centre = mean(own.view());
         let radius = own.rows().into_iter().map(|r| distance(r, centre.view())).fold(0.0, f64::max);
-        Tile { rows, x: own, centre, radius }
+        let longest = own.rows().into_iter().map(|r| r.dot(&r).sqrt()).fold(0.0, f64::max);
+        Tile { rows, x: own.mapv(|v| v as f32), centre, radius, longest }
     }
 }
 
@@ -102,30 +109,30 @@ pub struct Partner {
 struct Best {
     own: u32,
     k: usize,
+    /// The best, weighed in double precision.
     held: Vec<Partner>,
+    /// Not weighed yet.
+    offered: Vec<u32>,
     /// The k-th best, once there are k; what is below it has lost.
     floor: f64,
 }
 
 impl Best {
-    fn offer(&mut self, partner: Partner) {
-        self.held.push(partner);
-        if self.held.len() >= 2 * self.k + 30 {
-            self.trim();
-        }
-    }
-
-    fn trim(&mut self) {
-        let (own, k) = (self.own, self.k);
-        if self.held.len() < k || k == 0 {
+    /// Weighs what was offered and keeps the k best.
+    fn trim(&mut self, x: ArrayView2<'_, f64>) {
+        let own = self.own;
+        let mine = x.row(own as usize);
+        let weigh = |row: u32| Partner { row, product: mine.dot(&x.row(row as usize)) };
+        self.held.extend(self.offered.drain(..).map(weigh).filter(|p| p.product != 0.0));
+        if self.held.len() < self.k {
             return;
         }
         let place = |p: &Partner| (own.min(p.row), own.max(p.row));
         let better = |a: &Partner, b: &Partner| {
             b.product.abs().total_cmp(&a.product.abs()).then_with(|| place(a).cmp(&place(b)))
         };
-        self.held.select_nth_unstable_by(k - 1, better);
-        self.held.truncate(k);
+        self.held.select_nth_unstable_by(self.k - 1, better);
+        self.held.truncate(self.k);
         self.floor = self.held.iter().map(|p| p.product.abs()).fold(f64::INFINITY, f64::min);
     }
 }
@@ -144,7 +151,7 @@ pub fn closest(x: ArrayView2<'_, f64>, k: usize) -> Vec<Vec<Partner>> {
         .par_iter()
         .map(|tile| {
             linalg::settle();
-            of_tile(tile, &tiles, centres.view(), k)
+            of_tile(x, tile, &tiles, centres.view(), k)
         })
         .collect();
     let mut out = vec![Vec::new(); n];
@@ -155,14 +162,21 @@ pub fn closest(x: ArrayView2<'_, f64>, k: usize) -> Vec<Vec<Partner>> {
 }
 
 /// [`closest`] for the rows of one tile.
-fn of_tile(tile: &Tile, tiles: &[Tile], centres: ArrayView2<'_, f64>, k: usize) -> Vec<Vec<Partner>> {
-    let size: Vec<f64> = tile.x.rows().into_iter().map(|r| r.dot(&r).sqrt()).collect();
-    let to_centre = linalg::matmul_alone(tile.x.view(), centres.t());
+fn of_tile(
+    x: ArrayView2<'_, f64>,
+    tile: &Tile,
+    tiles: &[Tile],
+    centres: ArrayView2<'_, f64>,
+    k: usize,
+) -> Vec<Vec<Partner>> {
+    let own = x.select(Axis(0), &tile.rows.iter().map(|&i| i as usize).collect::<Vec<_>>());
+    let size: Vec<f64> = own.rows().into_iter().map(|r| r.dot(&r).sqrt()).collect();
+    let to_centre = linalg::matmul_alone(own.view(), centres.t());
     let bound = |q: usize, t: usize| {
-        to_centre[[q, t]].abs() + size[q] * (tiles[t].radius * (1.0 + SLACK) + SLACK * size[q])
+        to_centre[[q, t]].abs() + size[q] * (tiles[t].radius * (1.0 + SLACK) + SLACK * tiles[t].longest)
     };
-    let mut best: Vec<Best> =
-        tile.rows.iter().map(|&own| Best { own, k, held: Vec::new(), floor: 0.0 }).collect();
+    let blank = |&own| Best { own, k, held: Vec::new(), offered: Vec::new(), floor: 0.0 };
+    let mut best: Vec<Best> = tile.rows.iter().map(blank).collect();
     // The most promising tiles first, so that the floors rise early.
     let promise: Vec<f64> =
         (0..tiles.len()).map(|t| (0..best.len()).map(|q| bound(q, t)).fold(0.0, f64::max)).collect();
@@ -176,21 +190,26 @@ fn of_tile(tile: &Tile, tiles: &[Tile], centres: ArrayView2<'_, f64>, k: usize) 
         let other = &tiles[t];
         // All rows where most are wanted; else a product with fewer.
         let some;
-        let (at, x) = if 2 * wanted.len() > best.len() {
+        let (at, single) = if 2 * wanted.len() > best.len() {
             ((0..best.len()).collect(), tile.x.view())
         } else {
             some = tile.x.select(Axis(0), &wanted);
             (wanted, some.view())
         };
-        let products = linalg::matmul_alone(x, other.x.t());
+        let products = linalg::matmul_alone(single, other.x.t());
         for (line, q) in products.outer_iter().zip(at) {
             let best = &mut best[q];
-            for (&product, &row) in line.iter().zip(&other.rows) {
-                if product.abs() >= best.floor && product != 0.0 && row != best.own {
-                    best.offer(Partner { row, product });
+            let rounding = SINGLE * x.ncols() as f64 * size[q] * other.longest;
+            let least = (best.floor - rounding) as f32;
+            let line = line.to_slice().expect("rows of a new array are contiguous");
+            for (product, &row) in line.iter().zip(&other.rows) {
+                if product.abs() >= least && row != best.own {
+                    best.offered.push(row);
                 }
             }
-            best.trim();
+            if !best.offered.is_empty() {
+                best.trim(x);
+            }
         }
     }
     best.into_iter().map(|b| b.held).collect()
