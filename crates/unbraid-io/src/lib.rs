@@ -27,7 +27,7 @@ pub use atomic::{check_writable, write_atomically, write_bytes_atomically};
 pub use error::{Error, Result};
 pub use format::{Format, input_sha256};
 pub use gmt::read_gmt;
-pub use h5ad::{Input, write_h5ad};
+pub use h5ad::{Input, Pairs, write_h5ad};
 pub use inspect::{Duplicates, Inspection, SlotInfo, ValueInfo, ValueKind, inspect};
 pub use memory::available_memory;
 
