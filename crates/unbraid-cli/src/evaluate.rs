@@ -205,22 +205,24 @@ impl<'a> Run<'a> {
         let seconds = self.begun.elapsed().as_secs_f64();
         let (n, m) = self.data.shape();
         if self.args.json {
-            let head = json!({
-                "suite": "network", "file": self.args.file, "version": env!("CARGO_PKG_VERSION"),
-                "seed": self.args.seed, "observations": n, "features": m, "seconds": seconds,
-                "params": listed(&self.suite), "warnings": self.warnings, "report": self.args.report,
-            });
-            let body = serde_json::to_value(&found).unwrap_or_default();
-            let (serde_json::Value::Object(mut all), serde_json::Value::Object(body)) = (head, body) else {
-                return Err(Fault::Usage("the evaluation cannot be written as JSON".into()));
-            };
-            all.extend(body);
-            say!("{}", serde_json::Value::Object(all));
+            say!(
+                "{}",
+                json!({
+                    "suite": "network", "file": self.args.file, "key": found.key, "version": env!("CARGO_PKG_VERSION"),
+                    "seed": self.args.seed, "observations": n, "features": m, "label": found.label,
+                    "classes": found.classes, "axes": found.axes, "seconds": seconds, "params": listed(&self.suite),
+                    "warnings": self.warnings, "report": self.args.report,
+                })
+            );
         } else {
             say!("{} in {}: {n} observations × {m} features", self.key, self.args.file.display());
             text::show(&found, &self.suite.labels());
             if self.label.is_none() && self.suite.parts.has(Part::Labels) {
-                let known = labelled(&self.data);
+                let useful = |name: &&str| {
+                    let labels = self.data.obs.column(name).and_then(Column::labels);
+                    !name.ends_with("_used") && labels.is_some_and(|(_, t)| t.len() > 1 && 2 * t.len() <= n)
+                };
+                let known: Vec<&str> = labelled(&self.data).into_iter().filter(useful).collect();
                 if !known.is_empty() {
                     say!("\nnext: --label COLUMN judges by known classes; columns are {}", known.join(", "));
                 }
@@ -236,7 +238,8 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn report(&self, found: Evaluation, seconds: f64) -> Result<Report, Fault> {
+    fn report(&self, mut found: Evaluation, seconds: f64) -> Result<Report, Fault> {
+        found.axes.iter_mut().for_each(AxisEvaluation::draw);
         let mut report = Report::default();
         let name = self.args.file.file_name().unwrap_or(self.args.file.as_os_str()).to_string_lossy();
         report.title = format!("Networks of {} in {name}, evaluated", self.key);
@@ -286,7 +289,6 @@ impl<'a> Run<'a> {
             out.graphs = self.labels(side, progress)?;
         }
         progress.tick();
-        out.draw();
         Ok(out)
     }
 
@@ -348,10 +350,7 @@ impl<'a> Run<'a> {
             plain.1.at.push(judged);
         }
         progress.tick();
-        Ok(vec![
-            JudgedGraph { graph: self.key.clone(), scores: ours },
-            JudgedGraph { graph: plain.0, scores: plain.1 },
-        ])
+        Ok(vec![JudgedGraph::new(self.key.clone(), ours), JudgedGraph::new(plain.0, plain.1)])
     }
 
     /// Areas under the curve against the true network.

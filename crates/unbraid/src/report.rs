@@ -11,7 +11,7 @@ mod network;
 pub use chart::{LineChart, Series};
 pub use comparison::{Class, Comparison, Graph, Row};
 pub use evaluation::{
-    AxisEvaluation, Evaluation, JudgedGraph, ModuleRow, ModuleTable, NamedHub, TailSummary, TruthScores,
+    AxisEvaluation, Best, Evaluation, JudgedGraph, ModuleRow, ModuleTable, NamedHub, TailSummary, TruthScores,
 };
 pub use network::{Degree, Edge, Group, HeatMap, NetworkFigure};
 

@@ -27,9 +27,13 @@ fn short(v: f64) -> String {
     match v.abs() {
         0.0 => "0".into(),
         size if (1e-3..1e5).contains(&size) => {
-            format!("{v:.*}", (3 - size.log10().floor() as i32).max(0) as usize)
+            let text = format!("{v:.*}", (3 - size.log10().floor() as i32).max(0) as usize);
+            match text.contains('.') {
+                true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+                false => text,
+            }
         }
-        _ => format!("{v:.3e}"),
+        _ => format!("{v:.1e}"),
     }
 }
 
@@ -108,6 +112,23 @@ fn graphs(found: &Evaluation, axis: &AxisEvaluation, options: &LabelOptions) {
                 number(best(Score::BalancedAmi)),
                 number(best(Score::Ari)),
                 number(best(Score::BalancedAri)),
+            ]);
+        }
+        if g.scores.at.len() > 1 {
+            let best = |s: Score| g.best.iter().find(|b| b.score == s);
+            let at = best(Score::Ami);
+            rows.push(vec![
+                format!("{}, best", g.graph),
+                "any".into(),
+                String::new(),
+                number(g.nominal),
+                number(g.numeric),
+                number(at.map(|b| b.value)),
+                at.map_or_else(|| "–".into(), |b| format!("{:.2}", b.resolution)),
+                at.map_or_else(|| "–".into(), |b| b.communities.to_string()),
+                number(best(Score::BalancedAmi).map(|b| b.value)),
+                number(best(Score::Ari).map(|b| b.value)),
+                number(best(Score::BalancedAri).map(|b| b.value)),
             ]);
         }
     }

@@ -221,7 +221,7 @@
     }, [x].concat(figure.series.map((s) => s.values))]);
   }
 
-  (data.evaluation ? data.evaluation.axes : []).forEach((axis, a) => axis.charts.forEach((figure, f) => {
+  (data.evaluation ? data.evaluation.axes : []).forEach((axis, a) => (axis.charts || []).forEach((figure, f) => {
     const box = document.getElementById("lines-" + a + "-" + f);
     if (box) lines(box, figure);
   }));

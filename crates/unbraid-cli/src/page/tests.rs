@@ -117,7 +117,7 @@ fn evaluation(graph: &Csr, labels: &[usize], titles: &[String]) -> Evaluation {
     let mut axis = AxisEvaluation {
         name: "observations".into(),
         degrees: Some(degree_statistics(&graph).unwrap()),
-        graphs: vec![JudgedGraph { graph: "ours".into(), scores: judged }],
+        graphs: vec![JudgedGraph::new("ours", judged)],
         truth: Some(TruthScores { key: "truth".into(), all_pairs: false, scores: areas }),
         modules: Some(ModuleTable {
             resolution: 1.0,

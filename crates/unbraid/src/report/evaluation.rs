@@ -41,7 +41,8 @@ pub struct AxisEvaluation {
     pub robustness: Option<Robustness>,
     /// Tail dependence of the values.
     pub tail: Option<TailSummary>,
-    /// Curves of the above.
+    /// Curves of the above; only a page has them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub charts: Vec<LineChart>,
 }
 
@@ -50,9 +51,48 @@ pub struct AxisEvaluation {
 pub struct JudgedGraph {
     /// Its name.
     pub graph: String,
+    /// The best over all k and resolutions, one per score.
+    pub best: Vec<Best>,
+    /// The largest nominal assortativity over all k.
+    pub nominal: Option<f64>,
+    /// The largest numeric assortativity over all k.
+    pub numeric: Option<f64>,
     /// At every k.
     #[serde(flatten)]
     pub scores: LabelEvaluation,
+}
+
+/// Where a score is largest.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// Which score.
+    pub score: Score,
+    /// Its value.
+    pub value: f64,
+    /// Neighbours per vertex, where the graph was made so.
+    pub k: Option<usize>,
+    /// Leiden resolution.
+    pub resolution: f64,
+    /// Communities there.
+    pub communities: usize,
+}
+
+impl JudgedGraph {
+    /// A graph with the best of its scores.
+    pub fn new(graph: impl Into<String>, scores: LabelEvaluation) -> JudgedGraph {
+        let best = |score: Score| {
+            let (judged, p) = scores.best(score)?;
+            let (resolution, communities) = (p.resolution, p.communities);
+            Some(Best { score, value: p.score(score), k: judged.k, resolution, communities })
+        };
+        JudgedGraph {
+            graph: graph.into(),
+            best: Score::ALL.into_iter().filter_map(best).collect(),
+            nominal: scores.nominal(),
+            numeric: scores.numeric(),
+            scores,
+        }
+    }
 }
 
 /// Areas under the curve.
@@ -259,7 +299,7 @@ mod tests {
 
     #[test]
     fn charts_follow_the_numbers_and_survive_json() {
-        let graph = |name: &str, at| JudgedGraph { graph: name.into(), scores: LabelEvaluation { at } };
+        let graph = |name: &str, at| JudgedGraph::new(name, LabelEvaluation { at });
         let mut axis = AxisEvaluation {
             name: "observations".into(),
             graphs: vec![
@@ -274,7 +314,10 @@ mod tests {
         assert_eq!(axis.charts[0].series[0].values, [Some(0.3), None]);
         assert_eq!(axis.charts[1].x, [5.0, 10.0]);
         assert_eq!(axis.charts[1].series[2].values, [Some(0.2), Some(0.6)]);
-        axis.graphs[0].scores.at[1].partitions[1].ami = 0.2;
+        axis.graphs[0].scores.at[1].partitions[1] = axis.graphs[0].scores.at[1].partitions[0];
+        let best = axis.graphs[1].best[0];
+        assert_eq!((best.score, best.value, best.k, best.resolution), (Score::Ami, 0.6, Some(10), 0.5));
+        assert_eq!((axis.graphs[1].nominal, axis.graphs[1].numeric), (Some(0.5), None));
         let text = serde_json::to_string(&axis).unwrap();
         assert_eq!(serde_json::from_str::<AxisEvaluation>(&text).unwrap().charts, axis.charts);
         AxisEvaluation::default().draw();
