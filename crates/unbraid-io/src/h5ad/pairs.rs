@@ -101,3 +101,80 @@ impl Pairs {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::h5ad::{AnnData, Array, Elem, Numbers, write_anndata};
+    use crate::{Input, write_h5ad};
+    use ndarray::Array2;
+    use std::collections::BTreeMap;
+    use unbraid::data::{Annotations, Csr, Dataset, Slot, Value};
+
+    fn file(folder: &Path) -> std::path::PathBuf {
+        let mut slots = Annotations::default();
+        let path = Csr::from_triplets((4, 4), vec![(0, 1, 2.0), (1, 0, 2.0)]);
+        slots.obsp.insert("a_precision".into(), Slot::Csr(path));
+        slots.varp.insert("a_precision".into(), Slot::F64(Array2::eye(3)));
+        let inner =
+            BTreeMap::from([("keep".to_owned(), Value::from("top:1")), ("k".to_owned(), Value::Int(3))]);
+        slots.uns.insert("a".into(), Value::Map(BTreeMap::from([("params".to_owned(), Value::Map(inner))])));
+        let out = folder.join("a.h5ad");
+        let data = Dataset::from_matrix("a", Matrix::Dense(Array2::ones((4, 3))));
+        write_h5ad(&out, Input::Dataset(&data), &slots).unwrap();
+        out
+    }
+
+    #[test]
+    fn slots_and_notes_are_found_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let pairs = Pairs::open(&file(folder.path()), &ReadOptions::default()).unwrap();
+        assert_eq!((pairs.obsp.as_slice(), pairs.varp.len()), (&["a_precision".to_owned()][..], 1));
+        let Matrix::Sparse(x) = pairs.obsp("a_precision", 4).unwrap() else { panic!("not sparse") };
+        assert_eq!(x.entries().collect::<Vec<_>>(), [(0, 1, 2.0), (1, 0, 2.0)]);
+        assert_eq!(pairs.varp("a_precision", 3).unwrap(), Matrix::Dense(Array2::eye(3)));
+        assert_eq!(pairs.note(&["a", "params", "keep"]).unwrap().as_deref(), Some("top:1"));
+        for other in
+            [&["a", "params", "k"][..], &["a", "params"], &["b", "keep"], &["a/params", "keep"], &["", "x"]]
+        {
+            assert_eq!(pairs.note(other).unwrap(), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn wrong_files_slots_and_shapes_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = file(folder.path());
+        let pairs = Pairs::open(&path, &ReadOptions::default()).unwrap();
+        let why = pairs.obsp("b", 4).unwrap_err().to_string();
+        assert!(
+            why.contains("obsp[\"b\"]: found nothing") && why.contains("obsp holds a_precision"),
+            "{why}"
+        );
+        for found in [pairs.obsp("a_precision", 5), pairs.varp("a_precision", 4)] {
+            let why = found.unwrap_err().to_string();
+            assert!(why.contains("a_precision") && why.contains("vertices"), "{why}");
+        }
+        let csv = folder.path().join("x.csv");
+        std::fs::write(&csv, "a,b\n1,2\n").unwrap();
+        let refused = |path: &Path| Pairs::open(path, &ReadOptions::default()).err().unwrap().to_string();
+        assert!(refused(&csv).contains("networks are stored in .h5ad files"));
+        assert!(refused(&folder.path().join("none.h5ad")).contains("must exist"));
+        // A truncated file may be refused late, but never by a panic.
+        let whole = std::fs::read(&path).unwrap();
+        let cut = folder.path().join("cut.h5ad");
+        for length in (0..whole.len()).step_by(whole.len() / 40) {
+            std::fs::write(&cut, &whole[..length]).unwrap();
+            if let Ok(pairs) = Pairs::open(&cut, &ReadOptions::default()) {
+                let _ = (pairs.obsp("a_precision", 4), pairs.varp("a_precision", 3), pairs.note(&["a", "x"]));
+            }
+        }
+        // A vector where a matrix should be.
+        let mut data = AnnData { x: None, ..crate::h5ad::read_anndata(&path).unwrap() };
+        data.obsp
+            .insert("odd".into(), Elem::Array(Array { shape: vec![4], data: Numbers::F64(vec![0.0; 4]) }));
+        write_anndata(&cut, &data).unwrap();
+        let pairs = Pairs::open(&cut, &ReadOptions::default()).unwrap();
+        assert!(pairs.obsp("odd", 4).unwrap_err().to_string().contains("must be a matrix of numbers"));
+    }
+}

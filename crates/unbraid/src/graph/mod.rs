@@ -1,9 +1,9 @@
 //! Graphs from matrices: which edges to keep, nearest neighbours, communities.
 
 pub mod edges;
+pub mod keep;
 pub mod knn;
 pub mod leiden;
-pub mod keep;
 pub mod pca;
 pub mod rewire;
 mod square;
