@@ -13,7 +13,9 @@ macro_rules! say {
 }
 
 mod args;
+mod choice;
 mod demo;
+mod evaluate;
 mod fault;
 mod fit;
 mod inspect;
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(&args),
         Command::Simulate(command) => simulate::run(&command),
         Command::Fit(command) => fit::run(&command),
+        Command::Evaluate(command) => evaluate::run(&command),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

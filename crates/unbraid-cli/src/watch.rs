@@ -40,6 +40,42 @@ pub struct Watch {
     checkpoint: Option<Checkpoint>,
 }
 
+/// Counts equal pieces of work, from any thread.
+pub struct Progress(Option<(ProgressBar, Instant)>);
+
+impl Progress {
+    /// `quiet` or an output that is no terminal means no bar.
+    pub fn new(name: &str, pieces: usize, quiet: bool) -> Progress {
+        let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
+            let bar = ProgressBar::with_draw_target(Some(pieces as u64), ProgressDrawTarget::hidden());
+            if let Ok(style) = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len}, {eta} left") {
+                bar.set_style(style);
+            }
+            bar.set_prefix(name.to_owned());
+            (bar, Instant::now())
+        });
+        Progress(bar)
+    }
+
+    /// One piece is done.
+    pub fn tick(&self) {
+        if let Some((bar, begun)) = &self.0 {
+            if bar.is_hidden() && begun.elapsed() > PATIENCE {
+                bar.set_draw_target(ProgressDrawTarget::stderr());
+            }
+            bar.inc(1);
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some((bar, _)) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
+
 /// Where and how often the state is saved.
 struct Checkpoint {
     path: PathBuf,

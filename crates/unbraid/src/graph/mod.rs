@@ -2,10 +2,11 @@
 
 pub mod closest;
 pub mod edges;
+pub mod keep;
 pub mod knn;
 pub mod leiden;
 pub mod pca;
+pub mod rewire;
 mod square;
 
 pub use square::Square;
-pub mod keep;

@@ -1,3 +1,11 @@
-//! Ranks, quantiles, distributions: plain functions on slices.
+//! Ranks, quantiles, distributions, tests: plain functions on slices.
 
+pub mod anova;
+pub mod curves;
+pub mod enrichment;
+pub mod multiple;
 pub mod ranks;
+pub mod tail;
+
+#[cfg(test)]
+mod golden;
