@@ -135,7 +135,7 @@ fn fit(
         area(&truth.obsp["truth_precision"], &dense.obsp[&slot])?,
         area(&truth.varp["truth_precision"], &dense.varp[&slot])?,
     ];
-    let mut page = Page { report: Report::default(), label: None, seed };
+    let mut page = Page { report: Report::default(), label: None, seed, logged: false };
     page.report.run.method = name.to_owned();
     page.report.run.about = entry.about.to_owned();
     page.report.run.version = env!("CARGO_PKG_VERSION").to_owned();

@@ -18,6 +18,7 @@ use unbraid::metrics::modules::{module_tests, modules};
 use unbraid::metrics::network::{LabelEvaluation, against_truth, judge, judge_top_k};
 use unbraid::metrics::robustness::robustness;
 use unbraid::params::Params;
+use unbraid::preprocess::prepare::{Prepare, Transform};
 use unbraid::report::{
     AxisEvaluation, Class, Evaluation, JudgedGraph, ModuleRow, ModuleTable, NamedHub, Parameter, Report,
     TruthScores,
@@ -342,8 +343,11 @@ impl<'a> Run<'a> {
         };
         progress.tick();
         let mut plain = (String::new(), LabelEvaluation { at: Vec::new() });
+        let prepare = Prepare { transform: Transform::Auto, ..Prepare::default() };
+        let logged = prepare.takes_logs(&self.data);
+        let (usual, _) = prepare.apply(&self.data, &mut Vec::new())?;
         for k in plain_ks {
-            let (graph, name) = expression_neighbours(self.data.values(), k)?;
+            let (graph, name) = expression_neighbours(usual.values(), k, logged)?;
             let mut judged = judge(&graph, labels, &options, self.seed)?;
             judged.k = Some(k);
             plain.0 = name;

@@ -113,7 +113,12 @@ fn fit(args: &FitArgs, plan: &dyn Plan, key: &str) -> Result<(), Fault> {
         warnings.push("--label is used on the page only; add --report FILE.html.".into());
     }
     let mut page =
-        args.report.as_ref().map(|_| Page { report: Report::default(), label, seed: Seed(args.seed) });
+        args.report.as_ref().map(|_| Page {
+            report: Report::default(),
+            label,
+            seed: Seed(args.seed),
+            logged: plan.prepare().takes_logs(&tables[0]),
+        });
     if let Some(page) = &mut page {
         page.report.run.method = plan.name().to_owned();
     }

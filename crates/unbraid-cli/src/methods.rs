@@ -6,13 +6,14 @@ use unbraid::data::{Annotations, Dataset};
 use unbraid::fit::{Annotate, Ctx, Method, Stop};
 use unbraid::methods::kronecker::common::Network;
 use unbraid::methods::kronecker::gmgm::{Gmgm, Tensors};
+use unbraid::methods::kronecker::med_magma::low_rank::rank::Evidence;
 use unbraid::methods::kronecker::med_magma::{MedMagma, Rank};
 use unbraid::methods::kronecker::single_axis::SingleAxis;
 use unbraid::methods::kronecker::tyler::{self, Tyler};
 use unbraid::params::{ParamDoc, Params};
 use unbraid::preprocess::genes::Genes;
 use unbraid::preprocess::prepare::{Prepare, Transform};
-use unbraid::report::Parameter;
+use unbraid::report::{LineChart, Parameter, Series};
 
 use crate::fault::Fault;
 use crate::picture::Page;
@@ -67,6 +68,8 @@ pub struct Picture<'a> {
     pub stop: Option<Stop>,
     /// Networks by axis: `observations` or `features`.
     pub networks: Vec<(&'static str, &'a Network)>,
+    /// What else the fit was judged by.
+    pub charts: Vec<LineChart>,
 }
 
 /// A fit after its types are gone.
@@ -245,8 +248,50 @@ impl Shown for MedMagma {
             traces: vec![("relative change of Ψ", fit.change.iter().map(|c| c[1]).collect())],
             stop: Some(fit.stop),
             networks: vec![("observations", &fit.networks[0]), ("features", &fit.networks[1])],
+            charts: fit.evidence.as_ref().map(rank_charts).unwrap_or_default(),
         }
     }
+}
+
+/// What `rank=auto` looked at.
+fn rank_charts(evidence: &Evidence) -> Vec<LineChart> {
+    let curve = |name: &str, colour, values: Vec<Option<f64>>| Series { name: name.into(), colour, thin: false, values };
+    let level = |name: &str, at: f64, over: usize| Series {
+        name: name.into(),
+        colour: 1,
+        thin: true,
+        values: vec![Some(at); over],
+    };
+    let shown = evidence.ratios.len().min(3 * evidence.rank + 10);
+    let verdict = if evidence.low { "low rank" } else { "no low rank, so every component counts" };
+    let mut charts = vec![LineChart {
+        title: "Singular values over the noise edge".into(),
+        x_label: "component (the mean left out)".into(),
+        y_label: "σ / (√n + √m)".into(),
+        x: (1..=shown).map(|k| k as f64).collect(),
+        series: vec![
+            curve("table", 0, evidence.ratios[..shown].iter().map(|r| Some(*r)).collect()),
+            level("edge of pure noise", 1.0, shown),
+        ],
+        caption: format!(
+            "Values above 1 stand out of the noise. The first must reach 4/3: {verdict}, rank {} with the mean.",
+            evidence.rank
+        ),
+    }];
+    if evidence.held_out.len() > 1 {
+        charts.push(LineChart {
+            title: "Held-out entries".into(),
+            x_label: "components".into(),
+            y_label: "R² of entries not seen".into(),
+            x: (0..evidence.held_out.len()).map(|k| k as f64).collect(),
+            series: vec![curve("R²", 0, evidence.held_out.iter().map(|r| Some(*r)).collect())],
+            caption: format!(
+                "A second opinion on the rank: {} components predict best.",
+                evidence.best_held_out().unwrap_or(0)
+            ),
+        });
+    }
+    charts
 }
 
 impl Shown for Gmgm {
@@ -266,6 +311,7 @@ impl Shown for Gmgm {
             traces: Vec::new(),
             stop: Some(fit.stop),
             networks: fit.axes.iter().map(|a| (named(&a.name), &a.network)).collect(),
+            charts: Vec::new(),
         }
     }
 }
@@ -282,6 +328,7 @@ impl Shown for SingleAxis {
             traces: Vec::new(),
             stop: None,
             networks: vec![("observations", &fit.obs), ("features", &fit.var)],
+            charts: Vec::new(),
         }
     }
 }
@@ -299,6 +346,7 @@ impl Shown for Tyler {
             traces: Vec::new(),
             stop: Some(fit.stop),
             networks: vec![(axis, &fit.network)],
+            charts: Vec::new(),
         }
     }
 }

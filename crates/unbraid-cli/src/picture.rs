@@ -23,6 +23,8 @@ pub struct Page {
     pub label: Option<Label>,
     /// For communities.
     pub seed: Seed,
+    /// Whether the prepared tables hold logarithms.
+    pub logged: bool,
 }
 
 impl Page {
@@ -34,6 +36,7 @@ impl Page {
             report.objective.push(Trace::new("objective", picture.objective));
         }
         report.objective.extend(picture.traces.iter().map(|(name, values)| Trace::new(*name, values)));
+        report.charts.extend(picture.charts.iter().cloned());
         for (at, (axis, network)) in picture.networks.iter().enumerate() {
             // Feature networks beyond the first belong to the tables in order.
             let before = picture.networks[..at].iter().filter(|(a, _)| a == axis).count();
@@ -52,7 +55,7 @@ impl Page {
             let ours = network.connectivities();
             let n = ours.shape().0;
             let k = if network.kept.is_some() { network.neighbours } else { NEIGHBOURS }.min(n - 1);
-            let (plain, plain_name) = expression_neighbours(tables[0].values(), k)?;
+            let (plain, plain_name) = expression_neighbours(tables[0].values(), k, self.logged)?;
             let graphs = [
                 Graph {
                     name: report.run.method.clone(),

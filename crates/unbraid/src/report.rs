@@ -28,6 +28,9 @@ pub struct Report {
     pub run: Run,
     /// Objective after each step, one trace per phase or objective.
     pub objective: Vec<Trace>,
+    /// What else the fit was judged by: a spectrum, held-out entries.
+    #[serde(default)]
+    pub charts: Vec<LineChart>,
     /// One per axis, or per network.
     pub networks: Vec<NetworkFigure>,
     /// The network beside a plain neighbour graph, where there are labels to judge by.

@@ -19,7 +19,7 @@ pub(super) fn section(page: &mut String, e: &Evaluation) {
             modules(page, table);
         }
         robustness(page, axis);
-        charts(page, at, &axis.charts);
+        charts(page, &at.to_string(), &axis.charts);
         page.push_str("</section>\n");
     }
 }
@@ -213,7 +213,8 @@ fn robustness(page: &mut String, axis: &AxisEvaluation) {
     page.push_str("</div>\n");
 }
 
-fn charts(page: &mut String, axis: usize, charts: &[LineChart]) {
+/// Curves, with `of` in the names of their boxes.
+pub fn charts(page: &mut String, of: &str, charts: &[LineChart]) {
     if charts.is_empty() {
         return;
     }
@@ -221,7 +222,7 @@ fn charts(page: &mut String, axis: usize, charts: &[LineChart]) {
     for (at, chart) in charts.iter().enumerate() {
         let _ = writeln!(
             page,
-            "<figure><h3>{0}</h3><div id=\"lines-{axis}-{at}\" role=\"img\" aria-label=\"{0}\"></div>\
+            "<figure><h3>{0}</h3><div id=\"lines-{of}-{at}\" role=\"img\" aria-label=\"{0}\"></div>\
              <figcaption>{1}</figcaption></figure>",
             escape(&chart.title),
             escape(&chart.caption)

@@ -36,6 +36,11 @@ pub fn render(report: &Report) -> String {
     page += "</header>\n<main>\n";
     run(&mut page, &report.run);
     objective(&mut page, &report.objective);
+    if !report.charts.is_empty() {
+        page += "<section>\n<h2>Rank</h2>\n";
+        evaluation::charts(&mut page, "fit", &report.charts);
+        page += "</section>\n";
+    }
     for (at, figure) in report.networks.iter().enumerate() {
         network(&mut page, at, figure);
     }

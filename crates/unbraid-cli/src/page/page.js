@@ -221,6 +221,10 @@
     }, [x].concat(figure.series.map((s) => s.values))]);
   }
 
+  (data.charts || []).forEach((figure, f) => {
+    const box = document.getElementById("lines-fit-" + f);
+    if (box) lines(box, figure);
+  });
   (data.evaluation ? data.evaluation.axes : []).forEach((axis, a) => (axis.charts || []).forEach((figure, f) => {
     const box = document.getElementById("lines-" + a + "-" + f);
     if (box) lines(box, figure);

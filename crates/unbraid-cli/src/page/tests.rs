@@ -57,7 +57,7 @@ fn example() -> Report {
     let labels = leiden(&precision.map(f64::abs), 1.0, Seed(0)).unwrap();
     let titles: Vec<String> =
         (0..=labels.iter().max().map_or(0, |l| *l)).map(|l| format!("community {l}")).collect();
-    let (neighbours, name) = expression_neighbours(data.values(), 10).unwrap();
+    let (neighbours, name) = expression_neighbours(data.values(), 10, false).unwrap();
     let graphs = [
         Graph { name: "correlation, top 10".into(), k: Some(10), matrix: Square::from(&cells) },
         Graph { name, k: Some(10), matrix: Square::from(&neighbours) },

@@ -132,15 +132,20 @@ pub fn knn_graph(points: ArrayView2<'_, f64>, k: usize, weighting: Weighting) ->
 }
 
 /// The graph users have anyway, and its name: the k nearest neighbours by the 20 leading principal
-/// components of log(1 + x), or of x itself where an entry at or below −1 has no logarithm.
+/// components of log(1 + x), or of x itself where it is `logged` already or an entry at or below −1 has no
+/// logarithm.
 ///
 /// # Errors
 /// As [`principal_components`] and [`nearest`].
-pub fn expression_neighbours(x: Values<'_>, k: usize) -> Result<(Csr, String)> {
+pub fn expression_neighbours(x: Values<'_>, k: usize, logged: bool) -> Result<(Csr, String)> {
     const COMPONENTS: usize = 20;
     let mut lowest = 0.0f64;
     x.matrix.for_each_nonzero(|_, _, v| lowest = lowest.min(v));
-    let (scale, of) = if lowest > -1.0 { (Scale::Log1p, " of log1p") } else { (Scale::Raw, "") };
+    let (scale, of) = match logged {
+        true => (Scale::Raw, " of the log values"),
+        false if lowest > -1.0 => (Scale::Log1p, " of log1p"),
+        false => (Scale::Raw, ""),
+    };
     let components = principal_components(x, scale, COMPONENTS)?.scores;
     let name = format!("nearest neighbours ({} PCs{of})", components.ncols());
     Ok((knn_graph(components.view(), k, Weighting::Unit)?, name))

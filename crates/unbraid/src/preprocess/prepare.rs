@@ -57,6 +57,20 @@ impl Params for Prepare {
 }
 
 impl Prepare {
+    /// Whether the values that a method sees are logarithms.
+    pub fn takes_logs(&self, data: &Dataset) -> bool {
+        self.transform_of(&data.x) != Transform::None
+    }
+
+    /// `auto` decided.
+    fn transform_of(&self, x: &Matrix) -> Transform {
+        match self.transform {
+            Transform::Auto if nonnegative(x) => Transform::Lognorm,
+            Transform::Auto => Transform::None,
+            given => given,
+        }
+    }
+
     /// The table a method sees, and which rows and columns of `data` it holds. Warnings are whole
     /// sentences.
     ///
@@ -64,11 +78,7 @@ impl Prepare {
     /// [`Error::Value`] where a choice or transform is not defined for an entry, [`Error::Shape`] when
     /// nothing is left.
     pub fn apply(&self, data: &Dataset, warnings: &mut Vec<String>) -> Result<(Dataset, Selection)> {
-        let transform = match self.transform {
-            Transform::Auto if nonnegative(&data.x) => Transform::Lognorm,
-            Transform::Auto => Transform::None,
-            given => given,
-        };
+        let transform = self.transform_of(&data.x);
         let scaled;
         let data = if transform == Transform::Lognorm {
             scaled = Dataset { x: to_depth(data)?, ..data.clone() };

@@ -2,7 +2,7 @@
 //!
 //! *The spectrum.* Z has lines of equal energy (`scaling`), so noise without structure has singular
 //! values below the Marchenko–Pastur edge √n + √m. The first component of a table without negative values
-//! is its mean and stands above the edge always; it is taken out, the rest R is scaled to equal energies
+//! is its mean, with vectors of one sign, and stands above the edge always; it is taken out, the rest R is scaled to equal energies
 //! again, and the singular values of R above the edge are counted (after `landa2022biwhitening`, who find
 //! the rank of a count matrix by scaling rows and columns until its noise follows that law):
 //!
@@ -10,7 +10,7 @@
 //! r = #{ k : σₖ(R) > √n + √m },     rank = 1 + r
 //! ```
 //!
-//! A table of both signs has no such mean: R = Z and rank = r.
+//! A first component whose vectors change sign is no mean: then R = Z and rank = r.
 //!
 //! *Is there low rank at all?* Dependence between rows and between columns spreads the bulk of the
 //! spectrum a little beyond the edge (on data from the Kronecker-sum model itself by 2–19 %, and by up to
@@ -32,7 +32,7 @@
 //! | σ(R)/edge | min(n, m) | spectrum of what is judged over the edge | [`Evidence::ratios`] |
 //! | R²ₖ | rank + 6 | held-out share explained by k components | [`Evidence::held_out`] |
 
-use ndarray::{Array2, s};
+use ndarray::{Array1, Array2, s};
 use rand::seq::SliceRandom;
 
 use super::scaling;
@@ -59,7 +59,7 @@ pub struct Evidence {
     pub ratios: Vec<f64>,
     /// R²ₖ of held-out entries for k = 0, 1, …; empty where it was not needed.
     pub held_out: Vec<f64>,
-    /// The number of ratios above 1, and one for the mean of a table without negative values; at least 1.
+    /// The number of ratios above 1, and one for the mean where there is one; at least 1.
     pub rank: usize,
     /// Whether the table counts as low rank.
     pub low: bool,
@@ -82,9 +82,13 @@ impl Evidence {
 pub fn judge(z: &Csr, top: &Leading, seed: Seed) -> Result<Evidence> {
     let (n, m) = z.shape();
     let edge = (n as f64).sqrt() + (m as f64).sqrt();
-    let mean = usize::from(z.values().iter().all(|z| *z >= 0.0));
+    let (u, v) = (top.svd.u.column(0).to_owned(), top.svd.v.column(0).to_owned());
+    let one_sign = |x: &Array1<f64>| {
+        let (low, high) = x.iter().fold((0.0f64, 0.0f64), |(l, h), x| (l.min(*x), h.max(*x)));
+        low.abs().min(high) <= 1e-9 * high.max(low.abs())
+    };
+    let mean = usize::from(one_sign(&u) && one_sign(&v));
     let rest = if mean == 1 {
-        let (u, v) = (top.svd.u.column(0).to_owned(), top.svd.v.column(0).to_owned());
         scaling::residual(z, top.svd.s[0], &u, &v)?
     } else {
         SparseShifted::plain(z.clone())
