@@ -22,6 +22,7 @@ mod page;
 mod picture;
 mod set;
 mod simulate;
+mod stability;
 mod watch;
 
 use std::process::ExitCode;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(&args),
         Command::Simulate(command) => simulate::run(&command),
         Command::Fit(command) => fit::run(&command),
+        Command::Stability(command) => stability::run(&command),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -5,9 +5,11 @@
 
 mod comparison;
 mod network;
+mod stability;
 
 pub use comparison::{Class, Comparison, Graph, Row};
 pub use network::{Degree, Edge, Group, HeatMap, NetworkFigure};
+pub use stability::{Frequent, Point, StabilityFigure};
 
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +26,8 @@ pub struct Report {
     pub objective: Vec<Trace>,
     /// One per axis, or per network.
     pub networks: Vec<NetworkFigure>,
+    /// How stable the edges of each network are, where refits were made.
+    pub stability: Vec<StabilityFigure>,
     /// The network beside a plain neighbour graph, where there are labels to judge by.
     pub comparison: Option<Comparison>,
 }

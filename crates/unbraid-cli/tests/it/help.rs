@@ -6,8 +6,9 @@ use unbraid::data::Matrix;
 #[test]
 fn every_command_has_help_with_an_example() {
     let work = Work::new();
-    let methods = METHODS.map(|m| format!("fit {m} "));
-    let others = ["", "demo ", "inspect ", "simulate ", "simulate kronecker ", "fit "].map(String::from);
+    let methods = METHODS.map(|m| [format!("fit {m} "), format!("stability {m} ")]).concat();
+    let others =
+        ["", "demo ", "inspect ", "simulate ", "simulate kronecker ", "fit ", "stability "].map(String::from);
     for line in methods.iter().chain(&others) {
         let long = work.ok(&format!("{line}--help"));
         assert!(long.err.is_empty());
@@ -19,7 +20,7 @@ fn every_command_has_help_with_an_example() {
     assert_eq!(work.ok("--version").out.trim(), format!("unbraid {}", env!("CARGO_PKG_VERSION")));
     let fit = work.ok("fit --help").out;
     assert!(METHODS.iter().all(|m| fit.contains(&format!("\n  {m}"))), "{fit}");
-    for line in ["", "fit", "simulate"] {
+    for line in ["", "fit", "simulate", "stability"] {
         let ran = work.run(line);
         assert_eq!(ran.code, 2, "`unbraid {line}` says what is missing");
         assert!(ran.err.contains("Usage: unbraid"), "{}", ran.err);

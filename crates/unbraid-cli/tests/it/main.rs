@@ -4,6 +4,7 @@ mod errors;
 mod help;
 mod resume;
 mod road;
+mod stability;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -4,4 +4,5 @@ mod contract;
 mod gmgm;
 mod golden;
 mod med_magma;
+mod stability;
 mod tyler;
