@@ -178,10 +178,20 @@ fn keep_best(all: &mut Vec<Candidate>, k: usize) {
 /// The k largest |ψ_ij| / weight_j of each row; zeros are never edges.
 fn top_of_rows(matrix: &(impl SymmetricRows + ?Sized), k: usize, weight: Option<&[f64]>) -> Vec<Edge> {
     let of_row = |i: usize, row: ArrayView1<'_, f64>| {
-        let score = |j: usize, v: f64| v.abs() / weight.map_or(1.0, |w| w[j]);
-        let others = row.iter().enumerate().filter(|&(j, &v)| j != i && v != 0.0);
-        let mut best: Vec<_> =
-            others.map(|(j, &v)| Candidate { score: score(j, v), edge: edge(i, j, v) }).collect();
+        // A running choice: a list of the whole row costs more than all comparisons.
+        let room = 4 * k.max(16);
+        let (mut best, mut floor) = (Vec::new(), 0.0);
+        for (j, &v) in row.iter().enumerate() {
+            let score = v.abs() / weight.map_or(1.0, |w| w[j]);
+            // What comes later and only equals the floor loses its tie.
+            if score > floor && j != i {
+                best.push(Candidate { score, edge: edge(i, j, v) });
+                if best.len() == room {
+                    keep_best(&mut best, k);
+                    floor = best.iter().map(|c| c.score).fold(f64::INFINITY, f64::min);
+                }
+            }
+        }
         keep_best(&mut best, k);
         best.into_iter().map(|c| c.edge).collect::<Vec<Edge>>()
     };
