@@ -23,18 +23,20 @@
 //! the genes selects edges of many different graphs, and a pair would be eligible in a quarter of the
 //! refits only. With all vertices in every refit each pair is a candidate in each, the halves of a pair
 //! are disjoint, and the theory of complementary pairs applies as it stands (`meinshausen2010`,
-//! `shah2013`). It costs two fits per refit, one for each axis. A vertex that cannot be
-//! fitted in a half (of a sparse table, where it has no value left) has no edge in that refit, and a half
-//! that cannot be fitted at all selects nothing: both lower frequencies and never raise them.
+//! `shah2013`). It costs two fits per refit, one for each axis. A vertex that cannot be fitted in a
+//! half (of a sparse table, where it has no value left) has no edge in that refit, and a half that
+//! cannot be fitted at all selects nothing: both lower frequencies and never raise them.
 //!
-//! **What the bounds assume**, and these data grant in part only. (1) Samples are independent draws; here
-//! the genes over which a cell network is judged depend on each other through the other network, so that
-//! the two halves of a pair are not independent. (2) No false edge is likelier selected than by blind
-//! choice. The ends of a path of two edges are truly correlated, so an estimator that does not separate
-//! partial from marginal dependence, and an early-stopped one does so in part, selects them too often,
-//! and does so stably. The fewer edges a refit selects, the less of this is seen, for true edges are the
-//! strongest: hence few `edges`, a small multiple of what is expected to be true. `docs/stability.md` has the false-discovery
-//! proportions that were measured against simulated truth, beside these bounds.
+//! **What the bounds assume**, and these data grant in part only. (1) Samples are independent draws;
+//! here the genes over which a cell network is judged depend on each other through the other network,
+//! so that the two halves of a pair are not independent, and with genes left out the rest follows a
+//! Kronecker sum only roughly. (2) No false edge is likelier selected than by
+//! blind choice. The ends of a path of two edges are truly correlated, so an estimator that does not
+//! separate partial from marginal dependence, and an early-stopped one does so in part, selects them
+//! too often, and does so stably. The fewer edges a refit selects, the less of this is seen, for true
+//! edges are the strongest: hence few `edges`, a small multiple of what is expected to be true.
+//! `docs/stability.md` has the false-discovery proportions that were measured against simulated truth,
+//! beside these bounds.
 //!
 //! Refits are independent and run side by side. Their seeds are children of one seed, their results are
 //! counted in order, and only pairs that were ever selected are stored.
