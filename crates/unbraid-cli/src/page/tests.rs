@@ -4,6 +4,8 @@ use unbraid::Seed;
 use unbraid::data::{Csr, Dataset, Slot};
 use unbraid::graph::knn::expression_neighbours;
 use unbraid::graph::{Square, leiden::leiden};
+use unbraid::methods::kronecker::stability::Stable;
+use unbraid::methods::kronecker::tyler::Side;
 use unbraid::report::{Alert, Fact, Graph, Input, Parameter};
 use unbraid::simulate::kronecker::{EdgeSign, KroneckerDesign};
 
@@ -53,6 +55,14 @@ fn example() -> Report {
         Graph { name: "correlation, top 10".into(), k: Some(10), matrix: Square::from(&cells) },
         Graph { name, k: Some(10), matrix: Square::from(&neighbours) },
     ];
+    let stable = Stable {
+        side: Side::Var,
+        nodes: names.len(),
+        refits: 100,
+        threshold: 0.9,
+        counts: (0..200).map(|i| (i, i + 7, 1 + i / 2)).collect(),
+        absent: 0,
+    };
     Report {
         title: "Networks of cells and genes in kronecker.h5ad".into(),
         alerts: vec![
@@ -88,6 +98,7 @@ fn example() -> Report {
             NetworkFigure::new("observations", &data.obs.names, &cells, Seed(0)).unwrap(),
             NetworkFigure::new("features", &names, &genes, Seed(0)).unwrap(),
         ],
+        stability: vec![StabilityFigure::new("features", &names, &stable)],
         comparison: Some(
             Comparison::new("truth_community", &labels, &titles, &graphs, Seed(0)).unwrap(),
         ),
