@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{ArgMatches, Args, Command as Clap, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use unbraid::methods::kronecker::stability::Edges;
+
 use crate::choice::{Chosen, Entry, List};
 use crate::evaluate;
 use crate::methods;
@@ -38,6 +40,9 @@ pub enum Command {
     /// Judge what a fit found by known labels, known truth, and perturbation
     #[command(subcommand)]
     Evaluate(Chosen<Suites>),
+    /// Refit a method to half-samples and write how often each edge is found again
+    #[command(subcommand)]
+    Stability(StabilityCommand),
 }
 
 /// `unbraid demo`.
@@ -184,6 +189,77 @@ impl FromArgMatches for FitCommand {
         let (name, rest) = matches.subcommand().ok_or_else(missing)?;
         let method = methods::ALL.iter().position(|m| m.name == name).ok_or_else(missing)?;
         Ok(FitCommand { method, args: FitArgs::from_arg_matches(rest)? })
+    }
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// `unbraid stability METHOD`.
+#[derive(Args, Clone, Debug)]
+pub struct StabilityArgs {
+    /// The rest is that of a fit.
+    #[command(flatten)]
+    pub fit: FitArgs,
+    /// Refits of each network, two for each pair of complementary halves [default: 100]
+    #[arg(long, value_name = "N")]
+    pub refits: Option<usize>,
+    /// Share of the refits in which a stable edge is found at least [default: 0.9]
+    #[arg(long, value_name = "SHARE")]
+    pub threshold: Option<f64>,
+    /// Edges that one refit selects: a rule of `keep`, per-vertex:R (the R·d strongest pairs among d
+    /// vertices) or errors:V (as many as bound the expected false ones by V) [default: top:3]
+    #[arg(long, value_name = "RULE")]
+    pub edges: Option<Edges>,
+    /// Refit to the method's own tolerance, and not only as far as the order of edges needs
+    #[arg(long)]
+    pub exact: bool,
+}
+
+/// `unbraid stability` with the method as a subcommand.
+#[derive(Debug)]
+pub struct StabilityCommand {
+    /// Index into [`methods::ALL`].
+    pub method: usize,
+    /// The rest.
+    pub args: StabilityArgs,
+}
+
+impl Subcommand for StabilityCommand {
+    fn augment_subcommands(command: Clap) -> Clap {
+        let command = command
+            .subcommand_value_name("METHOD")
+            .subcommand_help_heading("Methods")
+            .subcommand_required(true)
+            .arg_required_else_help(true)
+            .after_help("Example:\n  unbraid stability medmagma cells.h5ad -o cells.stable.h5ad");
+        methods::ALL.iter().fold(command, |command, method| {
+            let help = format!(
+                "{}\nExample:\n  unbraid stability {} cells.h5ad -o cells.stable.h5ad --report cells.html --set {}",
+                (method.help)(),
+                method.name,
+                method.example
+            );
+            command.subcommand(
+                StabilityArgs::augment_args(Clap::new(method.name)).about(method.about).after_help(help),
+            )
+        })
+    }
+    fn augment_subcommands_for_update(command: Clap) -> Clap {
+        Self::augment_subcommands(command)
+    }
+    fn has_subcommand(name: &str) -> bool {
+        methods::ALL.iter().any(|m| m.name == name)
+    }
+}
+
+impl FromArgMatches for StabilityCommand {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let missing = || clap::Error::new(clap::error::ErrorKind::MissingSubcommand);
+        let (name, rest) = matches.subcommand().ok_or_else(missing)?;
+        let method = methods::ALL.iter().position(|m| m.name == name).ok_or_else(missing)?;
+        Ok(StabilityCommand { method, args: StabilityArgs::from_arg_matches(rest)? })
     }
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
         *self = Self::from_arg_matches(matches)?;

@@ -23,11 +23,16 @@ pub fn run(command: &FitCommand) -> Result<(), Fault> {
     let args = &command.args;
     let entry = &methods::ALL[command.method];
     let plan = (entry.plan)(Settings::new(args.params.as_deref(), &args.set)?)?;
-    let key = args.key.clone().unwrap_or_else(|| plan.name().to_owned());
-    check_arguments(args, plan.as_ref(), &key)?;
+    carry_out(args, plan.as_ref())
+}
+
+/// From files to files by any plan.
+pub fn carry_out(args: &FitArgs, plan: &dyn Plan) -> Result<(), Fault> {
+    let key = args.key.clone().unwrap_or_else(|| plan.method().to_owned());
+    check_arguments(args, plan, &key)?;
     watch::catch_interrupts();
     let pool = pool(args.threads)?;
-    pool.install(|| fit(args, plan.as_ref(), &key))
+    pool.install(|| fit(args, plan, &key))
 }
 
 /// What the argument parser cannot see.
@@ -112,19 +117,19 @@ fn fit(args: &FitArgs, plan: &dyn Plan, key: &str) -> Result<(), Fault> {
     if label.is_some() && args.report.is_none() {
         warnings.push("--label is used on the page only; add --report FILE.html.".into());
     }
-    let mut page =
-        args.report.as_ref().map(|_| Page {
-            report: Report::default(),
-            label,
-            seed: Seed(args.seed),
-            logged: plan.prepare().takes_logs(&tables[0]),
-        });
+    let mut page = args.report.as_ref().map(|_| Page {
+        report: Report::default(),
+        label,
+        seed: Seed(args.seed),
+        logged: plan.prepare().takes_logs(&tables[0]),
+    });
     if let Some(page) = &mut page {
         page.report.run.method = plan.name().to_owned();
     }
 
     let every = Duration::from_secs_f64(args.checkpoint_every);
-    let mut watch = Watch::new(plan.name(), args.quiet, args.checkpoint.as_deref().map(|p| (p, every)));
+    let checkpoint = args.checkpoint.as_deref().map(|p| (p, every));
+    let mut watch = Watch::new(plan.name(), plan.words(), args.quiet, checkpoint);
     let mut ctx = Ctx::new(Seed(args.seed), &mut watch);
     ctx.resume = Watch::resume(args.checkpoint.as_deref())?;
     let resumed = ctx.resume.is_some();
@@ -147,9 +152,9 @@ fn fit(args: &FitArgs, plan: &dyn Plan, key: &str) -> Result<(), Fault> {
     let joined = (tables.len() > 1).then(|| beside(&tables));
     let whole = joined.as_ref().unwrap_or(&tables[0]);
     let selection = combine(&tables, &chosen);
-    let Done { annotations, seconds, objective, stop, networks } = done;
+    let Done { annotations, seconds, steps, objective, stop, networks } = done;
     let mut annotations = annotations.expand(key, &selection, whole.shape());
-    note(&mut annotations, key, plan, args, &hashes, seconds, &warnings);
+    note(&mut annotations, &plan.notes(key), plan, args, &hashes, seconds, &warnings);
     if args.output.extension().is_none_or(|e| e != "h5ad") {
         eprintln!(
             "warning: {} is written as h5ad although its name does not end in .h5ad.",
@@ -165,7 +170,7 @@ fn fit(args: &FitArgs, plan: &dyn Plan, key: &str) -> Result<(), Fault> {
         let report = &mut page.report;
         report.title = format!("{} on {}", plan.name(), titles(&args.files));
         report.alerts = picture::alerts(&warnings);
-        report.run.about = entry_about(plan.name()).to_owned();
+        report.run.about = entry_about(plan.method()).to_owned();
         report.run.version = env!("CARGO_PKG_VERSION").to_owned();
         report.run.seed = args.seed.to_string();
         report.run.seconds = Some(seconds);
@@ -189,22 +194,35 @@ fn fit(args: &FitArgs, plan: &dyn Plan, key: &str) -> Result<(), Fault> {
     }
     let shape = prepared[0].shape();
     if args.json {
-        let networks: Vec<_> =
-            networks.iter().map(|(a, n, e)| json!({"axis": a, "nodes": n, "edges": e})).collect();
+        let networks: Vec<_> = networks
+            .into_iter()
+            .map(|n| {
+                let mut said = n.more;
+                said.insert("axis".into(), n.axis.into());
+                said.insert("nodes".into(), n.nodes.into());
+                said.insert("edges".into(), n.edges.into());
+                said
+            })
+            .collect();
         say!(
             "{}",
             json!({
-                "method": plan.name(), "key": key, "version": env!("CARGO_PKG_VERSION"), "seed": args.seed,
+                "method": plan.method(), "key": key, "version": env!("CARGO_PKG_VERSION"), "seed": args.seed,
                 "inputs": args.files, "input_sha256": hashes, "output": args.output, "report": args.report,
                 "observations": shape.0, "features": prepared.iter().map(|p| p.shape().1).sum::<usize>(),
-                "stop": stop.map(Stop::name), "sweeps": objective.len(), "objective": objective.last(),
+                "stop": stop.map(Stop::name), plan.words()[0]: steps, "objective": objective,
                 "seconds": seconds, "resumed": resumed, "networks": networks, "warnings": warnings,
                 "params": plan.parameters(),
             })
         );
     } else if !args.quiet {
         let how = stop.map_or_else(String::new, |s| {
-            format!(", {} after {} sweeps", s.name().replace("max_steps", "not converged"), objective.len())
+            format!(
+                ", {} after {} {}",
+                s.name().replace("max_steps", "not converged"),
+                steps,
+                plan.words()[0]
+            )
         });
         let m: usize = prepared.iter().map(|p| p.shape().1).sum();
         say!(
@@ -213,15 +231,19 @@ fn fit(args: &FitArgs, plan: &dyn Plan, key: &str) -> Result<(), Fault> {
             names(&args.files),
             shape.0
         );
-        for (axis, nodes, edges) in &networks {
-            say!("  network of {axis}: {nodes} nodes, {edges} edges");
+        for n in &networks {
+            say!("  network of {}: {} nodes, {} edges", n.axis, n.nodes, n.edges);
+            if !n.line.is_empty() {
+                say!("    {}", n.line);
+            }
         }
         say!("  wrote {}", args.output.display());
         if let Some(path) = &args.report {
             say!("  wrote {}; open it in a browser", path.display());
         } else {
             say!(
-                "  next: add `--report FILE.html` for a page, or in Python: scanpy.tl.leiden(adata, neighbors_key=\"{key}_neighbors\")"
+                "  next: add `--report FILE.html` for a page, or in Python: scanpy.tl.leiden(adata, neighbors_key=\"{}\")",
+                plan.neighbours(key)
             );
         }
     }
@@ -360,10 +382,10 @@ fn combine(tables: &[Dataset], chosen: &[Selection]) -> Selection {
     Selection { obs: chosen[0].obs.clone(), var: Some(var) }
 }
 
-/// What every fit says of itself in `uns[key]`.
+/// What every fit says of itself in `uns[map]`.
 fn note(
     out: &mut Annotations,
-    key: &str,
+    map: &str,
     plan: &dyn Plan,
     args: &FitArgs,
     hashes: &[String],
@@ -371,9 +393,9 @@ fn note(
     warnings: &[String],
 ) {
     let params = plan.parameters().into_iter().map(|(k, v)| (k, value(v))).collect();
-    let map = unbraid::methods::kronecker::common::notes(out, key);
+    let map = unbraid::methods::kronecker::common::notes(out, map);
     let new: [(&str, Value); 7] = [
-        ("method", plan.name().into()),
+        ("method", plan.method().into()),
         ("params", Value::Map(params)),
         ("seed", i64::try_from(args.seed).map_or_else(|_| args.seed.to_string().into(), Value::Int)),
         ("version", env!("CARGO_PKG_VERSION").into()),

@@ -24,6 +24,7 @@ mod page;
 mod picture;
 mod set;
 mod simulate;
+mod stability;
 mod watch;
 
 use std::process::ExitCode;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         Command::Simulate(command) => simulate::run(&command),
         Command::Fit(command) => fit::run(&command),
         Command::Evaluate(command) => evaluate::run(&command),
+        Command::Stability(command) => stability::run(&command),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

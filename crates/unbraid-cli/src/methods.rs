@@ -9,6 +9,7 @@ use unbraid::methods::kronecker::gmgm::{Gmgm, Tensors};
 use unbraid::methods::kronecker::med_magma::low_rank::rank::Evidence;
 use unbraid::methods::kronecker::med_magma::{MedMagma, Rank};
 use unbraid::methods::kronecker::single_axis::SingleAxis;
+use unbraid::methods::kronecker::stability::{Refit, Refits, Stability, Stable};
 use unbraid::methods::kronecker::tyler::{self, Tyler};
 use unbraid::params::{ParamDoc, Params};
 use unbraid::preprocess::genes::Genes;
@@ -31,17 +32,26 @@ pub struct Entry {
     pub help: fn() -> String,
     /// Reads the parameters.
     pub plan: fn(Settings) -> Result<Box<dyn Plan>, Fault>,
+    /// Reads the parameters of refits by this method.
+    pub stability: fn(Settings, Refits) -> Result<Box<dyn Plan>, Fault>,
 }
 
 /// All methods, in the order of the help.
 pub const ALL: &[Entry] = &[entry::<MedMagma>(), entry::<Gmgm>(), entry::<SingleAxis>(), entry::<Tyler>()];
 
 const fn entry<M: Shown>() -> Entry {
-    Entry { name: M::NAME, about: M::ABOUT, example: M::EXAMPLE, help: help::<M>, plan: plan::<M> }
+    Entry {
+        name: M::NAME,
+        about: M::ABOUT,
+        example: M::EXAMPLE,
+        help: help::<M>,
+        plan: plan::<M>,
+        stability: stability::<M>,
+    }
 }
 
 /// What the program adds to a method.
-pub trait Shown: Method + Send + Sync + 'static {
+pub trait Shown: Refit + 'static {
     /// One line for the help.
     const ABOUT: &'static str;
     /// A setting for the example.
@@ -78,18 +88,48 @@ pub struct Done {
     pub annotations: Annotations,
     /// Wall-clock seconds of the fit alone.
     pub seconds: f64,
-    /// Objective after each sweep.
-    pub objective: Vec<f64>,
+    /// Steps taken, as [`Plan::words`] calls them.
+    pub steps: usize,
+    /// Objective after the last, where there is one.
+    pub objective: Option<f64>,
     /// How it ended.
     pub stop: Option<Stop>,
-    /// Axis name, nodes and kept edges of each network.
-    pub networks: Vec<(&'static str, usize, usize)>,
+    /// The networks in a few words.
+    pub networks: Vec<Summary>,
+}
+
+/// What is said of one network at the end.
+pub struct Summary {
+    /// `observations` or `features`.
+    pub axis: &'static str,
+    /// Vertices.
+    pub nodes: usize,
+    /// Kept edges.
+    pub edges: usize,
+    /// Further numbers for `--json`.
+    pub more: serde_json::Map<String, serde_json::Value>,
+    /// A further line for people, or nothing.
+    pub line: String,
 }
 
 /// Parameters that are ready to fit.
 pub trait Plan: Sync + Send {
-    /// Name of the method.
+    /// Name of what is run: the method, or `stability of …`.
     fn name(&self) -> &'static str;
+    /// Name of the method.
+    fn method(&self) -> &'static str;
+    /// The map of `uns` that holds parameters and how it went, for results under `key`.
+    fn notes(&self, key: &str) -> String {
+        key.to_owned()
+    }
+    /// What steps are called and what is measured after each.
+    fn words(&self) -> [&'static str; 2] {
+        ["sweeps", "objective"]
+    }
+    /// The map of `uns` by which Scanpy finds the graph.
+    fn neighbours(&self, key: &str) -> String {
+        format!("{key}_neighbors")
+    }
     /// Whether it reads several tables.
     fn joins(&self) -> bool;
     /// The preparation before it.
@@ -182,6 +222,9 @@ impl<M: Shown> Plan for Ready<M> {
     fn name(&self) -> &'static str {
         M::NAME
     }
+    fn method(&self) -> &'static str {
+        M::NAME
+    }
     fn joins(&self) -> bool {
         M::JOINS
     }
@@ -217,16 +260,141 @@ impl<M: Shown> Plan for Ready<M> {
         let edges = |n: &Network| n.connectivities().nnz() / 2;
         Ok(Done {
             seconds,
-            objective: picture.objective.to_vec(),
+            steps: picture.objective.len(),
+            objective: picture.objective.last().copied(),
             stop: picture.stop,
             networks: picture
                 .networks
                 .iter()
-                .map(|(name, n)| (*name, unbraid::graph::edges::SymmetricRows::side(&n.precision), edges(n)))
+                .map(|(axis, n)| Summary {
+                    axis,
+                    nodes: unbraid::graph::edges::SymmetricRows::side(&n.precision),
+                    edges: edges(n),
+                    more: serde_json::Map::new(),
+                    line: String::new(),
+                })
                 .collect(),
             annotations,
         })
     }
+}
+
+/// Refits that are ready to run.
+struct Judged<M> {
+    prepare: Prepare,
+    stability: Stability<M>,
+}
+
+fn stability<M: Shown>(mut settings: Settings, refits: Refits) -> Result<Box<dyn Plan>, Fault> {
+    if settings.names("keep") {
+        return Err(Fault::Usage("`keep` is not read here: a refit selects its edges by `--edges`".into()));
+    }
+    let method: M = settings.take(true)?;
+    let prepare: Prepare = settings.take_over(method.prepare())?;
+    let known: Vec<&str> = M::DOCS.iter().chain(Prepare::DOCS).map(|d| d.name).chain(["preset"]).collect();
+    settings.finish(&known)?;
+    let stability = Stability { refits, method };
+    stability.validate()?;
+    Ok(Box::new(Judged { prepare, stability }))
+}
+
+impl<M: Shown> Plan for Judged<M> {
+    fn name(&self) -> &'static str {
+        M::STABILITY
+    }
+    fn method(&self) -> &'static str {
+        M::NAME
+    }
+    fn notes(&self, key: &str) -> String {
+        format!("{key}_stability")
+    }
+    fn words(&self) -> [&'static str; 2] {
+        ["refits", "stable edges"]
+    }
+    fn neighbours(&self, key: &str) -> String {
+        format!("{key}_stable_neighbors")
+    }
+    fn joins(&self) -> bool {
+        false
+    }
+    fn prepare(&self) -> &Prepare {
+        &self.prepare
+    }
+    fn parameters(&self) -> serde_json::Map<String, serde_json::Value> {
+        let mut all = listed(&self.prepare);
+        all.extend(listed(&self.stability.method));
+        all.remove("keep");
+        all.extend(listed(&self.stability.refits));
+        all
+    }
+    fn documented(&self) -> Vec<Parameter> {
+        let mut all = Parameter::list(&self.stability.refits);
+        all.extend(Parameter::list(&self.stability.method).into_iter().filter(|p| p.name != "keep"));
+        all.extend(Parameter::list(&self.prepare));
+        all
+    }
+    fn fit(
+        &self,
+        tables: &[Dataset],
+        key: &str,
+        ctx: &mut Ctx<'_>,
+        page: Option<&mut Page>,
+    ) -> Result<Done, unbraid::Error> {
+        let begun = Instant::now();
+        let fit = self.stability.fit(tables[0].values(), ctx)?;
+        let seconds = begun.elapsed().as_secs_f64();
+        let mut annotations = Annotations::default();
+        fit.annotate(key, &mut annotations);
+        if let Some(page) = page {
+            page.draw_stability(&fit, &tables[0])?;
+        }
+        let refits = fit.networks.iter().map(|n| n.refits).max().unwrap_or(0);
+        Ok(Done {
+            annotations,
+            seconds,
+            steps: refits,
+            objective: None,
+            stop: Some(fit.stop),
+            networks: fit.networks.iter().map(judged).collect(),
+        })
+    }
+}
+
+/// What is said of the stability of one network.
+fn judged(network: &Stable) -> Summary {
+    let (bounds, stable) = (network.bounds(), network.edges());
+    let more = serde_json::json!({
+        "refits": network.refits,
+        "threshold": network.threshold,
+        "selected_per_refit": network.selected(),
+        "pairs_ever_selected": network.counts.len(),
+        "expected_false": {
+            // A bound that is not finite becomes null.
+            "general": bounds.general, "unimodal": bounds.unimodal, "concave": bounds.concave,
+        },
+    });
+    let share = |bound: f64| match stable {
+        0 => format!("{bound:.2}"),
+        _ => format!("{bound:.2} ({:.1} %)", (100.0 * bound / stable as f64).min(100.0)),
+    };
+    let line = format!(
+        "found in at least {} % of {} refits, each of which selects {:.0} of {:.0} pairs; expected false among \
+         them at most {} without a shape, {} unimodal, {} r-concave",
+        100.0 * network.threshold,
+        network.refits,
+        network.selected(),
+        network.candidates(),
+        share(bounds.general),
+        share(bounds.unimodal),
+        share(bounds.concave),
+    );
+    let more = if let serde_json::Value::Object(map) = more { map } else { serde_json::Map::new() };
+    Summary { axis: axis(network.side), nodes: network.nodes, edges: stable, more, line }
+}
+
+/// An axis as people say it.
+pub fn axis(side: tyler::Side) -> &'static str {
+    if side == tyler::Side::Obs { "observations" } else { "features" }
 }
 
 impl Shown for MedMagma {
@@ -255,7 +423,12 @@ impl Shown for MedMagma {
 
 /// What `rank=auto` looked at.
 fn rank_charts(evidence: &Evidence) -> Vec<LineChart> {
-    let curve = |name: &str, colour, values: Vec<Option<f64>>| Series { name: name.into(), colour, thin: false, values };
+    let curve = |name: &str, colour, values: Vec<Option<f64>>| Series {
+        name: name.into(),
+        colour,
+        thin: false,
+        values,
+    };
     let level = |name: &str, at: f64, over: usize| Series {
         name: name.into(),
         colour: 1,
@@ -340,12 +513,11 @@ impl Shown for Tyler {
         tables[0].values()
     }
     fn picture(fit: &Self::Fitted) -> Picture<'_> {
-        let axis = if fit.axis == tyler::Side::Obs { "observations" } else { "features" };
         Picture {
             objective: &fit.objective,
             traces: Vec::new(),
             stop: Some(fit.stop),
-            networks: vec![(axis, &fit.network)],
+            networks: vec![(axis(fit.axis), &fit.network)],
             charts: Vec::new(),
         }
     }

@@ -1,13 +1,15 @@
 //! From a fit to the report a page is drawn from.
 
-use unbraid::data::Dataset;
+use unbraid::data::{Csr, Dataset};
 use unbraid::error::Result;
 use unbraid::fit::Seed;
 use unbraid::graph::knn::expression_neighbours;
 use unbraid::methods::kronecker::common::Network;
-use unbraid::report::{Alert, Comparison, Graph, Input, NetworkFigure, Report, Trace};
+use unbraid::methods::kronecker::stability::StabilityFit;
+use unbraid::methods::kronecker::tyler::Side;
+use unbraid::report::{Alert, Comparison, Graph, Input, NetworkFigure, Report, StabilityFigure, Trace};
 
-use crate::methods::Picture;
+use crate::methods::{Picture, axis};
 
 /// Neighbours of the plain graph beside a network that was not made with a number of its own.
 const NEIGHBOURS: usize = 10;
@@ -49,32 +51,49 @@ impl Page {
             let matrix = signed(network);
             report.networks.push(NetworkFigure::new(title, names, &matrix, self.seed)?);
         }
-        if let Some((name, labels, titles)) = &self.label
-            && let Some((_, network)) = picture.networks.iter().find(|(axis, _)| *axis == "observations")
-        {
-            let ours = network.connectivities();
-            let n = ours.shape().0;
-            let k = if network.kept.is_some() { network.neighbours } else { NEIGHBOURS }.min(n - 1);
-            let (plain, plain_name) = expression_neighbours(tables[0].values(), k, self.logged)?;
-            let graphs = [
-                Graph {
-                    name: report.run.method.clone(),
-                    k: network.kept.as_ref().map(|_| k),
-                    matrix: (&ours).into(),
-                },
-                Graph { name: plain_name, k: Some(k), matrix: (&plain).into() },
-            ];
-            report.comparison = Some(Comparison::new(name.clone(), labels, titles, &graphs, self.seed)?);
+        if let Some((_, network)) = picture.networks.iter().find(|(axis, _)| *axis == "observations") {
+            self.compare(
+                &network.connectivities(),
+                network.kept.as_ref().map(|_| network.neighbours),
+                tables,
+            )?;
         }
+        Ok(())
+    }
+
+    /// Adds how stable the edges of each network are, and the comparison of the stable ones.
+    pub fn draw_stability(&mut self, fit: &StabilityFit, table: &Dataset) -> Result<()> {
+        self.report.run.stop = Some(fit.stop.name().to_owned());
+        for network in &fit.networks {
+            let names = if network.side == Side::Obs { &table.obs.names } else { &table.var.names };
+            self.report.stability.push(StabilityFigure::new(axis(network.side), names, network));
+        }
+        if let Some(network) = fit.networks.iter().find(|n| n.side == Side::Obs) {
+            self.compare(&network.stable(), None, std::slice::from_ref(table))?;
+        }
+        Ok(())
+    }
+
+    /// A graph of the observations, which joins each to `k` others where that is fixed, beside their
+    /// plain neighbours, where there are labels.
+    fn compare(&mut self, ours: &Csr, k: Option<usize>, tables: &[Dataset]) -> Result<()> {
+        let Some((name, labels, titles)) = &self.label else { return Ok(()) };
+        let near = k.unwrap_or(NEIGHBOURS).min(ours.shape().0 - 1);
+        let (plain, plain_name) = expression_neighbours(tables[0].values(), near, self.logged)?;
+        let graphs = [
+            Graph { name: self.report.run.method.clone(), k: k.map(|_| near), matrix: ours.into() },
+            Graph { name: plain_name, k: Some(near), matrix: (&plain).into() },
+        ];
+        self.report.comparison = Some(Comparison::new(name.clone(), labels, titles, &graphs, self.seed)?);
         Ok(())
     }
 }
 
 /// The kept signed entries, or all of them.
-fn signed(network: &Network) -> unbraid::data::Csr {
+fn signed(network: &Network) -> Csr {
     match &network.kept {
         Some(kept) => kept.clone(),
-        None => unbraid::data::Csr::from_dense(network.precision.to_dense().view()),
+        None => Csr::from_dense(network.precision.to_dense().view()),
     }
 }
 

@@ -81,6 +81,11 @@ impl Settings {
             .map_err(|e| Fault::Usage(format!("`--set {}`: {e}", touched.join(" --set "))))
     }
 
+    /// Whether a value is given for `key` that nobody has taken yet.
+    pub fn names(&self, key: &str) -> bool {
+        self.0.iter().any(|(name, _)| name == key)
+    }
+
     /// Refuses what nobody took, naming what could have been meant.
     pub fn finish(&self, known: &[&str]) -> Result<(), Fault> {
         let Some((key, _)) = self.0.first() else { return Ok(()) };

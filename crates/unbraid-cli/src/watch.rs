@@ -84,13 +84,16 @@ struct Checkpoint {
 }
 
 impl Watch {
-    /// `quiet` or an output that is no terminal means no bar.
-    pub fn new(name: &str, quiet: bool, checkpoint: Option<(&Path, Duration)>) -> Watch {
+    /// `quiet` or an output that is no terminal means no bar. `words` are what steps are called and what
+    /// is measured after each: `sweeps` and `objective`.
+    pub fn new(name: &str, words: [&str; 2], quiet: bool, checkpoint: Option<(&Path, Duration)>) -> Watch {
         let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
-            let style =
-                "{prefix} {bar:30} {pos}/{len} sweeps, {per_sec}, at most {eta} left, objective {msg}";
-            if let Ok(style) = ProgressStyle::with_template(style) {
+            let [steps, measure] = words;
+            let style = format!(
+                "{{prefix}} {{bar:30}} {{pos}}/{{len}} {steps}, {{per_sec}}, at most {{eta}} left, {measure} {{msg}}"
+            );
+            if let Ok(style) = ProgressStyle::with_template(&style) {
                 bar.set_style(style);
             }
             bar.set_prefix(name.to_owned());

@@ -7,6 +7,7 @@ mod chart;
 mod comparison;
 mod evaluation;
 mod network;
+mod stability;
 
 pub use chart::{LineChart, Series};
 pub use comparison::{Class, Comparison, Graph, Row};
@@ -14,6 +15,7 @@ pub use evaluation::{
     AxisEvaluation, Best, Evaluation, JudgedGraph, ModuleRow, ModuleTable, NamedHub, TailSummary, TruthScores,
 };
 pub use network::{Degree, Edge, Group, HeatMap, NetworkFigure};
+pub use stability::{Frequent, Point, StabilityFigure};
 
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +35,8 @@ pub struct Report {
     pub charts: Vec<LineChart>,
     /// One per axis, or per network.
     pub networks: Vec<NetworkFigure>,
+    /// How stable the edges of each network are, where refits were made.
+    pub stability: Vec<StabilityFigure>,
     /// The network beside a plain neighbour graph, where there are labels to judge by.
     pub comparison: Option<Comparison>,
     /// An evaluation of stored networks.

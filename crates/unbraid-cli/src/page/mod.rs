@@ -15,7 +15,7 @@ mod evaluation;
 
 use std::fmt::Write;
 
-use unbraid::report::{Comparison, Level, NetworkFigure, Report, Run, Trace};
+use unbraid::report::{Comparison, Level, NetworkFigure, Report, Run, StabilityFigure, Trace};
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -43,6 +43,9 @@ pub fn render(report: &Report) -> String {
     }
     for (at, figure) in report.networks.iter().enumerate() {
         network(&mut page, at, figure);
+    }
+    for (at, figure) in report.stability.iter().enumerate() {
+        stability(&mut page, at, figure);
     }
     if let Some(c) = &report.comparison {
         comparison(&mut page, c);
@@ -250,6 +253,59 @@ fn network(page: &mut String, at: usize, n: &NetworkFigure) {
              Ψ<sub>jj</sub>): how two vertices go together when all others are held fixed; methods that stop early shrink it. A column heading sorts.</p>\n\
              <noscript><p>The table and the charts need scripts; the numbers are in the page's JSON block.</p></noscript>"
         );
+    }
+    page.push_str("</section>\n");
+}
+
+fn stability(page: &mut String, at: usize, s: &StabilityFigure) {
+    let name = escape(&s.name);
+    let percent = number(100.0 * s.threshold);
+    let bound = |b: Option<f64>| b.map_or("–".into(), number);
+    let _ = writeln!(
+        page,
+        "<section>\n<h2>Stability of the network of the <bdi>{name}</bdi></h2>\n<div class=\"tiles\">"
+    );
+    tile(page, "vertices", &count(s.nodes));
+    tile(page, "refits to half of the data", &count(s.refits));
+    tile(page, "edges selected in one refit", &number(s.selected));
+    tile(page, &format!("stable edges (in at least {percent} % of refits)"), &count(s.stable));
+    tile(page, "expected false, at most: without a shape", &bound(s.at.general));
+    tile(page, "… unimodal", &bound(s.at.unimodal));
+    tile(page, "… r-concave", &bound(s.at.concave));
+    let _ = writeln!(
+        page,
+        "</div>\n<div class=\"two\">\n<figure><h3>Edges and expected errors by threshold</h3>\
+         <div id=\"stability-{at}\" role=\"img\" aria-label=\"Stable edges and bounds on false ones by threshold\"></div>\
+         <figcaption>Horizontal: share of refits asked for, in percent. Vertical (logarithmic): edges at or above it, and \
+         bounds on how many of them are expected to be false: Meinshausen and Bühlmann, and Shah and Samworth under a \
+         unimodal and an r-concave distribution of the shares.</figcaption></figure>\n\
+         <figure><h3>How often pairs were selected</h3><div id=\"frequencies-{at}\" role=\"img\" \
+         aria-label=\"Histogram of selection frequencies\"></div>\
+         <figcaption>Horizontal: share of refits, in percent. Vertical (logarithmic): pairs selected in that share; \
+         {ever} of {pairs} pairs were selected at least once.</figcaption></figure>\n</div>",
+        ever = count(s.ever),
+        pairs = count(s.nodes * s.nodes.saturating_sub(1) / 2),
+    );
+    page.push_str(
+        "<p class=\"soft\">The bounds hold if no false edge is likelier selected than by blind choice and samples are \
+         independent. Both hold in part only: the ends of a path of two edges depend on each other too, and cells \
+         and genes depend on one another. They bound the number of false edges in expectation, not in this run.</p>\n",
+    );
+    if !s.strongest.is_empty() {
+        page.push_str(
+            "<details><summary>Most frequent edges</summary><div class=\"scroll tall\"><table><thead><tr><th>from</th>\
+             <th>to</th><th class=\"n\">share of refits</th></tr></thead><tbody>",
+        );
+        for e in &s.strongest {
+            let _ = write!(
+                page,
+                "<tr><td class=\"t\"><bdi>{}</bdi></td><td class=\"t\"><bdi>{}</bdi></td><td class=\"n\">{}</td></tr>",
+                escape(&e.source),
+                escape(&e.target),
+                number(e.frequency)
+            );
+        }
+        page.push_str("</tbody></table></div></details>\n");
     }
     page.push_str("</section>\n");
 }

@@ -229,6 +229,28 @@
     const box = document.getElementById("lines-" + a + "-" + f);
     if (box) lines(box, figure);
   }));
+  // Counts and bounds over a share of refits, logarithmic; what is 0 or unknown is left out.
+  function shares(box, at, lines, bars) {
+    const log = (values) => values.map((v) => (v ? Math.log10(v) : null));
+    const known = lines.flatMap(([, values]) => log(values)).filter((v) => v !== null);
+    if (!known.length) return;
+    const low = bars ? -0.3 : Math.min(...known) - 0.15, high = Math.max(...known) + 0.15;
+    const value = (_, v) => (v === null || v === undefined ? "–" : short(Math.pow(10, v)));
+    chart(box, 260, (c) => [{
+      scales: { x: { time: false, range: [at[0] - 1, at[at.length - 1] + 1] }, y: { range: [low, high] } },
+      axes: axes(c, "share of refits, %", bars ? "pairs" : "edges", (v) => (Number.isInteger(v) ? short(Math.pow(10, v)) : "")),
+      series: [{ label: "share, %", value: (_, v) => (v === null ? "–" : short(v)) }, ...lines.map(([label], i) => bars
+        ? { label, stroke: c.fill, fill: c.fill, value, paths: uPlot.paths.bars({ size: [0.85, 60] }), points: { show: false } }
+        : { label, stroke: c.series[i], width: i ? 1.5 : 2.5, value, points: { show: false } })],
+    }, [at, ...lines.map(([, values]) => log(values))]]);
+  }
+
+  data.stability.forEach((s, at) => {
+    const curve = document.getElementById("stability-" + at), bars = document.getElementById("frequencies-" + at);
+    const of = (name) => s.curve.map((p) => p[name]);
+    if (curve && s.curve.length) shares(curve, s.curve.map((p) => 100 * p.threshold), [["edges", of("edges")], ["no shape", of("general")], ["unimodal", of("unimodal")], ["r-concave", of("concave")]], false);
+    if (bars && s.histogram.length) shares(bars, s.histogram.map((_, i) => (100 * (i + 1)) / s.refits), [["pairs", s.histogram]], true);
+  });
 
   const redraw = () => drawings.forEach((draw) => draw());
   let wait = 0, width = window.innerWidth;

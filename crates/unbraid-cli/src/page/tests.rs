@@ -5,13 +5,15 @@ use unbraid::data::{Csr, Dataset, Slot};
 use unbraid::graph::edges::connectivities;
 use unbraid::graph::knn::expression_neighbours;
 use unbraid::graph::{Square, leiden::leiden};
+use unbraid::methods::kronecker::stability::Stable;
+use unbraid::methods::kronecker::tyler::Side;
 use unbraid::metrics::degree::degree_statistics;
 use unbraid::metrics::modules::{Hub, ModuleTest};
 use unbraid::metrics::network::{LabelOptions, against_truth, judge_top_k};
 use unbraid::metrics::robustness::{RobustnessOptions, robustness};
 use unbraid::report::{
-    Alert, AxisEvaluation, Class, Evaluation, Fact, Graph, Input, JudgedGraph, ModuleRow, ModuleTable,
-    NamedHub, Parameter, TailSummary, TruthScores,
+    Alert, AxisEvaluation, Class, Evaluation, Fact, Graph, Input, JudgedGraph, LineChart, ModuleRow,
+    ModuleTable, NamedHub, Parameter, Series, TailSummary, TruthScores,
 };
 use unbraid::simulate::kronecker::{EdgeSign, KroneckerDesign};
 use unbraid::stats::anova::one_way;
@@ -62,8 +64,22 @@ fn example() -> Report {
         Graph { name: "correlation, top 10".into(), k: Some(10), matrix: Square::from(&cells) },
         Graph { name, k: Some(10), matrix: Square::from(&neighbours) },
     ];
+    let stable = Stable {
+        side: Side::Var,
+        nodes: names.len(),
+        refits: 100,
+        threshold: 0.9,
+        counts: (0..200).map(|i| (i, i + 7, 1 + i / 2)).collect(),
+        absent: 0,
+    };
     Report {
         title: "Networks of cells and genes in kronecker.h5ad".into(),
+        charts: vec![LineChart {
+            title: HOSTILE.into(),
+            x: vec![1.0, 2.0],
+            series: vec![Series { name: HOSTILE.into(), values: vec![Some(1.0), None], ..Series::default() }],
+            ..LineChart::default()
+        }],
         alerts: vec![
             Alert::warning("The fit stopped after 12 steps without reaching the tolerance. The networks are usable; set max_steps higher to see whether they change."),
             Alert { level: Level::Note, text: format!("3 features were left out, among them {HOSTILE}.") },
@@ -97,6 +113,7 @@ fn example() -> Report {
             NetworkFigure::new("observations", &data.obs.names, &cells, Seed(0)).unwrap(),
             NetworkFigure::new("features", &names, &genes, Seed(0)).unwrap(),
         ],
+        stability: vec![StabilityFigure::new("features", &names, &stable)],
         comparison: Some(
             Comparison::new("truth_community", &labels, &titles, &graphs, Seed(0)).unwrap(),
         ),

@@ -6,7 +6,7 @@ use unbraid::data::Matrix;
 #[test]
 fn every_command_has_help_with_an_example() {
     let work = Work::new();
-    let methods = METHODS.map(|m| format!("fit {m} "));
+    let methods = METHODS.map(|m| [format!("fit {m} "), format!("stability {m} ")]).concat();
     let others = [
         "",
         "demo ",
@@ -14,6 +14,7 @@ fn every_command_has_help_with_an_example() {
         "simulate ",
         "simulate kronecker ",
         "fit ",
+        "stability ",
         "evaluate ",
         "evaluate network ",
     ]
@@ -29,7 +30,7 @@ fn every_command_has_help_with_an_example() {
     assert_eq!(work.ok("--version").out.trim(), format!("unbraid {}", env!("CARGO_PKG_VERSION")));
     let fit = work.ok("fit --help").out;
     assert!(METHODS.iter().all(|m| fit.contains(&format!("\n  {m}"))), "{fit}");
-    for line in ["", "fit", "simulate", "evaluate"] {
+    for line in ["", "fit", "simulate", "stability", "evaluate"] {
         let ran = work.run(line);
         assert_eq!(ran.code, 2, "`unbraid {line}` says what is missing");
         assert!(ran.err.contains("Usage: unbraid"), "{}", ran.err);

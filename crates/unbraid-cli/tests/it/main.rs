@@ -5,6 +5,7 @@ mod evaluate;
 mod help;
 mod resume;
 mod road;
+mod stability;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -215,13 +215,12 @@ fn top_of_rows(matrix: &(impl SymmetricRows + ?Sized), k: usize, weight: Option<
         return found.into_iter().map(|(i, j, v)| edge(i as usize, j as usize, v)).collect();
     }
     let of_row = |i: usize, row: ArrayView1<'_, f64>| {
-        let score = |j: usize, v: f64| v.abs() / weight.map_or(1.0, |w| w[j]);
-        let room = 2 * k + 30;
-        let mut best = Vec::with_capacity(room);
-        // Columns come in the order in which ties are broken, so what only equals the floor has lost.
-        let mut floor = 0.0;
+        // A running choice: a list of the whole row costs more than all comparisons.
+        let room = 4 * k.max(16);
+        let (mut best, mut floor) = (Vec::new(), 0.0);
         for (j, &v) in row.iter().enumerate() {
-            let score = score(j, v);
+            let score = v.abs() / weight.map_or(1.0, |w| w[j]);
+            // What comes later and only equals the floor loses its tie.
             if score > floor && j != i {
                 best.push(Candidate { score, edge: edge(i, j, v) });
                 if best.len() == room {

@@ -196,7 +196,7 @@ mod tests {
         let mut rng = Seed(2).stream(Draw::Simulate, 0);
         let mut x = Array2::from_shape_simple_fn((30, 25), || rng.random::<f64>());
         let of = |x: &Array2<f64>| {
-            expression_neighbours(Values { what: "X", matrix: &Matrix::Dense(x.clone()) }, 3).unwrap()
+            expression_neighbours(Values { what: "X", matrix: &Matrix::Dense(x.clone()) }, 3, false).unwrap()
         };
         let (g, name) = of(&x);
         assert_eq!((g.shape(), name.as_str()), ((30, 30), "nearest neighbours (20 PCs of log1p)"));

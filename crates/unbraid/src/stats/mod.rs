@@ -5,6 +5,7 @@ pub mod curves;
 pub mod enrichment;
 pub mod multiple;
 pub mod ranks;
+pub mod selection;
 pub mod tail;
 
 #[cfg(test)]

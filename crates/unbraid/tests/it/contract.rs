@@ -7,6 +7,7 @@ use unbraid::fit::{Annotate, Ctx, Draw, Flow, Method, Observer, Seed, Step};
 use unbraid::methods::kronecker::gmgm::{Gmgm, Tensors};
 use unbraid::methods::kronecker::med_magma::{Features, Form, Laplace, MedMagma, Rank};
 use unbraid::methods::kronecker::single_axis::SingleAxis;
+use unbraid::methods::kronecker::stability::{Refits, Stability};
 use unbraid::methods::kronecker::tyler::Tyler;
 use unbraid::{Error, Result};
 
@@ -106,6 +107,10 @@ fn methods_keep_the_contract() {
     keeps_the_contract(&Tyler::default(), values);
     keeps_the_contract(&MedMagma { max_steps: 8, ..MedMagma::default() }, values);
     keeps_the_contract(&MedMagma { em: false, ..MedMagma::default() }, values);
+    let refits = Refits { refits: 10, ..Refits::default() };
+    let method = MedMagma { max_steps: 3, ..MedMagma::default() };
+    keeps_the_contract(&Stability { refits: refits.clone(), method }, values);
+    keeps_the_contract(&Stability { refits, method: Tyler::default() }, values);
     let rank = Rank::Components(5);
     keeps_the_contract(&MedMagma { rank, ..MedMagma::default() }, values);
     keeps_the_contract(&MedMagma { rank, features: Features::Factors, ..MedMagma::default() }, values);
@@ -180,6 +185,9 @@ fn a_fit_resumes_from_every_step() {
     assert!(resumes_at_every_step(&Gmgm::default(), || Tensors::matrix(values()), 0) > 3);
     assert!(resumes_at_every_step(&Tyler::default(), values, 0) > 3);
     assert_eq!(resumes_at_every_step(&SingleAxis::default(), values, 0), 0);
+    let refits = Refits { refits: 20, ..Refits::default() };
+    let stability = Stability { refits, method: Gmgm::default() };
+    assert!(resumes_at_every_step(&stability, values, 0) >= 20);
     for laplace in [Laplace::None, Laplace::Code, Laplace::LogCoord] {
         for accelerate in [false, true] {
             let rank = Rank::Full;

@@ -5,4 +5,5 @@ mod gmgm;
 mod golden;
 mod low_rank;
 mod med_magma;
+mod stability;
 mod tyler;

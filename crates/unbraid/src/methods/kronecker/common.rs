@@ -183,6 +183,17 @@ pub fn annotate_graph(
     neighbours: usize,
 ) {
     pairs.insert(format!("{key}_precision"), precision);
+    annotate_edges(pairs, uns, key, connectivities, neighbours);
+}
+
+/// `<key>_connectivities`, `<key>_distances` and `uns["<key>_neighbors"]` of a graph without a precision.
+pub fn annotate_edges(
+    pairs: &mut BTreeMap<String, Slot>,
+    uns: &mut BTreeMap<String, Value>,
+    key: &str,
+    connectivities: Csr,
+    neighbours: usize,
+) {
     pairs.insert(format!("{key}_distances"), Slot::Csr(connectivities.map(|w| 1.0 / w)));
     pairs.insert(format!("{key}_connectivities"), Slot::Csr(connectivities));
     // One map for both axes; the observations, which Scanpy clusters, come first and stay.

@@ -28,10 +28,12 @@
 //!
 //! [`gmgm`] fits the model to one or several tensors (`andrew2024gmgm`). [`single_axis`] inverts one Gram
 //! matrix at a time and is what people do without the model; [`tyler`] is its robust form, in which every
-//! sample has a magnitude of its own. The edges of a fitted Ψ are chosen and written by [`common`].
+//! sample has a magnitude of its own. The edges of a fitted Ψ are chosen and written by [`common`];
+//! [`stability`] says how often an edge is found again in half of the data.
 
 pub mod common;
 pub mod gmgm;
 pub mod med_magma;
 pub mod single_axis;
+pub mod stability;
 pub mod tyler;

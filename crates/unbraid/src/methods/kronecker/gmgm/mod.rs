@@ -153,7 +153,8 @@ pub struct AxisFit {
     pub name: String,
     /// Eigenvalues e of its Gram matrix as the iteration read them.
     pub e: Vec<f64>,
-    /// Eigenvectors in columns.
+    /// Eigenvectors in columns, those of the last e: of the longer axis of a single table there are as many
+    /// as the shorter one is long, and the e before them are 0.
     pub vectors: ndarray::Array2<f64>,
     /// The Gram matrix is `scale · vectors diag(e) vectorsᵀ`.
     pub scale: f64,
@@ -290,6 +291,13 @@ impl Gmgm {
         let values = values.to_vec();
         if self.n_comps > 0 {
             return Precision::LowRank(LowRank { shift: 0.0, vectors: vectors.clone(), values });
+        }
+        let missing = vectors.nrows() - vectors.ncols();
+        if missing > 0 {
+            // What the vectors do not span has e = 0 and one λ in common.
+            let shift = values[0];
+            let values = values[missing..].iter().map(|v| v - shift).collect();
+            return Precision::Dense(LowRank { shift, vectors: vectors.clone(), values }.to_dense());
         }
         let vectors = vectors.clone();
         Precision::Dense(Eigen { values: Vec::new(), vectors }.recompose(&values))

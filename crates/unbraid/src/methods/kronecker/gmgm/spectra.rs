@@ -4,18 +4,22 @@
 //! then `S_ℓ = V diag(e) Vᵀ` and `e := e / ‖e‖`. Path of few components: leading left singular vectors
 //! of the matricisations side by side, `e = σ²` (or the leading eigenpairs of a skeptic), then
 //! `e := e / ‖e‖` unless `normalize` is off.
+//!
+//! The two Gram matrices of one table share their spectrum. With X Xᵀ = V diag(σ²) Vᵀ the smaller one, the
+//! other has the eigenvectors U = Xᵀ V / σ and, beyond them, e = 0. One decomposition of the smaller side
+//! is enough, unless the table is so ill-conditioned that the division loses what it divides.
 
 use std::borrow::Cow;
 
 use ndarray::{Array2, ArrayD, ArrayView2, ArrayViewD, Axis, CowArray, Ix2, IxDyn};
 
-use super::tensors::{Entries, Structure, Tensor, Tensors};
+use super::tensors::{AxisInfo, Entries, Structure, Tensor, Tensors};
 use super::{Centering, Gmgm};
 use crate::data::Csr;
 use crate::error::{Error, Result};
 use crate::fit::{Ctx, Draw};
 use crate::linalg::randomized::{Beside, Effort, Operator, SparseShifted, leading};
-use crate::linalg::{Eigen, eigh, gram};
+use crate::linalg::{Eigen, eigh, gram, matmul};
 use crate::preprocess::nonparanormal::{
     Nonparanormal, as_the_package, row_scores, skeptic, sparse_row_scores, sparse_skeptic,
 };
@@ -25,7 +29,8 @@ use crate::preprocess::nonparanormal::{
 pub struct Spectrum {
     /// Eigenvalues e as the kernel reads them.
     pub e: Vec<f64>,
-    /// Eigenvectors in columns, d × d or d × components.
+    /// Eigenvectors in columns, d × d or d × components. Where one table serves both axes, the longer one
+    /// has as many columns as the shorter one is long, those of the last e; the other e are 0.
     pub vectors: Array2<f64>,
     /// The Gram matrix is `scale · V diag(e) Vᵀ`.
     pub scale: f64,
@@ -54,6 +59,11 @@ pub fn spectra(
     let need: usize = structure.axes.iter().map(|a| 5 * a.length * a.length).sum();
     ctx.reserve(8 * need as u64, "set n_comps, so that no square matrix is formed")?;
     let prepared: Vec<Values<'_>> = prepared.into_iter().map(densify).collect();
+    if let [x] = &prepared[..]
+        && let Some(both) = shared(method, input, structure, x)?
+    {
+        return Ok(both);
+    }
     (0..structure.axes.len()).map(|l| full(method, input, structure, &prepared, l)).collect()
 }
 
@@ -200,6 +210,55 @@ fn full(
     let scale = values.iter().map(|v| v * v).sum::<f64>().sqrt();
     nonzero(scale, &axis.name)?;
     Ok(Spectrum { e: values.iter().map(|v| v / scale).collect(), vectors, scale, explained: 1.0 })
+}
+
+/// Smallest share of the largest eigenvalue at which eigenvectors of one side give those of the other: U is
+/// orthogonal to about 1e-16 over this, before it is made orthogonal to rounding.
+const CONDITIONED: f64 = 1e-8;
+
+/// Both spectra of a single table from the Gram matrix of its shorter side; `None` where that does not hold
+/// (a prior, ranks, replicates, a regulariser that reads every eigenvector) or would lose digits.
+fn shared(
+    method: &Gmgm,
+    input: &Tensors<'_>,
+    structure: &Structure,
+    x: &Values<'_>,
+) -> Result<Option<Vec<Spectrum>>> {
+    let ([first, second], 2) = (&structure.axes[..], x.ndim()) else { return Ok(None) };
+    let plain = method.nonparanormal == Nonparanormal::None
+        && method.prior == 0.0
+        && method.regularizer == 0.0
+        && input.priors.is_empty();
+    if !plain {
+        return Ok(None);
+    }
+    let x = x.view();
+    let x = matricise(&x, 0);
+    let wide = first.length <= second.length;
+    let rows = if wide { x.view() } else { x.t() };
+    let (short, long) = if wide { (first, second) } else { (second, first) };
+    let Eigen { values, vectors } = eigh(gram(rows).view())?;
+    let largest = values.last().copied().unwrap_or(0.0);
+    nonzero(largest, &short.name)?;
+    if values[0] <= CONDITIONED * largest {
+        return Ok(None);
+    }
+    let mut turned = vectors.clone();
+    turned.columns_mut().into_iter().zip(&values).for_each(|(mut v, e)| v /= e.sqrt());
+    let u = matmul(rows.t(), turned.view());
+    // One Newton–Schulz step, U (3I − UᵀU)/2.
+    let mut correction = gram(u.t());
+    correction.mapv_inplace(|v| -0.5 * v);
+    correction.diag_mut().iter_mut().for_each(|v| *v += 1.5);
+    let u = matmul(u.view(), correction.view());
+    let spectrum = |axis: &AxisInfo, vectors: Array2<f64>| {
+        let norm = values.iter().map(|v| v * v).sum::<f64>().sqrt();
+        let mut e = vec![0.0; axis.length - values.len()];
+        e.extend(values.iter().map(|v| v / norm));
+        Spectrum { e, vectors, scale: norm / axis.columns as f64, explained: 1.0 }
+    };
+    let (short, long) = (spectrum(short, vectors), spectrum(long, u));
+    Ok(Some(if wide { vec![short, long] } else { vec![long, short] }))
 }
 
 fn nonzero(size: f64, axis: &str) -> Result<()> {

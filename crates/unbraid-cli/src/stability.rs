@@ -1,0 +1,24 @@
+//! `unbraid stability`: the road of `unbraid fit`, with refits to half-samples in place of one fit.
+
+use unbraid::methods::kronecker::stability::Refits;
+
+use crate::args::StabilityCommand;
+use crate::fault::Fault;
+use crate::fit::carry_out;
+use crate::methods;
+use crate::set::Settings;
+
+/// Runs the command.
+pub fn run(command: &StabilityCommand) -> Result<(), Fault> {
+    let args = &command.args;
+    let settings = Settings::new(args.fit.params.as_deref(), &args.fit.set)?;
+    let default = Refits::default();
+    let refits = Refits {
+        refits: args.refits.unwrap_or(default.refits),
+        threshold: args.threshold.unwrap_or(default.threshold),
+        edges: args.edges.unwrap_or(default.edges),
+        exact: args.exact,
+    };
+    let plan = (methods::ALL[command.method].stability)(settings, refits)?;
+    carry_out(&args.fit, plan.as_ref())
+}
