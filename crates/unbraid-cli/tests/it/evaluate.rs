@@ -113,7 +113,7 @@ fn every_part_is_shown_and_threads_change_nothing() {
     for part in [
         "medmagma in fit.h5ad: 36 observations × 18 features",
         "by `kind` (4 classes); communities: best of 12 Leiden resolutions from 0.1 to 2, unweighted",
-        "nearest neighbours (18 PCs of log1p)",
+        "nearest neighbours (18 PCs of the log values)",
         "modules at resolution 1",
         "under perturbation, 3 repeats",
         "upper-tail dependence at quantile 0.93, 50 random pairs",

@@ -3,6 +3,7 @@
 use super::genes::Genes;
 use crate::data::{Dataset, Matrix, Selection};
 use crate::error::{Error, Result};
+use crate::fit::Check;
 use crate::params::{ParamDoc, Params};
 
 /// What to do with rows and columns that hold no non-zero value.
@@ -75,9 +76,11 @@ impl Prepare {
     /// sentences.
     ///
     /// # Errors
-    /// [`Error::Value`] where a choice or transform is not defined for an entry, [`Error::Shape`] when
-    /// nothing is left.
+    /// [`Error::Value`] where an entry is not finite or a choice or transform is not defined for it,
+    /// [`Error::Shape`] when nothing is there or left.
     pub fn apply(&self, data: &Dataset, warnings: &mut Vec<String>) -> Result<(Dataset, Selection)> {
+        // Before anything is scaled, so that a value that is not finite is named as it stands in the file.
+        data.values().check()?;
         let transform = self.transform_of(&data.x);
         let scaled;
         let data = if transform == Transform::Lognorm {
