@@ -4,7 +4,11 @@ use std::path::PathBuf;
 
 use clap::{ArgMatches, Args, Command as Clap, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use unbraid::params::Params;
+
 use crate::methods;
+use crate::reproduce::{Design, Part};
+use crate::set::listed;
 use crate::simulate;
 
 /// Takes expression matrices apart and names the strands: cell and gene networks, magnitudes, factors,
@@ -33,6 +37,56 @@ pub enum Command {
     /// Fit a method to a file and write the result beside the input's own slots
     #[command(subcommand)]
     Fit(FitCommand),
+    /// Run a paper's experiments again: tables, figures, the printed numbers beside ours
+    #[command(after_help = reproduce_help())]
+    Reproduce(ReproduceArgs),
+}
+
+/// A paper whose experiments can be run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Paper {
+    /// Andrew, Westhead and Cutillo: MED-MAGMA
+    Medmagma,
+}
+
+/// `unbraid reproduce`.
+#[derive(Args, Clone, Debug)]
+pub struct ReproduceArgs {
+    /// The paper
+    #[arg(value_name = "PAPER")]
+    pub paper: Paper,
+    /// Folder for tables (csv), figures (svg) and index.html; made if missing. A part that is complete
+    /// there from the same program, settings and data is not run again
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// Fewer data sets and settings: under 10 minutes on 2 cores
+    #[arg(long)]
+    pub quick: bool,
+    /// Only these parts; may be repeated
+    #[arg(long, value_name = "PART", value_enum)]
+    pub only: Vec<Part>,
+    /// Seed of everything random
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub seed: u64,
+    /// Threads; all cores if not given. The result does not depend on it
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// One size of the experiments; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Sizes and an example.
+fn reproduce_help() -> String {
+    let sizes = methods::documented(&[(
+        "Sizes for --set, with their defaults:",
+        &listed(&Design::default()),
+        Design::DOCS,
+    )]);
+    format!("{sizes}\nExample:\n  unbraid reproduce medmagma -o reproduced --quick")
 }
 
 /// `unbraid demo`.

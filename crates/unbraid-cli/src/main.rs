@@ -15,11 +15,13 @@ macro_rules! say {
 mod args;
 mod demo;
 mod fault;
+mod figure;
 mod fit;
 mod inspect;
 mod methods;
 mod page;
 mod picture;
+mod reproduce;
 mod set;
 mod simulate;
 mod watch;
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(&args),
         Command::Simulate(command) => simulate::run(&command),
         Command::Fit(command) => fit::run(&command),
+        Command::Reproduce(args) => reproduce::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

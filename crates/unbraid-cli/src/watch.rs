@@ -112,6 +112,63 @@ impl Observer for Watch {
     }
 }
 
+/// One bar over many pieces of work, some of them side by side.
+pub struct Progress {
+    bar: Option<ProgressBar>,
+    begun: Instant,
+}
+
+impl Progress {
+    /// `of` pieces in all; an output that is no terminal means no bar.
+    pub fn new(name: &str, of: u64) -> Progress {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::with_draw_target(Some(of), ProgressDrawTarget::hidden());
+            let style = "{prefix} {bar:30} {pos}/{len}, about {eta} left, {wide_msg}";
+            if let Ok(style) = ProgressStyle::with_template(style) {
+                bar.set_style(style);
+            }
+            bar.set_prefix(name.to_owned());
+            bar
+        });
+        Progress { bar, begun: Instant::now() }
+    }
+
+    /// `pieces` are done, the last of them called `what`.
+    ///
+    /// # Errors
+    /// [`Fault::Interrupted`] when the user asked to stop.
+    pub fn done(&self, pieces: u64, what: &str) -> Result<(), Fault> {
+        if let Some(bar) = &self.bar {
+            if bar.is_hidden() && self.begun.elapsed() > PATIENCE {
+                bar.set_draw_target(ProgressDrawTarget::stderr());
+            }
+            bar.set_message(what.to_owned());
+            bar.inc(pieces);
+        }
+        match interrupted() {
+            true => Err(Fault::Interrupted("stopped by the user".into())),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Lets a fit go on until the user asks to stop.
+pub struct UntilInterrupted;
+
+impl Observer for UntilInterrupted {
+    fn step(&mut self, _at: Step, _sweeps: usize, _of: usize) -> Flow {
+        if interrupted() { Flow::Stop } else { Flow::Continue }
+    }
+}
+
 impl Drop for Watch {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {

@@ -1,3 +1,4 @@
 //! Ranks, quantiles, distributions: plain functions on slices.
 
 pub mod ranks;
+pub mod summary;

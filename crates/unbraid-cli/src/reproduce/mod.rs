@@ -1,0 +1,267 @@
+//! `unbraid reproduce`: a paper's experiments, run again: tables, figures, a page with the printed
+//! numbers beside ours, and checks that are computed.
+//!
+//! A part is data in, a [`Section`] out. A finished section is kept in the output folder with a hash of
+//! all that could change it: this very program, the design, the seed and the data it read. The next run
+//! takes it from there when the hash is the same, and runs the part anew when it is not.
+
+mod contender;
+mod page;
+pub mod section;
+mod synthetic;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use unbraid::Seed;
+use unbraid::params::{ParamDoc, Params};
+
+use self::section::{Section, table_of_checks, verdict};
+use crate::args::{Paper, ReproduceArgs};
+use crate::fault::Fault;
+use crate::set::Settings;
+use crate::watch::{self, Progress};
+
+unbraid::params! {
+    /// Sizes of the experiments. The defaults are the published ones.
+    pub struct Design {
+        /// Simulated data sets per point; at least 1. Default 20, `--quick` 3.
+        pub seeds: usize = 20,
+        /// Points along the noise and the density; at least 2. Default 10.
+        pub points: usize = 10,
+        /// Rows of the smaller simulated data (figure 2); at least 4. Default 100.
+        pub rows: usize = 100,
+        /// Columns of the smaller simulated data; at least 4. Default 150.
+        pub columns: usize = 150,
+        /// Rows of the larger simulated data (figures 5 and 6); at least 4. Default 200.
+        pub large_rows: usize = 200,
+        /// Columns of the larger simulated data; at least 4. Default 201.
+        pub large_columns: usize = 201,
+        /// Leiden resolutions tried per graph of simulated data; at least 1. Default 100, `--quick` 12.
+        pub resolutions: usize = 100,
+    }
+}
+
+impl Params for Design {
+    const DOCS: &'static [ParamDoc] = Design::FIELDS;
+
+    /// `quick`: fewer data sets and resolutions, the same sizes.
+    fn preset(name: &str) -> Option<Design> {
+        (name == "quick").then(|| Design { seeds: 3, resolutions: 12, ..Design::default() })
+    }
+}
+
+impl Design {
+    fn validate(&self) -> Result<(), Fault> {
+        let least = [
+            ("seeds", self.seeds, 1, "at least 1"),
+            ("points", self.points, 2, "at least 2"),
+            ("rows", self.rows, 4, "at least 4"),
+            ("columns", self.columns, 4, "at least 4"),
+            ("large_rows", self.large_rows, 4, "at least 4"),
+            ("large_columns", self.large_columns, 4, "at least 4"),
+            ("resolutions", self.resolutions, 1, "at least 1"),
+        ];
+        match least.into_iter().find(|(_, found, least, _)| found < least) {
+            Some((name, found, _, rule)) => {
+                Err(unbraid::Error::Param { name, found: found.to_string(), rule }.into())
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// `count` numbers from `low` to `high`, evenly spaced, both ends included.
+fn grid(low: f64, high: f64, count: usize) -> Vec<f64> {
+    let last = count.saturating_sub(1).max(1) as f64;
+    (0..count)
+        .map(|i| if i + 1 == count && i > 0 { high } else { low + (high - low) * i as f64 / last })
+        .collect()
+}
+
+/// One part of the reproduction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Part {
+    /// Figures 2, 5 and 6: simulated data
+    Synthetic,
+}
+
+impl Part {
+    const ALL: [Part; 1] = [Part::Synthetic];
+
+    fn name(self) -> &'static str {
+        match self {
+            Part::Synthetic => "synthetic",
+        }
+    }
+}
+
+/// What every part is given.
+struct Work<'a> {
+    design: Design,
+    seed: Seed,
+    progress: &'a Progress,
+}
+
+/// Runs the command.
+pub fn run(args: &ReproduceArgs) -> Result<(), Fault> {
+    let Paper::Medmagma = args.paper;
+    let mut settings = Settings::new(None, &args.set)?;
+    let base = if args.quick { Design::preset("quick").unwrap_or_default() } else { Design::default() };
+    let design: Design = settings.take_over(base)?;
+    settings.finish(&Design::DOCS.iter().map(|d| d.name).collect::<Vec<_>>())?;
+    design.validate()?;
+    let parts: Vec<Part> =
+        Part::ALL.into_iter().filter(|p| args.only.is_empty() || args.only.contains(p)).collect();
+    std::fs::create_dir_all(&args.output).map_err(|e| output(&args.output, &e))?;
+    unbraid_io::check_writable(&args.output.join("index.html"))?;
+    watch::catch_interrupts();
+    let pool = crate::fit::pool(args.threads)?;
+    let sections = pool.install(|| sections(args, &design, &parts))?;
+    write(args, &design, &sections)
+}
+
+fn output(path: &Path, why: &dyn std::fmt::Display) -> Fault {
+    unbraid_io::Error::Output { file: path.display().to_string(), why: why.to_string() }.into()
+}
+
+/// A finished part as it is kept.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    /// Of all that could change the section.
+    hash: String,
+    section: Section,
+}
+
+fn sections(args: &ReproduceArgs, design: &Design, parts: &[Part]) -> Result<Vec<Section>, Fault> {
+    let program = program()?;
+    let pieces = |part: &Part| match part {
+        Part::Synthetic => synthetic::pieces(design),
+    };
+    let progress = Progress::new("reproduce", parts.iter().map(pieces).sum());
+    let work = Work { design: design.clone(), seed: Seed(args.seed), progress: &progress };
+    let mut out = Vec::new();
+    for &part in parts {
+        let hash = fingerprint(&program, part, design, args.seed);
+        let path = kept_at(&args.output, part);
+        let found = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Kept>(&bytes).ok());
+        let section = match found.filter(|kept| kept.hash == hash) {
+            Some(kept) => {
+                progress.done(pieces(&part), part.name())?;
+                kept.section
+            }
+            None => {
+                let section = match part {
+                    Part::Synthetic => synthetic::run(&work.design, work.seed, work.progress)?,
+                };
+                let kept = Kept { hash, section };
+                let bytes = serde_json::to_vec(&kept).map_err(|e| output(&path, &e))?;
+                unbraid_io::write_bytes_atomically(&path, &bytes)?;
+                kept.section
+            }
+        };
+        out.push(section);
+    }
+    Ok(out)
+}
+
+fn kept_at(folder: &Path, part: Part) -> PathBuf {
+    folder.join(format!("{}.part.json", part.name()))
+}
+
+/// Hash of this very program: a part made by another build is made again.
+fn program() -> Result<String, Fault> {
+    let path = std::env::current_exe().map_err(|e| Fault::Usage(format!("cannot find this program: {e}")))?;
+    Ok(unbraid_io::input_sha256(&path)?)
+}
+
+fn fingerprint(program: &str, part: Part, design: &Design, seed: u64) -> String {
+    let what = json!({"program": program, "part": part, "design": design, "seed": seed});
+    Sha256::digest(what.to_string()).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Tables, figures, checks and the page.
+fn write(args: &ReproduceArgs, design: &Design, sections: &[Section]) -> Result<(), Fault> {
+    let at = |name: &str| args.output.join(name);
+    for section in sections {
+        for figure in &section.figures {
+            unbraid_io::write_bytes_atomically(&at(&figure.file), figure.svg.as_bytes())?;
+        }
+        for table in &section.tables {
+            unbraid_io::write_bytes_atomically(&at(&table.file), &table.csv())?;
+        }
+    }
+    let checks = table_of_checks(sections);
+    unbraid_io::write_bytes_atomically(&at(&checks.file), &checks.csv())?;
+    let html = page::render(design, args.quick, args.seed, sections);
+    unbraid_io::write_bytes_atomically(&at("index.html"), html.as_bytes())?;
+    let files: Vec<PathBuf> = sections
+        .iter()
+        .flat_map(|s| s.figures.iter().map(|f| &f.file).chain(s.tables.iter().map(|t| &t.file)))
+        .chain([&checks.file])
+        .map(|f| at(f))
+        .chain([at("index.html")])
+        .collect();
+    if args.json {
+        let parts: Vec<_> = sections
+            .iter()
+            .map(|s| json!({"title": s.title, "checks": s.checks, "notes": s.notes}))
+            .collect();
+        say!(
+            "{}",
+            json!({"paper": "medmagma", "design": design, "seed": args.seed, "parts": parts, "files": files, "page": at("index.html")})
+        );
+        return Ok(());
+    }
+    for section in sections {
+        say!("{}", section.title);
+        for check in &section.checks {
+            say!(
+                "  {:<14} {} (expected {}, found {})",
+                verdict(check.holds),
+                check.claim,
+                check.expected,
+                check.found
+            );
+        }
+        for note in &section.notes {
+            say!("  note: {note}");
+        }
+    }
+    say!("wrote {} files to {}", files.len(), args.output.display());
+    say!("wrote {}; open it in a browser", at("index.html").display());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grids_have_both_ends() {
+        assert_eq!(grid(0.0, 1.0, 3), [0.0, 0.5, 1.0]);
+        assert_eq!(grid(0.1, 1.0, 10)[9], 1.0);
+        assert_eq!((grid(0.0, 1.0, 1), grid(0.0, 1.0, 0)), (vec![0.0], vec![]));
+    }
+
+    #[test]
+    fn a_fingerprint_changes_with_everything_that_matters() {
+        let base = Design::default();
+        let of = |program, design: &Design, seed| fingerprint(program, Part::Synthetic, design, seed);
+        let first = of("a", &base, 0);
+        assert_eq!(first.len(), 64);
+        assert_eq!(first, of("a", &base, 0));
+        let other = Design { seeds: 3, ..base.clone() };
+        assert!([of("b", &base, 0), of("a", &other, 0), of("a", &base, 1)].iter().all(|h| *h != first));
+    }
+
+    #[test]
+    fn sizes_are_checked() {
+        let bad = Design { points: 1, ..Design::default() }.validate().unwrap_err();
+        assert!(bad.to_string().contains("`points` is 1") && bad.exit_code() == 2, "{bad}");
+        assert!(Design::preset("quick").unwrap().validate().is_ok());
+    }
+}
