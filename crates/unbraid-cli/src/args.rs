@@ -62,6 +62,14 @@ pub struct ReproduceArgs {
     /// Fewer data sets and settings: under 10 minutes on 2 cores
     #[arg(long)]
     pub quick: bool,
+    /// A folder with labelled data (.h5ad, or folders with X.mtx and row_labels.txt) and the published
+    /// results; looked through three levels deep; may be repeated
+    #[arg(long, value_name = "DIR")]
+    pub data: Vec<PathBuf>,
+    /// The obs column with the labels of one file. If not given: the only categorical column; of several
+    /// `cell_type`, else the first whose name contains `label`, else the first
+    #[arg(long, value_name = "FILE.h5ad=COLUMN")]
+    pub label: Vec<String>,
     /// Only these parts; may be repeated
     #[arg(long, value_name = "PART", value_enum)]
     pub only: Vec<Part>,

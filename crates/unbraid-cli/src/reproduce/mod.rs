@@ -5,9 +5,11 @@
 //! all that could change it: this very program, the design, the seed and the data it read. The next run
 //! takes it from there when the hash is the same, and runs the part anew when it is not.
 
+mod comparison;
 mod contender;
 mod page;
 pub mod section;
+mod sets;
 mod synthetic;
 
 use std::path::{Path, PathBuf};
@@ -19,6 +21,7 @@ use unbraid::Seed;
 use unbraid::params::{ParamDoc, Params};
 
 use self::section::{Section, table_of_checks, verdict};
+use self::sets::Sources;
 use crate::args::{Paper, ReproduceArgs};
 use crate::fault::Fault;
 use crate::set::Settings;
@@ -41,6 +44,11 @@ unbraid::params! {
         pub large_columns: usize = 201,
         /// Leiden resolutions tried per graph of simulated data; at least 1. Default 100, `--quick` 12.
         pub resolutions: usize = 100,
+        /// Data sets with more rows are left out of the comparison; at least 8. Default 5000, `--quick` 500.
+        pub max_rows: usize = 5000,
+        /// Methods that decompose a square matrix of all rows are run up to this many; at least 0.
+        /// Default 1500, `--quick` 250. The published evaluation stops at 1000.
+        pub max_rows_dense: usize = 1500,
     }
 }
 
@@ -49,7 +57,13 @@ impl Params for Design {
 
     /// `quick`: fewer data sets and resolutions, the same sizes.
     fn preset(name: &str) -> Option<Design> {
-        (name == "quick").then(|| Design { seeds: 3, resolutions: 12, ..Design::default() })
+        (name == "quick").then(|| Design {
+            seeds: 3,
+            resolutions: 12,
+            max_rows: 500,
+            max_rows_dense: 250,
+            ..Design::default()
+        })
     }
 }
 
@@ -63,6 +77,7 @@ impl Design {
             ("large_rows", self.large_rows, 4, "at least 4"),
             ("large_columns", self.large_columns, 4, "at least 4"),
             ("resolutions", self.resolutions, 1, "at least 1"),
+            ("max_rows", self.max_rows, 8, "at least 8"),
         ];
         match least.into_iter().find(|(_, found, least, _)| found < least) {
             Some((name, found, _, rule)) => {
@@ -87,15 +102,42 @@ fn grid(low: f64, high: f64, count: usize) -> Vec<f64> {
 pub enum Part {
     /// Figures 2, 5 and 6: simulated data
     Synthetic,
+    /// Figure 3: all methods on all labelled data under --data
+    Comparison,
 }
 
 impl Part {
-    const ALL: [Part; 1] = [Part::Synthetic];
+    const ALL: [Part; 2] = [Part::Synthetic, Part::Comparison];
 
+    /// As typed.
     fn name(self) -> &'static str {
         match self {
             Part::Synthetic => "synthetic",
+            Part::Comparison => "comparison",
         }
+    }
+    /// Whether there is nothing to do without data.
+    fn needs_data(self) -> bool {
+        self != Part::Synthetic
+    }
+    fn pieces(self, work: &Work<'_>) -> u64 {
+        match self {
+            Part::Synthetic => synthetic::pieces(&work.design),
+            Part::Comparison => comparison::pieces(&work.sources),
+        }
+    }
+    fn run(self, work: &Work<'_>) -> Result<Section, Fault> {
+        match self {
+            Part::Synthetic => synthetic::run(work),
+            Part::Comparison => comparison::run(work),
+        }
+    }
+    /// Hash of all that could change the section.
+    fn fingerprint(self, program: &str, work: &Work<'_>) -> String {
+        let data = if self.needs_data() { work.sources.fingerprint() } else { serde_json::Value::Null };
+        let what =
+            json!({"program": program, "part": self, "design": work.design, "seed": work.seed, "data": data});
+        Sha256::digest(what.to_string()).iter().map(|b| format!("{b:02x}")).collect()
     }
 }
 
@@ -103,6 +145,7 @@ impl Part {
 struct Work<'a> {
     design: Design,
     seed: Seed,
+    sources: Sources,
     progress: &'a Progress,
 }
 
@@ -114,13 +157,24 @@ pub fn run(args: &ReproduceArgs) -> Result<(), Fault> {
     let design: Design = settings.take_over(base)?;
     settings.finish(&Design::DOCS.iter().map(|d| d.name).collect::<Vec<_>>())?;
     design.validate()?;
-    let parts: Vec<Part> =
-        Part::ALL.into_iter().filter(|p| args.only.is_empty() || args.only.contains(p)).collect();
+    if let Some(part) = args.only.iter().find(|p| p.needs_data() && args.data.is_empty()) {
+        let name = part.name();
+        return Err(Fault::Usage(format!(
+            "`--only {name}` needs labelled data: give a folder with `--data DIR`"
+        )));
+    }
+    let sources = Sources::find(&args.data, &args.label)?;
+    // Without data the parts that need them have nothing to say.
+    let wanted = |p: &Part| match args.only.is_empty() {
+        true => !(p.needs_data() && args.data.is_empty()),
+        false => args.only.contains(p),
+    };
+    let parts: Vec<Part> = Part::ALL.into_iter().filter(wanted).collect();
     std::fs::create_dir_all(&args.output).map_err(|e| output(&args.output, &e))?;
     unbraid_io::check_writable(&args.output.join("index.html"))?;
     watch::catch_interrupts();
     let pool = crate::fit::pool(args.threads)?;
-    let sections = pool.install(|| sections(args, &design, &parts))?;
+    let sections = pool.install(|| sections(args, &design, sources, &parts))?;
     write(args, &design, &sections)
 }
 
@@ -136,28 +190,30 @@ struct Kept {
     section: Section,
 }
 
-fn sections(args: &ReproduceArgs, design: &Design, parts: &[Part]) -> Result<Vec<Section>, Fault> {
+fn sections(
+    args: &ReproduceArgs,
+    design: &Design,
+    sources: Sources,
+    parts: &[Part],
+) -> Result<Vec<Section>, Fault> {
     let program = program()?;
-    let pieces = |part: &Part| match part {
-        Part::Synthetic => synthetic::pieces(design),
-    };
-    let progress = Progress::new("reproduce", parts.iter().map(pieces).sum());
-    let work = Work { design: design.clone(), seed: Seed(args.seed), progress: &progress };
+    // The bar is as long as the work, which depends on what was found.
+    let none = Progress::new("", 0);
+    let work = Work { design: design.clone(), seed: Seed(args.seed), sources, progress: &none };
+    let progress = Progress::new("reproduce", parts.iter().map(|p| p.pieces(&work)).sum());
+    let work = Work { progress: &progress, ..work };
     let mut out = Vec::new();
     for &part in parts {
-        let hash = fingerprint(&program, part, design, args.seed);
+        let hash = part.fingerprint(&program, &work);
         let path = kept_at(&args.output, part);
         let found = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Kept>(&bytes).ok());
         let section = match found.filter(|kept| kept.hash == hash) {
             Some(kept) => {
-                progress.done(pieces(&part), part.name())?;
+                progress.done(part.pieces(&work), part.name())?;
                 kept.section
             }
             None => {
-                let section = match part {
-                    Part::Synthetic => synthetic::run(&work.design, work.seed, work.progress)?,
-                };
-                let kept = Kept { hash, section };
+                let kept = Kept { hash, section: part.run(&work)? };
                 let bytes = serde_json::to_vec(&kept).map_err(|e| output(&path, &e))?;
                 unbraid_io::write_bytes_atomically(&path, &bytes)?;
                 kept.section
@@ -176,11 +232,6 @@ fn kept_at(folder: &Path, part: Part) -> PathBuf {
 fn program() -> Result<String, Fault> {
     let path = std::env::current_exe().map_err(|e| Fault::Usage(format!("cannot find this program: {e}")))?;
     Ok(unbraid_io::input_sha256(&path)?)
-}
-
-fn fingerprint(program: &str, part: Part, design: &Design, seed: u64) -> String {
-    let what = json!({"program": program, "part": part, "design": design, "seed": seed});
-    Sha256::digest(what.to_string()).iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// Tables, figures, checks and the page.
@@ -249,13 +300,31 @@ mod tests {
 
     #[test]
     fn a_fingerprint_changes_with_everything_that_matters() {
-        let base = Design::default();
-        let of = |program, design: &Design, seed| fingerprint(program, Part::Synthetic, design, seed);
-        let first = of("a", &base, 0);
+        let progress = Progress::new("", 0);
+        let work = |change: fn(&mut Work<'_>)| {
+            let mut work = Work {
+                design: Design::default(),
+                seed: Seed(0),
+                sources: Sources::default(),
+                progress: &progress,
+            };
+            change(&mut work);
+            work
+        };
+        let of = |part: Part, program, change| part.fingerprint(program, &work(change));
+        let published: fn(&mut Work<'_>) = |w| w.sources.published = Some(("p.csv".into(), "hash".into()));
+        let first = of(Part::Comparison, "a", |_| ());
         assert_eq!(first.len(), 64);
-        assert_eq!(first, of("a", &base, 0));
-        let other = Design { seeds: 3, ..base.clone() };
-        assert!([of("b", &base, 0), of("a", &other, 0), of("a", &base, 1)].iter().all(|h| *h != first));
+        assert_eq!(first, of(Part::Comparison, "a", |_| ()));
+        let other = [
+            of(Part::Synthetic, "a", |_| ()),
+            of(Part::Comparison, "b", |_| ()),
+            of(Part::Comparison, "a", |w| w.design.seeds = 3),
+            of(Part::Comparison, "a", |w| w.seed = Seed(1)),
+            of(Part::Comparison, "a", published),
+        ];
+        assert!(other.iter().all(|h| *h != first));
+        assert_eq!(other[0], of(Part::Synthetic, "a", published));
     }
 
     #[test]
