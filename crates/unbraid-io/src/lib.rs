@@ -3,7 +3,7 @@
 //! [`read`] turns any of them into the [`Dataset`] that methods read, [`write_h5ad`] adds what a fit
 //! found to an `.h5ad` file, and [`inspect`] says what a file holds and what a method would stop at.
 //! [`h5ad::AnnData`] is a whole `.h5ad` file in memory, without loss; [`h5ad::FileRows`] reads a matrix
-//! larger than memory by blocks of rows.
+//! larger than memory by blocks of rows. [`read_gmt`] reads gene sets.
 //!
 //! Files are not trusted: sizes, shapes, row starts, indices, categories and texts are checked before
 //! anything is allocated, and output replaces an existing file only when it is whole ([`atomic`]).
@@ -14,6 +14,7 @@ pub mod npz;
 
 mod error;
 mod format;
+mod gmt;
 mod inspect;
 mod memory;
 mod mtx;
@@ -25,6 +26,7 @@ mod text;
 pub use atomic::{check_writable, write_atomically, write_bytes_atomically};
 pub use error::{Error, Result};
 pub use format::{Format, input_sha256};
+pub use gmt::read_gmt;
 pub use h5ad::{Input, write_h5ad};
 pub use inspect::{Duplicates, Inspection, SlotInfo, ValueInfo, ValueKind, inspect};
 pub use memory::available_memory;

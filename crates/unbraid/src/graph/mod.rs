@@ -3,8 +3,9 @@
 pub mod edges;
 pub mod knn;
 pub mod leiden;
+pub mod keep;
 pub mod pca;
+pub mod rewire;
 mod square;
 
 pub use square::Square;
-pub mod keep;

@@ -4,7 +4,8 @@
 //!
 //! MI = Σ n_ij/N log(N n_ij / a_i b_j),  NMI = MI / ½(H(a) + H(b)),
 //! AMI = (MI − E MI) / (½(H(a) + H(b)) − E MI)  (Vinh, Epps and Bailey 2010; E over random labellings
-//! with the same margins), and the adjusted Rand index of Hubert and Arabie (1985).
+//! with the same margins), the adjusted Rand index of Hubert and Arabie (1985), and the variation of
+//! information VI = H(a) + H(b) − 2 MI (Meilă 2007).
 //!
 //! The balanced forms (Maan et al. 2024) first scale every row of the table, a class of the first
 //! labelling, to the same mass. Their counts are rounded to whole items; margins, entropies and E MI
@@ -132,6 +133,17 @@ impl Contingency {
         (both - expected) / ((first + second) / 2.0 - expected)
     }
 
+    /// Variation of information H(a) + H(b) − 2 MI in nats: a metric, 0 for equal partitions, at most
+    /// log N (Meilă 2007).
+    pub fn variation_of_information(&self) -> f64 {
+        let total = self.total as f64;
+        let term = |&(i, j, n): &(usize, usize, u64)| {
+            let n = n as f64;
+            n / total * ((self.rows[i] as f64 / n).ln() + (self.columns[j] as f64 / n).ln())
+        };
+        self.cells.iter().map(term).sum()
+    }
+
     fn mean_entropy(&self) -> f64 {
         let total = self.total as f64;
         let entropy = |margin: &[u64]| -> f64 {
@@ -197,6 +209,14 @@ pub fn nmi(first: &[usize], second: &[usize]) -> Result<f64> {
 /// As [`Contingency::new`].
 pub fn ari(first: &[usize], second: &[usize]) -> Result<f64> {
     Ok(Contingency::new(first, second)?.ari())
+}
+
+/// Variation of information of two labellings in nats; symmetric, from 0 to log N.
+///
+/// # Errors
+/// As [`Contingency::new`].
+pub fn variation_of_information(first: &[usize], second: &[usize]) -> Result<f64> {
+    Ok(Contingency::new(first, second)?.variation_of_information())
 }
 
 /// [`ami`] after the classes of `balanced`, the first labelling, were given equal mass; not symmetric.
@@ -271,6 +291,9 @@ mod tests {
             assert!((f(&[0, 1, 2], &[2, 1, 0]).unwrap() - 1.0).abs() < 1e-12);
             assert!(f(&[0], &[0, 1]).is_err() && f(&[], &[]).is_err());
         }
+        let vi = |a: &[usize], b: &[usize]| variation_of_information(a, b).unwrap();
+        assert_eq!((vi(&a, &b), vi(&[0, 0], &[0, 1])), (0.0, 2f64.ln()));
+        assert!((vi(&[0, 1, 2, 3], &[0; 4]) - 4f64.ln()).abs() < 1e-15);
         // One large class no longer hides a small one that was split at random.
         let first: Vec<usize> = (0..100).map(|i| usize::from(i >= 90)).collect();
         let second: Vec<usize> = (0..100).map(|i| if i < 90 { 0 } else { i % 2 }).collect();

@@ -2,7 +2,8 @@
 
 use serde::Deserialize;
 
-use super::clustering::{ami, ari, balanced_ami, balanced_ari, nmi};
+use super::clustering::{ami, ari, balanced_ami, balanced_ari, nmi, variation_of_information};
+use super::degree::degree_statistics;
 use super::{assortativity, ranking};
 use crate::data::Csr;
 use crate::fit::Seed;
@@ -71,6 +72,34 @@ struct Partition {
     quality_of_labels: f64,
 }
 
+#[derive(Deserialize)]
+struct Network {
+    degrees: Vec<Degrees>,
+    partitions: Vec<Pair>,
+}
+
+#[derive(Deserialize)]
+struct Degrees {
+    n: usize,
+    edges: Vec<(u32, u32)>,
+    weights: Vec<f64>,
+    count: usize,
+    mean: f64,
+    median: f64,
+    max: usize,
+    isolated: usize,
+    components: usize,
+    density: f64,
+    mean_weight: f64,
+}
+
+#[derive(Deserialize)]
+struct Pair {
+    first: Vec<usize>,
+    second: Vec<usize>,
+    vi: f64,
+}
+
 fn metrics() -> Metrics {
     serde_json::from_str(include_str!("../../../../testdata/golden/metrics/metrics.json")).unwrap()
 }
@@ -113,6 +142,29 @@ fn assortativity_equals_igraph() {
         close(assortativity::nominal(&g, &c.codes).unwrap().unwrap(), c.nominal);
         let codes: Vec<f64> = c.codes.iter().map(|&c| c as f64).collect();
         close(assortativity::numeric(&g, &codes).unwrap().unwrap(), c.numeric);
+    }
+}
+
+#[test]
+fn degrees_and_information_equal_igraph() {
+    let golden: Network =
+        serde_json::from_str(include_str!("../../../../testdata/golden/metrics/network.json")).unwrap();
+    for c in golden.degrees {
+        let both = c.edges.iter().zip(&c.weights).flat_map(|(&(i, j), &w)| [(i, j, w), (j, i, w)]).collect();
+        let found = degree_statistics(&Csr::from_triplets((c.n, c.n), both)).unwrap();
+        assert_eq!((found.vertices, found.edges, found.max), (c.n, c.count, c.max));
+        assert_eq!((found.isolated, found.components), (c.isolated, c.components));
+        for (found, expected) in [
+            (found.mean, c.mean),
+            (found.median, c.median),
+            (found.density, c.density),
+            (found.mean_weight, c.mean_weight),
+        ] {
+            close(found.unwrap(), expected);
+        }
+    }
+    for c in golden.partitions {
+        close(variation_of_information(&c.first, &c.second).unwrap(), c.vi);
     }
 }
 

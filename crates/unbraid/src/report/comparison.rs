@@ -3,15 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::finite;
-use crate::data::Csr;
 use crate::error::{Error, Result};
 use crate::fit::Seed;
 use crate::graph::Square;
-use crate::graph::leiden::leiden;
-use crate::metrics::{assortativity, clustering};
-
-/// Smallest and largest resolution of the Leiden partitions, and how many there are.
-const RESOLUTIONS: (f64, f64, usize) = (0.1, 2.0, 12);
+use crate::graph::rewire::EdgeList;
+use crate::metrics::network::{LabelOptions, Score, judge};
 
 /// Graphs over the same vertices, judged by one labelling.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -84,21 +80,19 @@ impl Comparison {
             let found = vec![labels.len(), titles.len()];
             return Err(Error::Shape { what: "labels".into(), found, rule: "not empty, each with a title" });
         }
-        let (low, high, count) = RESOLUTIONS;
-        let resolutions: Vec<f64> =
-            (0..count).map(|i| low + (high - low) * i as f64 / (count - 1) as f64).collect();
+        let options = LabelOptions::default();
         let classes = titles
             .iter()
             .enumerate()
             .map(|(l, name)| Class { name: name.clone(), size: labels.iter().filter(|x| **x == l).count() })
             .filter(|c| c.size > 0)
             .collect();
-        let rows = graphs.iter().map(|g| judge(g, labels, &resolutions, seed)).collect::<Result<_>>()?;
-        Ok(Comparison { label: label.into(), classes, resolutions, rows })
+        let rows = graphs.iter().map(|g| row(g, labels, &options, seed)).collect::<Result<_>>()?;
+        Ok(Comparison { label: label.into(), classes, resolutions: options.resolutions, rows })
     }
 }
 
-fn judge(graph: &Graph<'_>, labels: &[usize], resolutions: &[f64], seed: Seed) -> Result<Row> {
+fn row(graph: &Graph<'_>, labels: &[usize], options: &LabelOptions, seed: Seed) -> Result<Row> {
     let n = graph.matrix.vertices(&graph.name)?;
     if n != labels.len() {
         let found = vec![n];
@@ -108,27 +102,17 @@ fn judge(graph: &Graph<'_>, labels: &[usize], resolutions: &[f64], seed: Seed) -
             rule: "a graph with one vertex per label",
         });
     }
-    let mut both = Vec::new();
-    graph.matrix.edges(|i, j, _| both.extend([(i as u32, j as u32, 1.0), (j as u32, i as u32, 1.0)]));
-    let unit = Csr::from_triplets((n, n), both);
-    let mut row = Row {
+    let judged = judge(&EdgeList::new(graph.matrix)?.to_csr(), labels, options, seed)?;
+    let best = judged.best(Score::Ami);
+    Ok(Row {
         graph: graph.name.clone(),
         k: graph.k,
-        edges: unit.nnz() / 2,
-        assortativity: assortativity::nominal(&unit, labels)?.and_then(finite),
-        ami: None,
-        resolution: None,
-        communities: 0,
-    };
-    for &resolution in resolutions {
-        let found = leiden(&unit, resolution, seed)?;
-        let ami = finite(clustering::ami(&found, labels)?);
-        if ami > row.ami {
-            row.communities = found.iter().max().map_or(0, |l| l + 1);
-            (row.ami, row.resolution) = (ami, Some(resolution));
-        }
-    }
-    Ok(row)
+        edges: judged.edges,
+        assortativity: judged.nominal.and_then(finite),
+        ami: best.and_then(|b| finite(b.ami)),
+        resolution: best.map(|b| b.resolution),
+        communities: best.map_or(0, |b| b.communities),
+    })
 }
 
 #[cfg(test)]

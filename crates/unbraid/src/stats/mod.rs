@@ -1,4 +1,12 @@
-//! Ranks, quantiles, distributions: plain functions on slices.
+//! Ranks, quantiles, distributions, tests: plain functions on slices.
 
+pub mod anova;
+pub mod curves;
+pub mod enrichment;
+pub mod multiple;
 pub mod ranks;
 pub mod summary;
+pub mod tail;
+
+#[cfg(test)]
+mod golden;

@@ -8,12 +8,8 @@ use crate::fit::{Draw, Seed};
 /// The `q`-quantile of the values that are finite, by linear interpolation between order statistics
 /// (NumPy's default, type 7 of Hyndman and Fan 1996); `None` without any. 0 ≤ q ≤ 1.
 pub fn quantile(values: &[f64], q: f64) -> Option<f64> {
-    let mut sorted: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
-    sorted.sort_by(f64::total_cmp);
-    let last = sorted.len().checked_sub(1)?;
-    let at = q.clamp(0.0, 1.0) * last as f64;
-    let (low, part) = (at.floor() as usize, at.fract());
-    Some(sorted[low] + part * (sorted[(low + 1).min(last)] - sorted[low]))
+    let finite: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
+    (!finite.is_empty()).then(|| super::tail::quantile(&finite, q))
 }
 
 /// The middle value; `None` without a finite one.
