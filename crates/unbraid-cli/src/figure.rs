@@ -37,8 +37,6 @@ static COLOURS: [RGBColor; 9] = [
 ];
 /// A tint for what is neither method nor truth.
 pub const GREY: usize = 7;
-/// A tint for what the paper printed.
-pub const BLACK: usize = 6;
 
 /// One axis.
 #[derive(Clone, Debug)]
@@ -62,7 +60,7 @@ impl Axis {
         let (low, high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
         let range = match high - low {
             width if width > 0.0 => low - 0.04 * width..high + 0.04 * width,
-            width if width == 0.0 => low - 0.5..high + 0.5,
+            0.0 => low - 0.5..high + 0.5,
             _ => 0.0..1.0,
         };
         Axis::numbers(title, range)

@@ -7,10 +7,12 @@
 
 mod comparison;
 mod contender;
+mod modules;
 mod page;
 pub mod section;
 mod sets;
 mod synthetic;
+mod tails;
 
 use std::path::{Path, PathBuf};
 
@@ -49,6 +51,15 @@ unbraid::params! {
         /// Methods that decompose a square matrix of all rows are run up to this many; at least 0.
         /// Default 1500, `--quick` 250. The published evaluation stops at 1000.
         pub max_rows_dense: usize = 1500,
+        /// Pairs per axis for the tail dependence (figure 1); at least 1. Default 1000.
+        pub pairs: usize = 1000,
+        /// Curves per network in the test of robustness; at least 2. Default 10.
+        pub repeats: usize = 10,
+        /// Rewired graphs per value of a curve; at least 1. Default 10, as robin; `--quick` 1.
+        pub averaged: usize = 10,
+        /// Whether the networks of all data sets are tested for robustness, and not only those of one.
+        /// Default true, `--quick` false.
+        pub all_robust: bool = true,
     }
 }
 
@@ -62,6 +73,8 @@ impl Params for Design {
             resolutions: 12,
             max_rows: 500,
             max_rows_dense: 250,
+            averaged: 1,
+            all_robust: false,
             ..Design::default()
         })
     }
@@ -78,6 +91,9 @@ impl Design {
             ("large_columns", self.large_columns, 4, "at least 4"),
             ("resolutions", self.resolutions, 1, "at least 1"),
             ("max_rows", self.max_rows, 8, "at least 8"),
+            ("pairs", self.pairs, 1, "at least 1"),
+            ("repeats", self.repeats, 2, "at least 2"),
+            ("averaged", self.averaged, 1, "at least 1"),
         ];
         match least.into_iter().find(|(_, found, least, _)| found < least) {
             Some((name, found, _, rule)) => {
@@ -96,24 +112,37 @@ fn grid(low: f64, high: f64, count: usize) -> Vec<f64> {
         .collect()
 }
 
+/// Which of several data sets has about as many cells as the paper's case study (E-MTAB-7249), the first
+/// of equals.
+fn nearest_to_published(cells: impl Iterator<Item = usize>) -> Option<usize> {
+    const PUBLISHED: usize = 185;
+    cells.enumerate().min_by_key(|(at, n)| (n.abs_diff(PUBLISHED), *at)).map(|(at, _)| at)
+}
+
 /// One part of the reproduction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Part {
     /// Figures 2, 5 and 6: simulated data
     Synthetic,
+    /// Figure 1: how often two cells, or two genes, are extreme together
+    Tails,
     /// Figure 3: all methods on all labelled data under --data
     Comparison,
+    /// Figure 4: gene modules, their analysis of variance, robustness of communities
+    Modules,
 }
 
 impl Part {
-    const ALL: [Part; 2] = [Part::Synthetic, Part::Comparison];
+    const ALL: [Part; 4] = [Part::Synthetic, Part::Tails, Part::Comparison, Part::Modules];
 
     /// As typed.
     fn name(self) -> &'static str {
         match self {
             Part::Synthetic => "synthetic",
+            Part::Tails => "tails",
             Part::Comparison => "comparison",
+            Part::Modules => "modules",
         }
     }
     /// Whether there is nothing to do without data.
@@ -123,13 +152,17 @@ impl Part {
     fn pieces(self, work: &Work<'_>) -> u64 {
         match self {
             Part::Synthetic => synthetic::pieces(&work.design),
+            Part::Tails => tails::pieces(&work.sources),
             Part::Comparison => comparison::pieces(&work.sources),
+            Part::Modules => modules::pieces(work),
         }
     }
     fn run(self, work: &Work<'_>) -> Result<Section, Fault> {
         match self {
             Part::Synthetic => synthetic::run(work),
+            Part::Tails => tails::run(work),
             Part::Comparison => comparison::run(work),
+            Part::Modules => modules::run(work),
         }
     }
     /// Hash of all that could change the section.

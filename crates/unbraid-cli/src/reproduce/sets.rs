@@ -14,6 +14,7 @@ use unbraid_io::ReadOptions;
 
 use super::output;
 use crate::fault::Fault;
+use crate::picture::Label;
 
 /// Folders below a given one that are looked into.
 const DEPTH: usize = 3;
@@ -195,8 +196,7 @@ impl Source {
         Ok(Ok(Labelled { name: self.name.clone(), data, column, labels, classes }))
     }
 
-    #[allow(clippy::type_complexity)]
-    fn choose(&self, obs: &Table) -> Result<Option<(String, Vec<usize>, Vec<String>)>, Fault> {
+    fn choose(&self, obs: &Table) -> Result<Option<Label>, Fault> {
         let coded = |name: &str, column: &Column| {
             let (labels, classes) = match column {
                 Column::Categorical { codes, categories, .. } if codes.iter().all(Option::is_some) => {
@@ -234,8 +234,7 @@ impl Source {
         Ok((at < found.len()).then(|| found.swap_remove(at)))
     }
 
-    #[allow(clippy::type_complexity)]
-    fn folder(&self) -> Result<(Dataset, Option<(String, Vec<usize>, Vec<String>)>), Fault> {
+    fn folder(&self) -> Result<(Dataset, Option<Label>), Fault> {
         let matrix = matrix_of(&self.path).ok_or_else(|| unreadable(&self.path, &"no X.mtx"))?;
         let mut data = unbraid_io::read(&matrix, &ReadOptions::default())?;
         data.source = self.name.clone();
@@ -347,8 +346,9 @@ mod tests {
         assert_eq!(chosen(&of(&["study", "my_labels", "cell_type"]), None), Ok(Some("cell_type".into())));
         assert_eq!(chosen(&of(&["study", "my_labels"]), None), Ok(Some("my_labels".into())));
         assert_eq!(chosen(&of(&["time", "genotype"]), None), Ok(Some("time".into())));
-        assert_eq!(chosen(&[numbers.clone()], None), Ok(None));
-        assert_eq!(chosen(&[numbers], Some("day")), Ok(Some("day".into())));
+        let numbers = [numbers];
+        assert_eq!(chosen(&numbers, None), Ok(None));
+        assert_eq!(chosen(&numbers, Some("day")), Ok(Some("day".into())));
         assert!(chosen(&of(&["a"]), Some("b")).unwrap_err().contains("columns are a"));
     }
 

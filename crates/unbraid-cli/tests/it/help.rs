@@ -7,7 +7,8 @@ use unbraid::data::Matrix;
 fn every_command_has_help_with_an_example() {
     let work = Work::new();
     let methods = METHODS.map(|m| format!("fit {m} "));
-    let others = ["", "demo ", "inspect ", "simulate ", "simulate kronecker ", "fit "].map(String::from);
+    let others =
+        ["", "demo ", "inspect ", "simulate ", "simulate kronecker ", "fit ", "reproduce "].map(String::from);
     for line in methods.iter().chain(&others) {
         let long = work.ok(&format!("{line}--help"));
         assert!(long.err.is_empty());

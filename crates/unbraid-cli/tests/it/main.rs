@@ -2,6 +2,7 @@
 
 mod errors;
 mod help;
+mod reproduce;
 mod resume;
 mod road;
 
