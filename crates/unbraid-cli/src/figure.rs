@@ -23,7 +23,7 @@ const APART: f64 = 16.0;
 static INK: RGBColor = RGBColor(29, 35, 39);
 static SOFT: RGBColor = RGBColor(91, 102, 112);
 const GRID: RGBColor = RGBColor(228, 231, 233);
-/// Okabe and Ito's palette without its yellow, which is too light for lines on white, and with two greys.
+/// Okabe and Ito's palette without its yellow, which is too light for lines on white, with grey and brown.
 static COLOURS: [RGBColor; 9] = [
     RGBColor(213, 94, 0),
     RGBColor(0, 114, 178),
@@ -33,7 +33,7 @@ static COLOURS: [RGBColor; 9] = [
     RGBColor(230, 159, 0),
     RGBColor(29, 35, 39),
     RGBColor(130, 138, 145),
-    RGBColor(176, 182, 187),
+    RGBColor(122, 86, 40),
 ];
 /// A tint for what is neither method nor truth.
 pub const GREY: usize = 7;
