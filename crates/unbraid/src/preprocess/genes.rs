@@ -188,17 +188,17 @@ mod tests {
     }
 
     #[test]
-    fn a_table_without_zeros_keeps_all_of_its_features() {
-        let x = Matrix::Dense(Array2::from_shape_fn((4, 30), |(i, j)| (1 + (i * 7 + j * j) % 5) as f64));
-        assert_eq!(about_square(&x, (0..30).collect()).len(), 30);
-    }
-
-    #[test]
     fn a_negative_value_is_located() {
         let mut x = golden().0.to_dense();
         x[[3, 4]] = -1.0;
         let m = Matrix::Dense(x);
         let why = Genes::AppendixF.choose(Values { what: "X", matrix: &m }).unwrap_err().to_string();
         assert!(why.contains("-1 at row 3, column 4"), "{why}");
+    }
+
+    #[test]
+    fn a_table_without_zeros_keeps_all_of_its_features() {
+        let x = Matrix::Dense(Array2::from_shape_fn((4, 30), |(i, j)| (1 + (i * 7 + j * j) % 5) as f64));
+        assert_eq!(about_square(&x, (0..30).collect()).len(), 30);
     }
 }
