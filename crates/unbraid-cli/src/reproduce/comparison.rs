@@ -15,7 +15,7 @@ use unbraid::preprocess::genes::Genes;
 use unbraid::preprocess::totals::to_total;
 use unbraid::stats::summary::bootstrap_mean;
 
-use super::contender::Fit;
+use super::contender::{Fit, is_about_data};
 use super::section::{Check, Figure, Section, Table};
 use super::sets::{Labelled, Published, Sources, published};
 use super::{Design, Work};
@@ -223,7 +223,7 @@ fn outcome(design: &Design, set: &Labelled, at: usize, method: usize, seed: Seed
                     Ok(Outcome { at: judge_top_k(&kept, &ks, &set.labels, &options, seed)?.at, ..none(stop) })
                 }
                 // Data that a method cannot take are a result about the method.
-                Err(why) if [2, 3].contains(&why.exit_code()) => Ok(none(why.to_string())),
+                Err(why) if is_about_data(&why) => Ok(none(why.to_string())),
                 Err(why) => Err(why),
             }
         }

@@ -97,6 +97,21 @@ impl Fitted {
     }
 }
 
+/// Whether a method refused the data, which is a result about the method. Too little memory is none: it
+/// says something about the machine.
+pub fn is_about_data(why: &Fault) -> bool {
+    use unbraid::Error as E;
+    match why {
+        Fault::Core { source, .. } => {
+            matches!(
+                source,
+                E::Shape { .. } | E::Value { .. } | E::Line { .. } | E::Missing { .. } | E::Param { .. }
+            )
+        }
+        _ => false,
+    }
+}
+
 /// Entries at the places they had before a choice of rows.
 fn placed(kept: &Csr, chosen: Option<&[usize]>, n: usize) -> Csr {
     match chosen {
@@ -118,6 +133,14 @@ mod tests {
         let all: Vec<_> = placed(&kept, Some(&[1, 3]), 4).entries().collect();
         assert_eq!(all, [(1, 3, -0.5), (3, 1, -0.5)]);
         assert_eq!(placed(&kept, None, 2), kept);
+    }
+
+    #[test]
+    fn too_little_memory_is_no_result() {
+        let line = unbraid::Error::Shape { what: "X".into(), found: vec![0], rule: "more" };
+        let memory = unbraid::Error::Memory { needs: 2, cap: 1, hint: "wait" };
+        assert!(is_about_data(&line.into()) && !is_about_data(&memory.into()));
+        assert!(!is_about_data(&Fault::Usage("x".into())));
     }
 
     #[test]

@@ -7,9 +7,10 @@ use unbraid::fit::Draw;
 use unbraid::graph::edges::connectivities;
 use unbraid::metrics::modules::{ModuleTest, Modules, module_tests, modules};
 use unbraid::metrics::robustness::{Robustness, RobustnessOptions, robustness};
+use unbraid::stats::enrichment::{EnrichmentOptions, over_representation};
 use unbraid::stats::summary::quantile;
 
-use super::contender::Fit;
+use super::contender::{Fit, is_about_data};
 use super::section::{Check, Figure, Section, Table};
 use super::sets::Labelled;
 use super::{Work, nearest_to_published};
@@ -51,6 +52,8 @@ struct Studied {
     by_class: Vec<Vec<f64>>,
     classes: Vec<String>,
     hubs: Vec<Vec<String>>,
+    /// Names of the genes that took part.
+    genes: Vec<String>,
     /// Of cells and of genes.
     graphs: [Csr; 2],
 }
@@ -103,7 +106,7 @@ pub fn run(work: &Work<'_>) -> Result<Section, Fault> {
     for ((set, network), found) in jobs.iter().zip(found) {
         match found {
             Ok(s) => all.push(s),
-            Err(why) if [2, 3].contains(&why.exit_code()) => {
+            Err(why) if is_about_data(&why) => {
                 notes.push(format!("{}: no {} network: {why}.", set.name, NETWORKS[*network].0));
             }
             Err(why) => return Err(why),
@@ -115,6 +118,10 @@ pub fn run(work: &Work<'_>) -> Result<Section, Fault> {
     }
     let shown = nearest_to_published(all.iter().map(|s| s.cells));
     let tested = robust(&all, shown, work)?;
+    let mut tables = vec![modules_table(&all), robust_table(&tested)];
+    if !work.sources.gene_sets.is_empty() && !all.is_empty() {
+        tables.extend(enriched(&all, work)?);
+    }
     let mut figures = Vec::new();
     if let Some(at) = shown {
         figures.push(modules_figure(&all[at])?);
@@ -134,7 +141,7 @@ pub fn run(work: &Work<'_>) -> Result<Section, Fault> {
         title: "Gene modules and robustness: figure 4".into(),
         about: about(work),
         figures,
-        tables: vec![modules_table(&all), robust_table(&tested)],
+        tables,
         checks: checks(&all, &tested),
         notes,
     })
@@ -196,6 +203,7 @@ fn studied(set: &Labelled, network: usize, work: &Work<'_>) -> Result<Studied, F
             .collect(),
         tests,
         modules,
+        genes: chosen.iter().map(|&j| set.data.var.names[j].clone()).collect(),
         graphs: [connectivities(&cells), genes],
     })
 }
@@ -430,6 +438,78 @@ fn robust_table(tested: &[Tested]) -> Table {
         ]);
     }
     table
+}
+
+/// Over-representation of gene sets in the modules: one row per module and file with the best set, and
+/// one per network and data set that sums up.
+fn enriched(all: &[Studied], work: &Work<'_>) -> Result<[Table; 2], Fault> {
+    let columns = [
+        "data set",
+        "network",
+        "module",
+        "genes",
+        "file",
+        "sets tested",
+        "sets with BH < 0.05",
+        "best set",
+        "its genes",
+        "overlap",
+        "expected",
+        "p",
+        "BH",
+    ];
+    let caption = "Gene sets in the modules, against the genes of the network (hypergeometric, names matched without regard to case).";
+    let mut each = Table::new("enrichment.csv", caption, &columns);
+    each.shown = false;
+    let columns =
+        ["data set", "network", "file", "modules", "modules with a set of BH < 0.05", "sets with BH < 0.05"];
+    let caption = "How many modules are enriched for a gene set. Files without five of the genes in a set are left out.";
+    let mut summed = Table::new("enrichment_sums.csv", caption, &columns);
+    let options = EnrichmentOptions { ignore_case: true, ..EnrichmentOptions::default() };
+    for (path, _) in &work.sources.gene_sets {
+        let file = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let sets = unbraid_io::read_gmt(path)?;
+        for s in all {
+            let universe: Vec<&str> = s.genes.iter().map(String::as_str).collect();
+            let (mut tested, mut modules, mut enriched) = (0, 0, 0);
+            for module in 0..s.modules.len() {
+                let list: Vec<&str> = s.modules.members(module).into_iter().map(|j| universe[j]).collect();
+                let found = over_representation(&list, &universe, &sets, options)?;
+                let below = found.iter().filter(|e| e.bh < LEVEL).count();
+                tested += found.len();
+                modules += usize::from(below > 0);
+                enriched += below;
+                let Some(best) = found.first() else { continue };
+                each.rows.push(cells![
+                    s.name.as_str(),
+                    NETWORKS[s.network].0,
+                    module + 1,
+                    s.modules.sizes[module],
+                    file.as_str(),
+                    found.len(),
+                    below,
+                    best.set.as_str(),
+                    best.size,
+                    best.overlap,
+                    best.expected,
+                    best.p,
+                    best.bh
+                ]);
+            }
+            if tested > 0 {
+                let count = s.modules.len();
+                summed.rows.push(cells![
+                    s.name.as_str(),
+                    NETWORKS[s.network].0,
+                    file.as_str(),
+                    count,
+                    modules,
+                    enriched
+                ]);
+            }
+        }
+    }
+    Ok([summed, each])
 }
 
 fn checks(all: &[Studied], tested: &[Tested]) -> Vec<Check> {

@@ -55,6 +55,8 @@ pub struct Sources {
     pub published: Option<(PathBuf, String)>,
     /// The authors' learnt graphs of cells and genes, with their SHA-256.
     pub graphs: Vec<(PathBuf, String)>,
+    /// Files of gene sets, with their SHA-256.
+    pub gene_sets: Vec<(PathBuf, String)>,
 }
 
 impl Sources {
@@ -92,6 +94,8 @@ impl Sources {
                 out.sets.push(Source { name, sha256: hash(&path)?, path, column });
             } else if file.ends_with(".graphml") {
                 out.graphs.push((path.clone(), unbraid_io::input_sha256(&path)?));
+            } else if is_gene_sets(&file) {
+                out.gene_sets.push((path.clone(), unbraid_io::input_sha256(&path)?));
             } else {
                 out.published = Some((path.clone(), unbraid_io::input_sha256(&path)?));
             }
@@ -105,8 +109,13 @@ impl Sources {
     /// All that identifies what would be read.
     pub fn fingerprint(&self) -> Value {
         let sets: Vec<Value> = self.sets.iter().map(|s| json!([s.name, s.column, s.sha256])).collect();
-        let graphs: Vec<&String> = self.graphs.iter().map(|g| &g.1).collect();
-        json!({"sets": sets, "published": self.published.as_ref().map(|p| &p.1), "graphs": graphs})
+        let hashes = |files: &[(PathBuf, String)]| files.iter().map(|f| f.1.clone()).collect::<Vec<_>>();
+        json!({
+            "sets": sets,
+            "published": self.published.as_ref().map(|p| &p.1),
+            "graphs": hashes(&self.graphs),
+            "gene_sets": hashes(&self.gene_sets),
+        })
     }
 }
 
@@ -134,6 +143,10 @@ fn hash(path: &Path) -> Result<String, Fault> {
     }
 }
 
+fn is_gene_sets(name: &str) -> bool {
+    name.ends_with(".gmt") || name.ends_with(".gmt.gz")
+}
+
 fn matrix_of(folder: &Path) -> Option<PathBuf> {
     ["X.mtx", "X.mtx.gz"].iter().map(|n| folder.join(n)).find(|p| p.is_file())
 }
@@ -143,7 +156,7 @@ fn walk(path: &Path, depth: usize, files: &mut BTreeSet<PathBuf>) -> Result<(), 
     if path.is_file() {
         let published = name.starts_with("medmagma_published_results") && name.ends_with(".csv");
         let graph = ["median_cell_graph.graphml", "median_gene_graph.graphml"].contains(&name.as_str());
-        if name.ends_with(".h5ad") || published || graph {
+        if name.ends_with(".h5ad") || published || graph || is_gene_sets(&name) {
             files.insert(path.to_owned());
         }
         return Ok(());

@@ -17,7 +17,7 @@ use unbraid::metrics::{assortativity, clustering};
 use unbraid::simulate::kronecker::KroneckerDesign;
 use unbraid::stats::summary::{median, quantile};
 
-use super::contender::{Fit, KEY};
+use super::contender::{Fit, KEY, is_about_data};
 use super::section::{Cell, Check, Figure, Section, Table};
 use super::{Design, Work, grid};
 use crate::cells;
@@ -305,7 +305,7 @@ fn scored(
                 score.sweeps = fitted.sweeps;
             }
             // Data that a method cannot take are a result about the method.
-            Err(why) if why.exit_code() == 3 => score.stop = why.to_string(),
+            Err(why) if is_about_data(&why) => score.stop = why.to_string(),
             Err(why) => return Err(why),
         }
         scores.push(score);

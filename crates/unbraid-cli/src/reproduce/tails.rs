@@ -8,6 +8,7 @@ use unbraid::fit::Draw;
 use unbraid::preprocess::genes::Genes;
 use unbraid::stats::tail::{TailDependence, TailOptions, tail_dependence};
 
+use super::contender::is_about_data;
 use super::section::{Check, Figure, Section, Table};
 use super::sets::{Labelled, Sources};
 use super::{Work, nearest_to_published};
@@ -50,7 +51,7 @@ pub fn run(work: &Work<'_>) -> Result<Section, Fault> {
         }) {
             Ok(set) => match measured(&set, options, work) {
                 Ok(tails) => all.push(tails),
-                Err(why) if why.exit_code() == 3 => notes.push(format!("{} is left out: {why}.", set.name)),
+                Err(why) if is_about_data(&why) => notes.push(format!("{} is left out: {why}.", set.name)),
                 Err(why) => return Err(why),
             },
             Err(why) => notes.push(format!("{} is left out: {why}.", source.name)),

@@ -38,6 +38,8 @@ fn with_data() -> Work {
         (0..20).map(|i| format!("<edge source=\"n{i}\" target=\"n{}\"/>\n", (i + 1) % 20)).collect();
     let nodes: String = (0..20).map(|i| format!("<node id=\"n{i}\"/>\n")).collect();
     work.write("data/median_cell_graph.graphml", format!("<graphml>{nodes}{ring}</graphml>"));
+    let genes = |from: usize| (from..from + 8).map(|j| format!("\tVAR{j}")).collect::<String>();
+    work.write("data/sets.gmt", format!("first\tx{}\nsecond\tx{}\n", genes(0), genes(10)));
     work.write("data/notes.txt", "nothing");
     work
 }
@@ -64,6 +66,8 @@ fn a_tiny_run_writes_every_part_and_the_same_bits_on_any_number_of_threads() {
         "comparison_means.csv",
         "comparison_paired.csv",
         "comparison_sets.csv",
+        "enrichment.csv",
+        "enrichment_sums.csv",
         "figure1.svg",
         "figure1_sets.svg",
         "figure2.svg",
