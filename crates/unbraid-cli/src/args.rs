@@ -6,6 +6,8 @@ use clap::{ArgMatches, Args, Command as Clap, FromArgMatches, Parser, Subcommand
 
 use unbraid::params::Params;
 
+use crate::choice::{Chosen, Entry, List};
+use crate::evaluate;
 use crate::methods;
 use crate::reproduce::{Design, Part};
 use crate::set::listed;
@@ -33,10 +35,13 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Write data with known truth
     #[command(subcommand)]
-    Simulate(SimulateCommand),
+    Simulate(Chosen<Designs>),
     /// Fit a method to a file and write the result beside the input's own slots
     #[command(subcommand)]
     Fit(FitCommand),
+    /// Judge what a fit found by known labels, known truth, and perturbation
+    #[command(subcommand)]
+    Evaluate(Chosen<Suites>),
     /// Run a paper's experiments again: tables, figures, the printed numbers beside ours
     #[command(after_help = reproduce_help())]
     Reproduce(ReproduceArgs),
@@ -270,51 +275,81 @@ pub struct SimulateArgs {
 
 /// `unbraid simulate` with the design as a subcommand.
 #[derive(Debug)]
-pub struct SimulateCommand {
-    /// Index into [`simulate::ALL`].
-    pub design: usize,
-    /// The rest.
-    pub args: SimulateArgs,
-}
+pub struct Designs;
 
-impl Subcommand for SimulateCommand {
-    fn augment_subcommands(command: Clap) -> Clap {
-        let command = command
-            .subcommand_value_name("DESIGN")
-            .subcommand_help_heading("Designs")
-            .subcommand_required(true)
-            .arg_required_else_help(true)
-            .after_help("Example:\n  unbraid simulate kronecker -o truth.h5ad --set noise=1");
-        simulate::ALL.iter().fold(command, |command, design| {
-            let help = format!(
-                "{}\nExample:\n  unbraid simulate {} -o truth.h5ad --seed 1 --set {}",
-                (design.help)(),
-                design.name,
-                design.example
-            );
-            command.subcommand(
-                SimulateArgs::augment_args(Clap::new(design.name)).about(design.about).after_help(help),
-            )
-        })
-    }
-    fn augment_subcommands_for_update(command: Clap) -> Clap {
-        Self::augment_subcommands(command)
-    }
-    fn has_subcommand(name: &str) -> bool {
-        simulate::ALL.iter().any(|d| d.name == name)
+impl List for Designs {
+    type Args = SimulateArgs;
+    const WORD: &'static str = "DESIGN";
+    const HEADING: &'static str = "Designs";
+    const EXAMPLE: &'static str = "unbraid simulate kronecker -o truth.h5ad --set noise=1";
+    fn entries() -> Vec<Entry> {
+        let help = |d: &simulate::Design| {
+            let (settings, name, example) = ((d.help)(), d.name, d.example);
+            format!("{settings}\nExample:\n  unbraid simulate {name} -o truth.h5ad --seed 1 --set {example}")
+        };
+        simulate::ALL.iter().map(|d| Entry { name: d.name, about: d.about, help: help(d) }).collect()
     }
 }
 
-impl FromArgMatches for SimulateCommand {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let missing = || clap::Error::new(clap::error::ErrorKind::MissingSubcommand);
-        let (name, rest) = matches.subcommand().ok_or_else(missing)?;
-        let design = simulate::ALL.iter().position(|d| d.name == name).ok_or_else(missing)?;
-        Ok(SimulateCommand { design, args: SimulateArgs::from_arg_matches(rest)? })
-    }
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        *self = Self::from_arg_matches(matches)?;
-        Ok(())
+/// `unbraid evaluate SUITE`.
+#[derive(Args, Clone, Debug)]
+pub struct EvaluateArgs {
+    /// An .h5ad file that a fit wrote
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Name under which the fit is stored; the only one of the file if not given
+    #[arg(long, value_name = "NAME")]
+    pub key: Option<String>,
+    /// An obs column with known labels to judge by
+    #[arg(long, value_name = "COLUMN")]
+    pub label: Option<String>,
+    /// Name under which the true networks are stored; `truth` in files of `simulate`
+    #[arg(long, value_name = "KEY")]
+    pub truth: Option<String>,
+    /// A layer to read values from instead of X, or `raw` for raw/X
+    #[arg(long, value_name = "NAME")]
+    pub layer: Option<String>,
+    /// Also write a self-contained page
+    #[arg(long, value_name = "FILE.html")]
+    pub report: Option<PathBuf>,
+    /// Seed of everything random
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub seed: u64,
+    /// Threads; all cores if not given. The result does not depend on it
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// A TOML file of settings
+    #[arg(long, value_name = "FILE.toml")]
+    pub params: Option<PathBuf>,
+    /// One setting; may be repeated and wins over --params
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Most memory that one array may take, as 4GB; what is free now if not given
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub max_memory: Option<u64>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// No progress bar
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// `unbraid evaluate` with the suite as a subcommand.
+#[derive(Debug)]
+pub struct Suites;
+
+impl List for Suites {
+    type Args = EvaluateArgs;
+    const WORD: &'static str = "SUITE";
+    const HEADING: &'static str = "Suites";
+    const EXAMPLE: &'static str = "unbraid evaluate network cells.fit.h5ad --label cell_type";
+    fn entries() -> Vec<Entry> {
+        let help = |s: &evaluate::Suite| {
+            let (settings, name, example) = ((s.help)(), s.name, s.example);
+            format!("{settings}\nExample:\n  unbraid evaluate {name} {example}")
+        };
+        evaluate::ALL.iter().map(|s| Entry { name: s.name, about: s.about, help: help(s) }).collect()
     }
 }
 

@@ -108,7 +108,7 @@ fn fit(args: &FitArgs, plan: &dyn Plan, key: &str) -> Result<(), Fault> {
         prepared.push(data);
         chosen.push(selection);
     }
-    let label = label(args, &prepared[0])?;
+    let label = args.label.as_deref().map(|name| label(name, &prepared[0])).transpose()?;
     if label.is_some() && args.report.is_none() {
         warnings.push("--label is used on the page only; add --report FILE.html.".into());
     }
@@ -241,13 +241,11 @@ fn is_h5ad(path: &Path) -> bool {
     path.extension().is_some_and(|e| e == "h5ad")
 }
 
-/// The label column the user named, of the observations that are fitted.
-fn label(args: &FitArgs, data: &Dataset) -> Result<Option<Label>, Fault> {
-    let Some(name) = &args.label else { return Ok(None) };
+/// The label column the user named, of the given observations.
+pub fn label(name: &str, data: &Dataset) -> Result<Label, Fault> {
     let labels = data.obs.column(name).and_then(Column::labels);
     let (codes, titles) = labels.ok_or_else(|| {
-        let known: Vec<&str> =
-            data.obs.columns.iter().filter(|(_, c)| c.labels().is_some()).map(|(n, _)| n.as_str()).collect();
+        let known = labelled(data);
         Fault::on(
             data,
             unbraid::Error::Missing {
@@ -259,7 +257,12 @@ fn label(args: &FitArgs, data: &Dataset) -> Result<Option<Label>, Fault> {
             },
         )
     })?;
-    Ok(Some((name.clone(), codes, titles)))
+    Ok((name.to_owned(), codes, titles))
+}
+
+/// Columns of obs that can be labels.
+pub fn labelled(data: &Dataset) -> Vec<&str> {
+    data.obs.columns.iter().filter(|(_, c)| c.labels().is_some()).map(|(n, _)| n.as_str()).collect()
 }
 
 /// What to say about names that occur more than once: a fit goes by position, other programs may not.

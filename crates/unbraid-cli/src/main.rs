@@ -13,7 +13,9 @@ macro_rules! say {
 }
 
 mod args;
+mod choice;
 mod demo;
+mod evaluate;
 mod fault;
 mod figure;
 mod fit;
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(&args),
         Command::Simulate(command) => simulate::run(&command),
         Command::Fit(command) => fit::run(&command),
+        Command::Evaluate(command) => evaluate::run(&command),
         Command::Reproduce(args) => reproduce::run(&args),
     };
     match done {

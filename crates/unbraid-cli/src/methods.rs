@@ -6,11 +6,12 @@ use unbraid::data::{Annotations, Dataset};
 use unbraid::fit::{Annotate, Ctx, Method, Stop};
 use unbraid::methods::kronecker::common::Network;
 use unbraid::methods::kronecker::gmgm::{Gmgm, Tensors};
-use unbraid::methods::kronecker::med_magma::MedMagma;
+use unbraid::methods::kronecker::med_magma::{MedMagma, Rank};
 use unbraid::methods::kronecker::single_axis::SingleAxis;
 use unbraid::methods::kronecker::tyler::{self, Tyler};
 use unbraid::params::{ParamDoc, Params};
-use unbraid::preprocess::prepare::Prepare;
+use unbraid::preprocess::genes::Genes;
+use unbraid::preprocess::prepare::{Prepare, Transform};
 use unbraid::report::Parameter;
 
 use crate::fault::Fault;
@@ -47,7 +48,7 @@ pub trait Shown: Method + Send + Sync + 'static {
     /// Whether it reads several tables of the same observations.
     const JOINS: bool = false;
     /// The preparation unless the user says otherwise.
-    fn prepare() -> Prepare {
+    fn prepare(&self) -> Prepare {
         Prepare::default()
     }
     /// The method's view of the tables, of which there is at least one.
@@ -141,7 +142,11 @@ fn help<M: Shown>() -> String {
         None => "",
     };
     own + preset
-        + &documented(&[("Preparation, the same for every method:", &listed(&M::prepare()), Prepare::DOCS)])
+        + &documented(&[(
+            "Preparation, the same for every method:",
+            &listed(&M::default().prepare()),
+            Prepare::DOCS,
+        )])
 }
 
 /// Words into lines of at most `width`.
@@ -163,7 +168,7 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
 
 fn plan<M: Shown>(mut settings: Settings) -> Result<Box<dyn Plan>, Fault> {
     let params: M = settings.take(true)?;
-    let prepare: Prepare = settings.take_over(M::prepare())?;
+    let prepare: Prepare = settings.take_over(params.prepare())?;
     let known: Vec<&str> = M::DOCS.iter().chain(Prepare::DOCS).map(|d| d.name).chain(["preset"]).collect();
     settings.finish(&known)?;
     params.validate()?;
@@ -223,7 +228,14 @@ impl<M: Shown> Plan for Ready<M> {
 
 impl Shown for MedMagma {
     const ABOUT: &'static str = "MED-MAGMA: cell and gene networks under unknown row and column magnitudes";
-    const EXAMPLE: &'static str = "genes=appendix-f";
+    const EXAMPLE: &'static str = "rank=20";
+    /// Counts as for any other tool; the full mode reads the values as they are.
+    fn prepare(&self) -> Prepare {
+        match self.rank {
+            Rank::Full => Prepare::default(),
+            _ => Prepare { genes: Genes::Auto, transform: Transform::Auto, ..Prepare::default() },
+        }
+    }
     fn input<'a>(&self, tables: &'a [Dataset]) -> Self::Input<'a> {
         tables[0].values()
     }

@@ -7,7 +7,8 @@ use unbraid::params::Params;
 use unbraid::simulate::kronecker::KroneckerDesign;
 use unbraid_io::Input;
 
-use crate::args::SimulateCommand;
+use crate::args::Designs;
+use crate::choice::Chosen;
 use crate::fault::Fault;
 use crate::set::{Settings, listed};
 
@@ -44,9 +45,9 @@ pub const ALL: &[Design] = &[Design {
 }];
 
 /// Runs the command.
-pub fn run(command: &SimulateCommand) -> Result<(), Fault> {
+pub fn run(command: &Chosen<Designs>) -> Result<(), Fault> {
     let args = &command.args;
-    let design = &ALL[command.design];
+    let design = &ALL[command.at];
     let settings = Settings::new(args.params.as_deref(), &args.set)?;
     let (data, truth) = (design.run)(settings, Seed(args.seed))?;
     unbraid_io::write_h5ad(&args.output, Input::Dataset(&data), &truth)?;

@@ -40,6 +40,63 @@ pub struct Watch {
     checkpoint: Option<Checkpoint>,
 }
 
+/// Counts equal pieces of work, from any thread.
+pub struct Progress(Option<(ProgressBar, Instant)>);
+
+impl Progress {
+    /// `quiet` or an output that is no terminal means no bar.
+    pub fn new(name: &str, pieces: usize, quiet: bool) -> Progress {
+        let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
+            let bar = ProgressBar::with_draw_target(Some(pieces as u64), ProgressDrawTarget::hidden());
+            if let Ok(style) =
+                ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len}, {eta} left {wide_msg}")
+            {
+                bar.set_style(style);
+            }
+            bar.set_prefix(name.to_owned());
+            (bar, Instant::now())
+        });
+        Progress(bar)
+    }
+
+    /// One piece is done.
+    pub fn tick(&self) {
+        self.pieces(1, "");
+    }
+
+    /// Several pieces are done, the last of them called `what`.
+    ///
+    /// # Errors
+    /// [`Fault::Interrupted`] when the user asked to stop.
+    pub fn done(&self, pieces: u64, what: &str) -> Result<(), Fault> {
+        self.pieces(pieces, what);
+        match interrupted() {
+            true => Err(Fault::Interrupted("stopped by the user".into())),
+            false => Ok(()),
+        }
+    }
+
+    fn pieces(&self, pieces: u64, what: &str) {
+        if let Some((bar, begun)) = &self.0 {
+            if bar.is_hidden() && begun.elapsed() > PATIENCE {
+                bar.set_draw_target(ProgressDrawTarget::stderr());
+            }
+            if !what.is_empty() {
+                bar.set_message(what.to_owned());
+            }
+            bar.inc(pieces);
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some((bar, _)) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
+
 /// Where and how often the state is saved.
 struct Checkpoint {
     path: PathBuf,
@@ -109,54 +166,6 @@ impl Observer for Watch {
             c.last = Instant::now();
         }
         Ok(())
-    }
-}
-
-/// One bar over many pieces of work, some of them side by side.
-pub struct Progress {
-    bar: Option<ProgressBar>,
-    begun: Instant,
-}
-
-impl Progress {
-    /// `of` pieces in all; an output that is no terminal means no bar.
-    pub fn new(name: &str, of: u64) -> Progress {
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::with_draw_target(Some(of), ProgressDrawTarget::hidden());
-            let style = "{prefix} {bar:30} {pos}/{len}, about {eta} left, {wide_msg}";
-            if let Ok(style) = ProgressStyle::with_template(style) {
-                bar.set_style(style);
-            }
-            bar.set_prefix(name.to_owned());
-            bar
-        });
-        Progress { bar, begun: Instant::now() }
-    }
-
-    /// `pieces` are done, the last of them called `what`.
-    ///
-    /// # Errors
-    /// [`Fault::Interrupted`] when the user asked to stop.
-    pub fn done(&self, pieces: u64, what: &str) -> Result<(), Fault> {
-        if let Some(bar) = &self.bar {
-            if bar.is_hidden() && self.begun.elapsed() > PATIENCE {
-                bar.set_draw_target(ProgressDrawTarget::stderr());
-            }
-            bar.set_message(what.to_owned());
-            bar.inc(pieces);
-        }
-        match interrupted() {
-            true => Err(Fault::Interrupted("stopped by the user".into())),
-            false => Ok(()),
-        }
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
     }
 }
 

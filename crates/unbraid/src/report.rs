@@ -3,10 +3,16 @@
 //! Everything a page shows is in a [`Report`]; a number that is not finite is `None`, never NaN, so
 //! that the whole can be written as JSON.
 
+mod chart;
 mod comparison;
+mod evaluation;
 mod network;
 
+pub use chart::{LineChart, Series};
 pub use comparison::{Class, Comparison, Graph, Row};
+pub use evaluation::{
+    AxisEvaluation, Best, Evaluation, JudgedGraph, ModuleRow, ModuleTable, NamedHub, TailSummary, TruthScores,
+};
 pub use network::{Degree, Edge, Group, HeatMap, NetworkFigure};
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +32,9 @@ pub struct Report {
     pub networks: Vec<NetworkFigure>,
     /// The network beside a plain neighbour graph, where there are labels to judge by.
     pub comparison: Option<Comparison>,
+    /// An evaluation of stored networks.
+    #[serde(default)]
+    pub evaluation: Option<Evaluation>,
 }
 
 /// How much an alert matters.

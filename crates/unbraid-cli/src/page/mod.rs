@@ -11,6 +11,8 @@
 //! 115 ms. All three draw what we need and look alike once axes are labelled. uPlot leaves a page
 //! four to fourteen times smaller; what it lacks, a heat map, is thirty lines of canvas.
 
+mod evaluation;
+
 use std::fmt::Write;
 
 use unbraid::report::{Comparison, Level, NetworkFigure, Report, Run, Trace};
@@ -39,6 +41,9 @@ pub fn render(report: &Report) -> String {
     }
     if let Some(c) = &report.comparison {
         comparison(&mut page, c);
+    }
+    if let Some(e) = &report.evaluation {
+        evaluation::section(&mut page, e);
     }
     page += "</main>\n<footer><p>Written by Unbraid. Every number and figure of this page is in the JSON block \
              <code>unbraid-data</code> of its source.</p></footer>\n";

@@ -34,10 +34,10 @@
     return Number(v.toPrecision(digits)) === Number(short(v)) ? short(v) : String(Number(v.toPrecision(digits)));
   }
 
-  function axes(c, x, y, formatY) {
+  function axes(c, x, y, formatY, whole = true) {
     const common = { stroke: c.soft, grid: { stroke: c.grid, width: 1 }, ticks: { stroke: c.grid, width: 1 }, font: "12px system-ui, sans-serif", labelFont: "12px system-ui, sans-serif" };
     return [
-      { ...common, label: x, labelSize: 22, size: 36, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000] },
+      { ...common, label: x, labelSize: 22, size: 36, ...(whole ? { incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000] } : {}) },
       { ...common, label: y, labelSize: 22, size: 62, values: (_, at) => { const step = at.length > 1 ? Math.abs(at[1] - at[0]) : 0; return at.map((v) => (v === null ? "" : formatY ? formatY(v) : tick(v, step))); } },
     ];
   }
@@ -204,6 +204,27 @@
     if (part("heat")) heat(part("heat"), network.heat);
     if (part("edges")) edges(part("edges"), network);
   });
+
+  // Curves over one axis; curves that belong together share a colour, bounds are thin.
+  function lines(box, figure) {
+    const x = figure.x, room = ((x[x.length - 1] - x[0]) || 1) * 0.03;
+    const known = figure.series.flatMap((s) => s.values).filter((v) => v !== null);
+    if (known.length === 0) return;
+    const low = Math.min(0, ...known), high = Math.max(...known);
+    chart(box, 280, (c) => [{
+      scales: { x: { time: false, range: [x[0] - room, x[x.length - 1] + room] }, y: { range: [low < 0 ? low * 1.08 : 0, high > 0 ? high * 1.08 : 1] } },
+      axes: axes(c, figure.x_label, figure.y_label, undefined, x.every(Number.isInteger)),
+      series: [{ label: figure.x_label, value: (_, v) => short(v) }].concat(figure.series.map((s) => ({
+        label: s.name, stroke: c.series[s.colour % c.series.length], width: s.thin ? 1 : 2, dash: s.thin ? [4, 4] : undefined,
+        points: { show: !s.thin && x.length <= 60, size: 6, fill: c.series[s.colour % c.series.length] }, value: (_, v) => short(v),
+      }))),
+    }, [x].concat(figure.series.map((s) => s.values))]);
+  }
+
+  (data.evaluation ? data.evaluation.axes : []).forEach((axis, a) => (axis.charts || []).forEach((figure, f) => {
+    const box = document.getElementById("lines-" + a + "-" + f);
+    if (box) lines(box, figure);
+  }));
 
   const redraw = () => drawings.forEach((draw) => draw());
   let wait = 0, width = window.innerWidth;

@@ -2,10 +2,19 @@ use super::*;
 use ndarray::Array2;
 use unbraid::Seed;
 use unbraid::data::{Csr, Dataset, Slot};
+use unbraid::graph::edges::connectivities;
 use unbraid::graph::knn::expression_neighbours;
 use unbraid::graph::{Square, leiden::leiden};
-use unbraid::report::{Alert, Fact, Graph, Input, Parameter};
+use unbraid::metrics::degree::degree_statistics;
+use unbraid::metrics::modules::{Hub, ModuleTest};
+use unbraid::metrics::network::{LabelOptions, against_truth, judge_top_k};
+use unbraid::metrics::robustness::{RobustnessOptions, robustness};
+use unbraid::report::{
+    Alert, AxisEvaluation, Class, Evaluation, Fact, Graph, Input, JudgedGraph, ModuleRow, ModuleTable,
+    NamedHub, Parameter, TailSummary, TruthScores,
+};
 use unbraid::simulate::kronecker::{EdgeSign, KroneckerDesign};
+use unbraid::stats::anova::one_way;
 
 const HOSTILE: &str = "</script><script>alert(1)</script><!--<b>\"'&";
 
@@ -91,6 +100,49 @@ fn example() -> Report {
         comparison: Some(
             Comparison::new("truth_community", &labels, &titles, &graphs, Seed(0)).unwrap(),
         ),
+        evaluation: Some(evaluation(&cells, &labels, &titles)),
+    }
+}
+
+/// Every part of an evaluation.
+fn evaluation(graph: &Csr, labels: &[usize], titles: &[String]) -> Evaluation {
+    let graph = connectivities(graph);
+    let judged = judge_top_k(&graph, &[5, 10], labels, &LabelOptions::default(), Seed(0)).unwrap();
+    let options = RobustnessOptions { shares: vec![0.0, 0.3, 0.6], repeats: 3, ..Default::default() };
+    let anova = one_way(&[1.0, 1.0, 2.0, 2.0], &[0, 0, 1, 1]).unwrap();
+    let test = ModuleTest { module: 0, mean: 0.4, anova, bonferroni: Some(0.0), bh: Some(0.0) };
+    let hub = NamedHub { name: "hub".into(), hub: Hub { vertex: 1, degree: 7, strength: 0.5 } };
+    let row = ModuleRow { module: 0, size: 12, share: Some(0.4), test: Some(test), hubs: vec![hub] };
+    let areas = against_truth(&graph, &graph).unwrap();
+    let mut axis = AxisEvaluation {
+        name: "observations".into(),
+        degrees: Some(degree_statistics(&graph).unwrap()),
+        graphs: vec![JudgedGraph::new("ours", judged)],
+        truth: Some(TruthScores { key: "truth".into(), all_pairs: false, scores: areas }),
+        modules: Some(ModuleTable {
+            resolution: 1.0,
+            outside: 2,
+            label: Some("type".into()),
+            rows: vec![row],
+        }),
+        robustness: Some(robustness(&graph, &options, Seed(0), &|| {}).unwrap()),
+        tail: Some(TailSummary {
+            pairs: 1000,
+            undefined: 3,
+            quantile: 0.93,
+            observed: Some(0.3),
+            gaussian: Some(0.2),
+            independent: 0.07,
+            above_gaussian: None,
+        }),
+        charts: Vec::new(),
+    };
+    axis.draw();
+    Evaluation {
+        key: "medmagma".into(),
+        label: Some("type".into()),
+        classes: Class::list(labels, titles),
+        axes: vec![axis],
     }
 }
 
@@ -143,6 +195,18 @@ fn hostile_names_stay_text() {
     c.label = HOSTILE.into();
     c.classes.iter_mut().for_each(|class| class.name = HOSTILE.into());
     c.rows.iter_mut().for_each(|row| row.graph = HOSTILE.into());
+    let e = report.evaluation.as_mut().unwrap();
+    (e.key, e.label) = (HOSTILE.into(), Some(HOSTILE.into()));
+    let axis = &mut e.axes[0];
+    axis.name = HOSTILE.into();
+    axis.graphs[0].graph = HOSTILE.into();
+    axis.truth.as_mut().unwrap().key = HOSTILE.into();
+    let modules = axis.modules.as_mut().unwrap();
+    modules.label = Some(HOSTILE.into());
+    modules.rows[0].hubs[0].name = HOSTILE.into();
+    // An infinite F is written as null, which is not read back as a number.
+    modules.rows[0].test = None;
+    axis.draw();
     let page = render(&report);
     // Only our own three script elements, and no comment or mark-up from a name.
     assert_eq!(page.matches("<script").count(), 3);
@@ -157,6 +221,26 @@ fn hostile_names_stay_text() {
     assert!(back.networks[1].strongest.iter().all(|e| e.source == HOSTILE));
     let cells = |r: &Report| r.networks[1].heat.as_ref().unwrap().cells.clone();
     assert!(cells(&back) == cells(&report));
+}
+
+#[test]
+fn an_evaluation_shows_every_part_and_no_infinity() {
+    let page = render(&example());
+    for part in [
+        "Network of the <bdi>observations</bdi>: <bdi>medmagma</bdi>",
+        "Beside the labels of <code>type</code>",
+        "Beside the true network <bdi>truth</bdi>",
+        "Only the kept edges are ranked",
+        "<td class=\"t\"><bdi>hub (7)</bdi></td>",
+        "2 features in communities too small",
+        "Robustness of the",
+        "Upper-tail dependence",
+        "id=\"lines-0-0\"",
+        "id=\"lines-0-2\"",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+    assert!(!page.contains("inf<") && !page.contains("NaN<"));
 }
 
 #[test]

@@ -57,10 +57,11 @@ const CONTENDERS: &[Contender] = &[
             true,
         ),
     },
+    Contender { name: DEFAULT, tint: 1, how: How::Fit(Fit { method: "medmagma", set: &[] }, false) },
     Contender {
         name: FULL,
         tint: 4,
-        how: How::Fit(Fit { method: "medmagma", set: &["genes=appendix-f"] }, true),
+        how: How::Fit(Fit { method: "medmagma", set: &["rank=full", "genes=appendix-f"] }, true),
     },
     Contender {
         name: GMGM,

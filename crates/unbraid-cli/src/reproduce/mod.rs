@@ -231,9 +231,9 @@ fn sections(
 ) -> Result<Vec<Section>, Fault> {
     let program = program()?;
     // The bar is as long as the work, which depends on what was found.
-    let none = Progress::new("", 0);
+    let none = Progress::new("", 0, true);
     let work = Work { design: design.clone(), seed: Seed(args.seed), sources, progress: &none };
-    let progress = Progress::new("reproduce", parts.iter().map(|p| p.pieces(&work)).sum());
+    let progress = Progress::new("reproduce", parts.iter().map(|p| p.pieces(&work) as usize).sum(), false);
     let work = Work { progress: &progress, ..work };
     let mut out = Vec::new();
     for &part in parts {
@@ -333,7 +333,7 @@ mod tests {
 
     #[test]
     fn a_fingerprint_changes_with_everything_that_matters() {
-        let progress = Progress::new("", 0);
+        let progress = Progress::new("", 0, true);
         let work = |change: fn(&mut Work<'_>)| {
             let mut work = Work {
                 design: Design::default(),

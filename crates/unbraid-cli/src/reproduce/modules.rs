@@ -19,14 +19,17 @@ use crate::fault::Fault;
 use crate::figure::{self, Axis, Mark, Names, Panel, Series};
 
 /// Networks that are looked at: name, colour, what is typed. One more is one more line.
-const NETWORKS: &[(&str, usize, Fit)] = &[(
-    "MED-MAGMA (paper)",
-    0,
-    Fit {
-        method: "medmagma",
-        set: &["preset=paper", "genes=appendix-f", "max_steps=20", "empty=drop", "keep=top:10"],
-    },
-)];
+const NETWORKS: &[(&str, usize, Fit)] = &[
+    (
+        "MED-MAGMA (paper)",
+        0,
+        Fit {
+            method: "medmagma",
+            set: &["preset=paper", "genes=appendix-f", "max_steps=20", "empty=drop", "keep=top:10"],
+        },
+    ),
+    ("MED-MAGMA (default)", 1, Fit { method: "medmagma", set: &["empty=drop", "keep=top:10"] }),
+];
 
 /// Communities of fewer genes are no modules.
 const SMALLEST: usize = 3;

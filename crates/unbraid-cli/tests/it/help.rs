@@ -7,8 +7,18 @@ use unbraid::data::Matrix;
 fn every_command_has_help_with_an_example() {
     let work = Work::new();
     let methods = METHODS.map(|m| format!("fit {m} "));
-    let others =
-        ["", "demo ", "inspect ", "simulate ", "simulate kronecker ", "fit ", "reproduce "].map(String::from);
+    let others = [
+        "",
+        "demo ",
+        "inspect ",
+        "simulate ",
+        "simulate kronecker ",
+        "fit ",
+        "evaluate ",
+        "evaluate network ",
+        "reproduce ",
+    ]
+    .map(String::from);
     for line in methods.iter().chain(&others) {
         let long = work.ok(&format!("{line}--help"));
         assert!(long.err.is_empty());
@@ -20,7 +30,7 @@ fn every_command_has_help_with_an_example() {
     assert_eq!(work.ok("--version").out.trim(), format!("unbraid {}", env!("CARGO_PKG_VERSION")));
     let fit = work.ok("fit --help").out;
     assert!(METHODS.iter().all(|m| fit.contains(&format!("\n  {m}"))), "{fit}");
-    for line in ["", "fit", "simulate"] {
+    for line in ["", "fit", "simulate", "evaluate"] {
         let ran = work.run(line);
         assert_eq!(ran.code, 2, "`unbraid {line}` says what is missing");
         assert!(ran.err.contains("Usage: unbraid"), "{}", ran.err);
@@ -51,4 +61,8 @@ fn every_parameter_is_listed_with_its_default_and_the_example_runs() {
         assert!(design.contains(&format!("\n  {name} [")), "{name}");
     }
     work.ok("simulate kronecker -o truth.h5ad --seed 1 --set noise=0.5");
+    let suite = work.ok("evaluate network --help").out;
+    for name in ["parts [usual]", "neighbours [auto]", "resolutions [0.1:2:12]", "repeats [10]"] {
+        assert!(suite.contains(&format!("\n  {name}\n      ")), "{name}");
+    }
 }

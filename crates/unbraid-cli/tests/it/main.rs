@@ -1,6 +1,7 @@
 //! The program from outside: files in, files and messages out.
 
 mod errors;
+mod evaluate;
 mod help;
 mod reproduce;
 mod resume;

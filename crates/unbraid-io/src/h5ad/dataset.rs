@@ -187,15 +187,20 @@ impl Store {
     /// A matrix in double precision, dense or CSR as stored; CSC becomes CSR. Its shape is compared to
     /// the tables' before anything is allocated for it.
     pub fn matrix(&self, place: &Place, shape: (usize, usize)) -> Result<Matrix> {
+        self.matrix_of(place, |found| self.check_shape(&place.slot, found, shape))
+    }
+
+    /// As [`Store::matrix`], the shape judged by `check`.
+    pub fn matrix_of(&self, place: &Place, check: impl Fn((usize, usize)) -> Result<()>) -> Result<Matrix> {
         let slot = &place.slot;
         match &place.node {
             Node::Data(data) => {
-                self.check_shape(slot, self.describe_dense(data, slot)?.0, shape)?;
+                check(self.describe_dense(data, slot)?.0)?;
                 self.dense(data, slot).map(Matrix::Dense)
             }
             Node::Group(_) => match self.elem(&place.node, &place.path, 0)? {
                 Elem::Sparse(sparse) => {
-                    self.check_shape(slot, sparse.shape, shape)?;
+                    check(sparse.shape)?;
                     self.csr(sparse, slot).map(Matrix::Sparse)
                 }
                 other => Err(self.bad(

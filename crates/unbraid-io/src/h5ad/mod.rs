@@ -6,6 +6,7 @@ mod dataset;
 mod legacy;
 mod model;
 mod numbers;
+mod pairs;
 mod reader;
 mod rows;
 mod store;
@@ -16,6 +17,7 @@ pub use model::{
     AnnData, Array, Categorical, Dict, Elem, Frame, Major, Nullable, NullableStrings, Numbers, Opaque, Raw,
     Records, Sparse, Strings,
 };
+pub use pairs::Pairs;
 pub use reader::read_anndata;
 pub use rows::FileRows;
 pub use writer::write_anndata;

@@ -157,8 +157,12 @@ impl Csr {
         })
     }
     /// The same pattern with other values.
-    pub fn map(&self, f: impl Fn(f64) -> f64) -> Csr {
+    pub fn map(&self, mut f: impl FnMut(f64) -> f64) -> Csr {
         Csr { values: self.values.iter().map(|&v| f(v)).collect(), ..self.clone() }
+    }
+    /// The same pattern with values that may depend on the place: `f(row, column, value)`.
+    pub fn map_at(&self, mut f: impl FnMut(usize, usize, f64) -> f64) -> Csr {
+        Csr { values: self.entries().map(|(i, j, v)| f(i, j, v)).collect(), ..self.clone() }
     }
     /// The transpose.
     pub fn transpose(&self) -> Csr {
@@ -200,6 +204,26 @@ impl Csr {
 }
 
 impl Matrix {
+    /// The entries that are not zero, in sparse form.
+    pub fn to_csr(&self) -> Csr {
+        match self {
+            Matrix::Dense(x) => Csr::from_dense(x.view()),
+            Matrix::Sparse(x) if x.values.iter().all(|v| *v != 0.0) => x.clone(),
+            Matrix::Sparse(x) => {
+                let mut out =
+                    Csr { shape: x.shape, indptr: vec![0], indices: Vec::new(), values: Vec::new() };
+                for i in 0..x.shape.0 {
+                    let (j, v) = x.row(i);
+                    for (&j, &v) in j.iter().zip(v).filter(|(_, v)| **v != 0.0) {
+                        out.indices.push(j);
+                        out.values.push(v);
+                    }
+                    out.indptr.push(out.indices.len());
+                }
+                out
+            }
+        }
+    }
     /// Rows and columns.
     pub fn shape(&self) -> (usize, usize) {
         match self {

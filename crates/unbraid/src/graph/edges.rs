@@ -10,8 +10,10 @@ use std::ops::Range;
 
 use ndarray::{Array2, ArrayView1, ArrayView2, CowArray, Ix2, s};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal};
 
+use super::closest::{Partner, closest};
 pub use super::keep::{Keep, Rule};
 use crate::data::Csr;
 use crate::error::{Error, Result};
@@ -25,6 +27,11 @@ pub trait SymmetricRows: Sync {
     fn row_block(&self, rows: Range<usize>) -> CowArray<'_, f64, Ix2>;
     /// The diagonal.
     fn diagonal(&self) -> Vec<f64>;
+    /// The k entries of largest size in each row off the diagonal as (row, column, entry), zeros left out;
+    /// `None` where there is no faster way than to look at every entry.
+    fn top_of_rows(&self, _k: usize) -> Option<Vec<(u32, u32, f64)>> {
+        None
+    }
 }
 
 impl SymmetricRows for ArrayView2<'_, f64> {
@@ -52,7 +59,7 @@ impl SymmetricRows for Array2<f64> {
 }
 
 /// `shift · I + U diag(values) Uᵀ`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LowRank {
     /// Multiple of the identity, c.
     pub shift: f64,
@@ -77,7 +84,24 @@ impl LowRank {
     }
 }
 
+/// Rows from which [`closest`] is faster than all products.
+const MANY: usize = 4096;
+
 impl SymmetricRows for LowRank {
+    /// With values of one sign the entries are ± inner products of the rows of U |diag(values)|^½.
+    fn top_of_rows(&self, k: usize) -> Option<Vec<(u32, u32, f64)>> {
+        let sign = if self.values.iter().all(|v| *v <= 0.0) { -1.0 } else { 1.0 };
+        if self.side() < MANY || self.values.iter().any(|v| v * sign < 0.0) {
+            return None;
+        }
+        let mut x = self.vectors.clone();
+        x.columns_mut().into_iter().zip(&self.values).for_each(|(mut c, v)| c *= v.abs().sqrt());
+        let found = closest(x.view(), k);
+        let of_row = |(i, list): (usize, Vec<Partner>)| {
+            list.into_iter().map(move |p| (i as u32, p.row, sign * p.product))
+        };
+        Some(found.into_iter().enumerate().flat_map(of_row).collect())
+    }
     fn side(&self) -> usize {
         self.vectors.nrows()
     }
@@ -124,8 +148,15 @@ impl Significance {
     }
 }
 
-/// Rows read at a time: a block of 256 × d numbers is what selection costs in memory.
+/// Most rows read at a time.
 const BLOCK: usize = 256;
+/// Numbers in a block of rows (64 MB), which is what selection costs in memory where d is large.
+const ROOM: usize = 1 << 23;
+
+/// Rows read at a time for a matrix of side `d`.
+fn block_rows(d: usize) -> usize {
+    (ROOM / d.max(1)).clamp(16, BLOCK)
+}
 
 /// `f(i, row i)` for every row, in order; blocks are read one after the other, rows in parallel.
 fn by_row<T: Send>(
@@ -134,8 +165,9 @@ fn by_row<T: Send>(
 ) -> Vec<T> {
     let d = matrix.side();
     let mut out = Vec::with_capacity(d);
-    for start in (0..d).step_by(BLOCK) {
-        let block = matrix.row_block(start..(start + BLOCK).min(d));
+    let step = block_rows(d);
+    for start in (0..d).step_by(step) {
+        let block = matrix.row_block(start..(start + step).min(d));
         let of_row = |at| {
             linalg::settle();
             f(start + at, block.row(at))
@@ -177,11 +209,27 @@ fn keep_best(all: &mut Vec<Candidate>, k: usize) {
 
 /// The k largest |ψ_ij| / weight_j of each row; zeros are never edges.
 fn top_of_rows(matrix: &(impl SymmetricRows + ?Sized), k: usize, weight: Option<&[f64]>) -> Vec<Edge> {
+    if weight.is_none()
+        && let Some(found) = matrix.top_of_rows(k)
+    {
+        return found.into_iter().map(|(i, j, v)| edge(i as usize, j as usize, v)).collect();
+    }
     let of_row = |i: usize, row: ArrayView1<'_, f64>| {
         let score = |j: usize, v: f64| v.abs() / weight.map_or(1.0, |w| w[j]);
-        let others = row.iter().enumerate().filter(|&(j, &v)| j != i && v != 0.0);
-        let mut best: Vec<_> =
-            others.map(|(j, &v)| Candidate { score: score(j, v), edge: edge(i, j, v) }).collect();
+        let room = 2 * k + 30;
+        let mut best = Vec::with_capacity(room);
+        // Columns come in the order in which ties are broken, so what only equals the floor has lost.
+        let mut floor = 0.0;
+        for (j, &v) in row.iter().enumerate() {
+            let score = score(j, v);
+            if score > floor && j != i {
+                best.push(Candidate { score, edge: edge(i, j, v) });
+                if best.len() == room {
+                    keep_best(&mut best, k);
+                    floor = best.iter().map(|c| c.score).fold(f64::INFINITY, f64::min);
+                }
+            }
+        }
         keep_best(&mut best, k);
         best.into_iter().map(|c| c.edge).collect::<Vec<Edge>>()
     };
@@ -197,8 +245,9 @@ fn top_of_all(matrix: &(impl SymmetricRows + ?Sized), count: usize, weight: Opti
     let mut best: Vec<Candidate> = Vec::new();
     // What comes later and only equals the floor loses its tie, so it need not be looked at.
     let mut floor = 0.0;
-    for start in (0..d).step_by(BLOCK) {
-        let block = matrix.row_block(start..(start + BLOCK).min(d));
+    let step = block_rows(d);
+    for start in (0..d).step_by(step) {
+        let block = matrix.row_block(start..(start + step).min(d));
         for (i, row) in (start..).zip(block.rows()) {
             for (j, &v) in row.iter().enumerate().skip(i + 1) {
                 let score = score(i, j, v);
@@ -293,7 +342,7 @@ pub fn select(
     }
     // A pair may have been chosen by both of its rows. Blocks of a low-rank matrix may round the two
     // entries differently; the first one stands for both.
-    edges.sort_by_key(|&(i, j, _)| (i, j));
+    edges.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)).then(a.2.total_cmp(&b.2)));
     edges.dedup_by_key(|&mut (i, j, _)| (i, j));
     let mut entries = Vec::with_capacity(2 * edges.len() + d);
     entries.extend(precision.diagonal().into_iter().enumerate().map(|(i, v)| (i as u32, i as u32, v)));

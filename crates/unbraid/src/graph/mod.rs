@@ -1,9 +1,10 @@
 //! Graphs from matrices: which edges to keep, nearest neighbours, communities.
 
+pub mod closest;
 pub mod edges;
+pub mod keep;
 pub mod knn;
 pub mod leiden;
-pub mod keep;
 pub mod pca;
 pub mod rewire;
 mod square;

@@ -6,6 +6,7 @@
 pub mod anderson;
 pub mod cholesky;
 pub mod randomized;
+pub mod sparse_svd;
 
 use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::{Accum, Mat, MatMut, MatRef, Par};
@@ -48,7 +49,7 @@ pub fn settle() {
 }
 
 /// A view of an array, whatever its strides.
-pub fn view(a: ArrayView2<'_, f64>) -> MatRef<'_, f64> {
+pub fn view<T>(a: ArrayView2<'_, T>) -> MatRef<'_, T> {
     let (n, m) = a.dim();
     let strides = a.strides();
     // SAFETY: pointer, shape and strides describe the borrowed array, and the result borrows as long.
@@ -56,7 +57,7 @@ pub fn view(a: ArrayView2<'_, f64>) -> MatRef<'_, f64> {
 }
 
 /// A mutable view of an array, whatever its strides.
-pub fn view_mut(mut a: ArrayViewMut2<'_, f64>) -> MatMut<'_, f64> {
+pub fn view_mut<T>(mut a: ArrayViewMut2<'_, T>) -> MatMut<'_, T> {
     let (n, m) = a.dim();
     let (r, c) = (a.strides()[0], a.strides()[1]);
     // SAFETY: as above; the mutable borrow moves into the result.
@@ -75,6 +76,15 @@ pub fn matmul_into(out: &mut Array2<f64>, alpha: f64, a: ArrayView2<'_, f64>, b:
 pub fn matmul(a: ArrayView2<'_, f64>, b: ArrayView2<'_, f64>) -> Array2<f64> {
     let mut out = Array2::zeros((a.nrows(), b.ncols()));
     matmul_into(&mut out, 1.0, a, b);
+    out
+}
+
+/// `a b` on the calling thread alone, for products inside parallel tasks.
+pub fn matmul_alone<T: faer::traits::ComplexField>(a: ArrayView2<'_, T>, b: ArrayView2<'_, T>) -> Array2<T> {
+    use faer::traits::math_utils::{one, zero};
+    let mut out = Array2::from_elem((a.nrows(), b.ncols()), zero());
+    faer::linalg::matmul::matmul(view_mut(out.view_mut()), Accum::Replace, view(a), view(b), one(), Par::Seq);
+    settle();
     out
 }
 

@@ -7,7 +7,7 @@ use ndarray::{Array2, ArrayView2, s};
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 
-use super::{Svd, matmul, par_for, settle, svd, view};
+use super::{Svd, gram, matmul, mirror_lower, par_for, settle, svd, view};
 use crate::data::Csr;
 use crate::error::Result;
 use crate::fit::{Draw, Seed};
@@ -68,6 +68,49 @@ impl SparseShifted {
         }
     }
 
+    /// `A x` for one vector.
+    pub fn times(&self, x: &[f64]) -> Vec<f64> {
+        sums(&self.matrix, &self.left, &self.right, x)
+    }
+
+    /// `Aᵀ y` for one vector.
+    pub fn transposed_times(&self, y: &[f64]) -> Vec<f64> {
+        sums(&self.transpose, &self.right, &self.left, y)
+    }
+
+    /// `A Aᵀ`, exactly symmetric. Row i costs one pass over the columns that it meets.
+    pub fn gram(&self) -> Array2<f64> {
+        let n = self.matrix.shape().0;
+        let mut out = Array2::zeros((n, n));
+        if 5 * self.matrix.nnz() > n * self.matrix.shape().1 {
+            // Mostly filled: the dense product is faster than gathering.
+            out = gram(self.matrix.to_dense().view());
+        } else {
+            let rows = out.as_slice_mut().expect("a new array is contiguous").par_chunks_mut(n.max(1));
+            rows.enumerate().for_each(|(i, to)| {
+                settle();
+                let (at, values) = self.matrix.row(i);
+                for (&j, &v) in at.iter().zip(values) {
+                    let (others, theirs) = self.transpose.row(j as usize);
+                    others.iter().zip(theirs).for_each(|(&o, &w)| to[o as usize] += v * w);
+                }
+            });
+        }
+        // (M + l rᵀ)(M + l rᵀ)ᵀ = M Mᵀ + (M r) lᵀ + l (M r)ᵀ + ‖r‖² l lᵀ
+        if self.left.iter().any(|l| *l != 0.0) {
+            let reach = sums(&self.matrix, &vec![0.0; n], &self.right, &self.right);
+            let size: f64 = self.right.iter().map(|r| r * r).sum();
+            for (i, mut row) in out.rows_mut().into_iter().enumerate() {
+                let (mi, li) = (reach[i], self.left[i]);
+                row.iter_mut()
+                    .zip(reach.iter().zip(&self.left))
+                    .for_each(|(g, (mj, lj))| *g += (mi * lj + li * mj) + size * (li * lj));
+            }
+        }
+        mirror_lower(&mut out);
+        out
+    }
+
     /// The sum of all squares.
     pub fn energy(&self) -> f64 {
         let square = |x: &[f64]| x.iter().map(|v| v * v).sum::<f64>();
@@ -97,6 +140,24 @@ fn product(a: &Csr, left: &[f64], right: &[f64], x: ArrayView2<'_, f64>) -> Arra
         }
     });
     out
+}
+
+/// [`product`] for one vector.
+fn sums(a: &Csr, left: &[f64], right: &[f64], x: &[f64]) -> Vec<f64> {
+    let shift: f64 = right.iter().zip(x).map(|(r, v)| r * v).sum();
+    let one = |i: usize| {
+        let (at, values) = a.row(i);
+        left[i] * shift + at.iter().zip(values).map(|(&j, v)| v * x[j as usize]).sum::<f64>()
+    };
+    let n = a.shape().0;
+    if a.nnz() < 1 << 15 {
+        return (0..n).map(one).collect();
+    }
+    let line = |i| {
+        settle();
+        one(i)
+    };
+    (0..n).into_par_iter().with_min_len(64).map(line).collect()
 }
 
 impl Operator for SparseShifted {
@@ -258,6 +319,18 @@ mod tests {
         assert!(gap(&a.apply_transposed(y.view()), &full.t().dot(&y)) < 1e-12);
         assert!(gap(&a.t().apply(y.view()), &full.t().dot(&y)) < 1e-12);
         assert!((a.energy() - full.iter().map(|v| v * v).sum::<f64>()).abs() < 1e-10);
+        let near =
+            |a: Vec<f64>, b: ndarray::Array1<f64>| a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-12);
+        assert!(near(a.times(&right), full.dot(&ndarray::aview1(&right))));
+        assert!(near(a.transposed_times(&left), full.t().dot(&ndarray::aview1(&left))));
+        assert!(gap(&a.gram(), &full.dot(&full.t())) < 1e-11);
+        assert!(gap(&a.t().gram(), &full.t().dot(&full)) < 1e-11);
+        let mut few = dense.clone();
+        few.mapv_inplace(|v| if v.abs() < 0.8 { 0.0 } else { v });
+        let thin = SparseShifted::new(Csr::from_dense(few.view()), left.clone(), right.clone());
+        assert!(5 * thin.matrix.nnz() < 50 * 30, "sparse enough to take the other path");
+        let full_few = Array2::from_shape_fn((50, 30), |(i, j)| few[[i, j]] + left[i] * right[j]);
+        assert!(gap(&thin.gram(), &full_few.dot(&full_few.t())) < 1e-11);
         let both = Beside(vec![Box::new(a), Box::new(full.view())]);
         let wide = ndarray::concatenate![ndarray::Axis(1), full, full];
         let d = leading(&both, 4, Effort::default(), Seed(0)).unwrap();

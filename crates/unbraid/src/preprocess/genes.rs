@@ -24,6 +24,8 @@ pub enum Genes {
     Variable(usize),
     /// Appendix F of the MED-MAGMA paper: about as many as there are observations.
     AppendixF,
+    /// Where no value is negative the 2000 most variable of those seen in 3 observations or more; else all.
+    Auto,
 }
 
 crate::serde_as_text!(Genes);
@@ -34,6 +36,7 @@ impl fmt::Display for Genes {
             Genes::All => f.write_str("all"),
             Genes::Variable(n) => write!(f, "variable:{n}"),
             Genes::AppendixF => f.write_str("appendix-f"),
+            Genes::Auto => f.write_str("auto"),
         }
     }
 }
@@ -45,14 +48,19 @@ impl FromStr for Genes {
         match (text, text.strip_prefix("variable:").and_then(number)) {
             ("all", _) => Ok(Genes::All),
             ("appendix-f", _) => Ok(Genes::AppendixF),
+            ("auto", _) => Ok(Genes::Auto),
             (_, Some(n)) => Ok(Genes::Variable(n)),
-            _ => Err(format!("`{text}` is not a choice of genes; allowed are all, variable:N, appendix-f")),
+            _ => Err(format!(
+                "`{text}` is not a choice of genes; allowed are all, variable:N, appendix-f, auto"
+            )),
         }
     }
 }
 
-/// Variable features from which Appendix F chooses.
+/// Variable features from which Appendix F chooses, and that `auto` keeps.
 const CANDIDATES: usize = 2000;
+/// Observations in which `auto` wants a feature seen.
+const SEEN: usize = 3;
 /// Bins of the mean.
 const BINS: usize = 20;
 
@@ -68,6 +76,22 @@ impl Genes {
             Genes::AppendixF => {
                 let variable = most_variable(x, CANDIDATES)?;
                 Ok(Some(about_square(x.matrix, variable)))
+            }
+            Genes::Auto => {
+                let (mut seen, mut signed) = (vec![0usize; x.matrix.shape().1], false);
+                x.matrix.for_each_nonzero(|_, j, v| {
+                    seen[j] += 1;
+                    signed |= v < 0.0;
+                });
+                if signed {
+                    return Ok(None);
+                }
+                let candidates = match seen.len() > CANDIDATES {
+                    true => most_variable(x, CANDIDATES)?,
+                    false => (0..seen.len()).collect(),
+                };
+                let kept: Vec<usize> = candidates.into_iter().filter(|&j| seen[j] >= SEEN).collect();
+                Ok((kept.len() < seen.len()).then_some(kept))
             }
         }
     }
@@ -158,7 +182,7 @@ mod tests {
 
     #[test]
     fn words_round_trip() {
-        for text in ["all", "variable:20", "appendix-f"] {
+        for text in ["all", "variable:20", "appendix-f", "auto"] {
             assert_eq!(text.parse::<Genes>().unwrap().to_string(), text);
         }
         assert!("variable:0".parse::<Genes>().is_err());
@@ -185,6 +209,19 @@ mod tests {
         assert_eq!(about_square(&x, chosen), square);
         let sparse = Matrix::Sparse(crate::data::Csr::from_dense(x.to_dense().view()));
         assert_eq!(most_variable(Values { what: "X", matrix: &sparse }, top).unwrap(), variable);
+    }
+
+    #[test]
+    fn auto_keeps_what_is_seen_and_leaves_signed_tables_alone() {
+        let x = golden().0.to_dense();
+        let mut rare = x.clone();
+        rare.column_mut(5).fill(0.0);
+        rare[[0, 5]] = 3.0;
+        let m = Matrix::Dense(rare);
+        let kept = Genes::Auto.choose(Values { what: "X", matrix: &m }).unwrap().unwrap();
+        assert!(!kept.contains(&5) && kept.windows(2).all(|w| w[0] < w[1]));
+        let m = Matrix::Dense(-x);
+        assert_eq!(Genes::Auto.choose(Values { what: "X", matrix: &m }).unwrap(), None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What happens to a table before any method sees it: features chosen, empty lines, transform.
 
 use super::genes::Genes;
-use crate::data::{Dataset, Selection};
+use crate::data::{Dataset, Matrix, Selection};
 use crate::error::{Error, Result};
 use crate::params::{ParamDoc, Params};
 
@@ -21,22 +21,33 @@ pub enum Transform {
     None,
     /// log(1 + x).
     Log1p,
+    /// log(1 + 10⁴ x / sum of the row), the sum over all features before any is left out: the usual
+    /// first step for counts, which takes the sequencing depth out.
+    Lognorm,
+    /// `lognorm` where no value is negative, else `none`.
+    Auto,
 }
 
+/// Sum of a row after `lognorm` has scaled it.
+const DEPTH: f64 = 1e4;
+
 crate::words!(Empty, "a treatment of empty lines", Error = "error", Drop = "drop");
-crate::words!(Transform, "a transform", None = "none", Log1p = "log1p");
+crate::words!(Transform, "a transform", None = "none", Log1p = "log1p", Lognorm = "lognorm", Auto = "auto");
 
 crate::params! {
     /// Preparation of a table, the same for every method.
     pub struct Prepare {
-        /// Features that take part: `all`, `variable:N` (the N most variable, Seurat's dispersion) or
+        /// Features that take part: `all`, `variable:N` (the N most variable, Seurat's dispersion),
         /// `appendix-f` (of the 2000 most variable about as many as there are observations; MED-MAGMA
-        /// paper, Appendix F). Default all.
+        /// paper, Appendix F) or `auto` (where no value is negative, the 2000 most variable of those seen in
+        /// at least 3 observations; else all). Default all.
         pub genes: Genes = Genes::All,
         /// Rows and columns without a non-zero value, after `genes`: `error` leaves them to the method,
         /// `drop` leaves them out with a warning. Default error.
         pub empty: Empty = Empty::Error,
-        /// Transform of the values, after `genes`: `none` or `log1p`. Default none.
+        /// Transform of the values: `none`, `log1p`, `lognorm` (every row scaled to a sum of 10 000 over all
+        /// features, then log(1 + x)) or `auto` (lognorm where no value is negative, else none). Features
+        /// are chosen on the scaled values before the logarithm. Default none.
         pub transform: Transform = Transform::None,
     }
 }
@@ -53,6 +64,18 @@ impl Prepare {
     /// [`Error::Value`] where a choice or transform is not defined for an entry, [`Error::Shape`] when
     /// nothing is left.
     pub fn apply(&self, data: &Dataset, warnings: &mut Vec<String>) -> Result<(Dataset, Selection)> {
+        let transform = match self.transform {
+            Transform::Auto if nonnegative(&data.x) => Transform::Lognorm,
+            Transform::Auto => Transform::None,
+            given => given,
+        };
+        let scaled;
+        let data = if transform == Transform::Lognorm {
+            scaled = Dataset { x: to_depth(data)?, ..data.clone() };
+            &scaled
+        } else {
+            data
+        };
         let mut chosen = Selection { obs: None, var: self.genes.choose(data.values())? };
         let mut out = data.select(&chosen);
         if self.empty == Empty::Drop {
@@ -81,7 +104,7 @@ impl Prepare {
             let rule = "at least 1 × 1 after the choice of genes";
             return Err(Error::Shape { what: data.slot.clone(), found: vec![n, m], rule });
         }
-        if self.transform == Transform::Log1p {
+        if matches!(transform, Transform::Log1p | Transform::Lognorm) {
             let mut low = None;
             out.x.for_each_nonzero(|i, j, v| {
                 if v <= -1.0 && low.is_none() {
@@ -98,11 +121,62 @@ impl Prepare {
     }
 }
 
+fn nonnegative(x: &Matrix) -> bool {
+    let mut all = true;
+    x.for_each_nonzero(|_, _, v| all &= v >= 0.0);
+    all
+}
+
+/// Every row times 10 000 over its sum; rows without a value stay.
+fn to_depth(data: &Dataset) -> Result<Matrix> {
+    let mut sums = vec![0.0; data.shape().0];
+    let mut low = None;
+    data.x.for_each_nonzero(|i, j, v| {
+        sums[i] += v;
+        if v < 0.0 && low.is_none() {
+            low = Some(((i, j), v));
+        }
+    });
+    if let Some((at, found)) = low {
+        let rule = "0 or larger for transform=lognorm";
+        return Err(Error::Value { what: data.slot.clone(), found, at, rule });
+    }
+    let factor: Vec<f64> = sums.iter().map(|s| if *s > 0.0 { DEPTH / s } else { 0.0 }).collect();
+    Ok(match &data.x {
+        Matrix::Dense(x) => {
+            let mut x = x.clone();
+            x.rows_mut().into_iter().zip(&factor).for_each(|(mut row, f)| row *= *f);
+            Matrix::Dense(x)
+        }
+        Matrix::Sparse(x) => Matrix::Sparse(x.map_at(|i, _, v| v * factor[i])),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::Matrix;
     use ndarray::array;
+
+    #[test]
+    fn lognorm_takes_depth_out_before_features_are_chosen() {
+        let x = array![[1.0, 3.0, 0.0], [20.0, 60.0, 0.0], [0.0, 5.0, 5.0]];
+        for matrix in [Matrix::Dense(x.clone()), Matrix::Sparse(crate::data::Csr::from_dense(x.view()))] {
+            let data = Dataset::from_matrix("t", matrix);
+            let prepare = Prepare { transform: Transform::Auto, ..Prepare::default() };
+            let (out, _) = prepare.apply(&data, &mut Vec::new()).unwrap();
+            let out = out.x.to_dense();
+            assert!((out[[0, 1]] - 7501f64.ln()).abs() < 1e-12);
+            assert!((&out.row(0) - &out.row(1)).iter().all(|d| d.abs() < 1e-12));
+            assert_eq!(out[[2, 0]], 0.0);
+        }
+        let signed = Dataset::from_matrix("t", Matrix::Dense(array![[1.0, -3.0], [2.0, 1.0]]));
+        let auto = Prepare { transform: Transform::Auto, genes: Genes::Auto, ..Prepare::default() };
+        let (out, chosen) = auto.apply(&signed, &mut Vec::new()).unwrap();
+        assert_eq!((out.x, chosen), (signed.x.clone(), Selection::default()));
+        let set = Prepare { transform: Transform::Lognorm, ..Prepare::default() };
+        let why = set.apply(&signed, &mut Vec::new()).unwrap_err().to_string();
+        assert!(why.contains("-3 at row 0, column 1"), "{why}");
+    }
 
     #[test]
     fn empty_lines_are_dropped_and_positions_refer_to_the_input() {

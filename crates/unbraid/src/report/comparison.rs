@@ -31,6 +31,15 @@ pub struct Class {
     pub size: usize,
 }
 
+impl Class {
+    /// The labels that occur, in the order of `titles`, with how many vertices carry each.
+    pub fn list(labels: &[usize], titles: &[String]) -> Vec<Class> {
+        let size = |l: usize| labels.iter().filter(|x| **x == l).count();
+        let all = titles.iter().enumerate().map(|(l, name)| Class { name: name.clone(), size: size(l) });
+        all.filter(|c| c.size > 0).collect()
+    }
+}
+
 /// One graph to judge; weights are not read, every entry off the diagonal that is not zero is an edge.
 #[derive(Clone, Debug)]
 pub struct Graph<'a> {
@@ -81,12 +90,7 @@ impl Comparison {
             return Err(Error::Shape { what: "labels".into(), found, rule: "not empty, each with a title" });
         }
         let options = LabelOptions::default();
-        let classes = titles
-            .iter()
-            .enumerate()
-            .map(|(l, name)| Class { name: name.clone(), size: labels.iter().filter(|x| **x == l).count() })
-            .filter(|c| c.size > 0)
-            .collect();
+        let classes = Class::list(labels, titles);
         let rows = graphs.iter().map(|g| row(g, labels, &options, seed)).collect::<Result<_>>()?;
         Ok(Comparison { label: label.into(), classes, resolutions: options.resolutions, rows })
     }

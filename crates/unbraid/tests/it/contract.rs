@@ -5,7 +5,7 @@ use rand_distr::{Distribution, StandardNormal};
 use unbraid::data::{Annotations, Column, Csr, Matrix, Slot, Value, Values};
 use unbraid::fit::{Annotate, Ctx, Draw, Flow, Method, Observer, Seed, Step};
 use unbraid::methods::kronecker::gmgm::{Gmgm, Tensors};
-use unbraid::methods::kronecker::med_magma::{Laplace, MedMagma};
+use unbraid::methods::kronecker::med_magma::{Features, Form, Laplace, MedMagma, Rank};
 use unbraid::methods::kronecker::single_axis::SingleAxis;
 use unbraid::methods::kronecker::tyler::Tyler;
 use unbraid::{Error, Result};
@@ -106,6 +106,23 @@ fn methods_keep_the_contract() {
     keeps_the_contract(&Tyler::default(), values);
     keeps_the_contract(&MedMagma { max_steps: 8, ..MedMagma::default() }, values);
     keeps_the_contract(&MedMagma { em: false, ..MedMagma::default() }, values);
+    let rank = Rank::Components(5);
+    keeps_the_contract(&MedMagma { rank, ..MedMagma::default() }, values);
+    keeps_the_contract(&MedMagma { rank, features: Features::Factors, ..MedMagma::default() }, values);
+    let matrix = Matrix::Sparse(Csr::from_dense(random(150, 120, 2).mapv(|v| (v - 0.8).max(0.0)).view()));
+    let values = || Values { what: "X", matrix: &matrix };
+    keeps_the_contract(&low_rank_em(), values);
+}
+
+/// EM in the low-rank mode.
+fn low_rank_em() -> MedMagma {
+    MedMagma {
+        rank: Rank::Components(4),
+        form: Form::Precision,
+        max_steps: 6,
+        tol: 0.0,
+        ..MedMagma::default()
+    }
 }
 
 /// Saves or stops at one call, which may lie within a sweep.
@@ -126,16 +143,17 @@ impl Observer for StopAtCall {
     }
 }
 
-/// Stops and saves at every step there is, parts of sweeps among them; returns how many there were.
-fn resumes_at_every_step<'a, M: Method>(m: &M, input: impl Fn() -> M::Input<'a>) -> usize {
+/// Stops and saves at every step there is after the first `before`, which have no state to save, parts of
+/// sweeps among them; returns how many there were.
+fn resumes_at_every_step<'a, M: Method>(m: &M, input: impl Fn() -> M::Input<'a>, before: usize) -> usize {
     let whole = annotated(m, input(), &mut Ctx::new(Seed(3), &mut ())).unwrap();
-    for call in 1.. {
+    for call in before + 1.. {
         for flow in [Flow::Stop, Flow::Save] {
             let mut stop = StopAtCall { left: call, flow, bytes: None };
             let found = annotated(m, input(), &mut Ctx::new(Seed(3), &mut stop)).unwrap();
             let Some(bytes) = stop.bytes else {
                 assert_eq!(found, whole, "{}: watching changes nothing", M::NAME);
-                return call - 1;
+                return call - 1 - before;
             };
             if flow == Flow::Save {
                 assert_eq!(found, whole, "{}: saving at step {call} changes nothing", M::NAME);
@@ -159,15 +177,19 @@ fn a_fit_resumes_from_every_step() {
     });
     let matrix = Matrix::Sparse(Csr::from_dense(x.view()));
     let values = || Values { what: "X", matrix: &matrix };
-    assert!(resumes_at_every_step(&Gmgm::default(), || Tensors::matrix(values())) > 3);
-    assert!(resumes_at_every_step(&Tyler::default(), values) > 3);
-    assert_eq!(resumes_at_every_step(&SingleAxis::default(), values), 0);
+    assert!(resumes_at_every_step(&Gmgm::default(), || Tensors::matrix(values()), 0) > 3);
+    assert!(resumes_at_every_step(&Tyler::default(), values, 0) > 3);
+    assert_eq!(resumes_at_every_step(&SingleAxis::default(), values, 0), 0);
     for laplace in [Laplace::None, Laplace::Code, Laplace::LogCoord] {
         for accelerate in [false, true] {
-            let method = MedMagma { laplace, accelerate, max_steps: 7, tol: 0.0, ..MedMagma::default() };
-            assert_eq!(resumes_at_every_step(&method, values), 21, "three steps a sweep");
+            let rank = Rank::Full;
+            let method =
+                MedMagma { rank, laplace, accelerate, max_steps: 7, tol: 0.0, ..MedMagma::default() };
+            assert_eq!(resumes_at_every_step(&method, values, 0), 21, "three steps a sweep");
         }
     }
+    // The scaling and the decomposition before the first sweep are done afresh.
+    assert_eq!(resumes_at_every_step(&low_rank_em(), values, 2), 6);
 }
 
 fn psi(out: &Annotations) -> [Option<Array2<f64>>; 2] {
@@ -239,6 +261,9 @@ fn fits_follow_their_input() {
     follows_its_input(&Tyler { keep: keep(), ..Tyler::default() }, matrix_of);
     follows_its_input(&MedMagma { keep: keep(), ..MedMagma::default() }, matrix_of);
     follows_its_input(&MedMagma { keep: keep(), em: false, ..MedMagma::default() }, matrix_of);
+    let rank = Rank::Components(4);
+    follows_its_input(&MedMagma { keep: keep(), rank, ..MedMagma::default() }, matrix_of);
+    follows_its_input(&MedMagma { keep: keep(), ..low_rank_em() }, matrix_of);
 }
 
 /// Counts from whatever thread the fit runs on.
@@ -257,7 +282,7 @@ fn an_observer_can_watch_from_another_thread() {
     let matrix = Matrix::Dense(random(20, 16, 4));
     let mut count = Count::default();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
-    let method = MedMagma { max_steps: 4, tol: 0.0, ..MedMagma::default() };
+    let method = MedMagma { rank: Rank::Full, max_steps: 4, tol: 0.0, ..MedMagma::default() };
     pool.install(|| method.fit(matrix_of(&matrix), &mut Ctx::new(Seed(0), &mut count)).unwrap());
     assert_eq!(count.0, 12);
     assert_ne!(count.1, Some(std::thread::current().id()), "the fit ran in the pool");

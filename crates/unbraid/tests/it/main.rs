@@ -3,5 +3,6 @@
 mod contract;
 mod gmgm;
 mod golden;
+mod low_rank;
 mod med_magma;
 mod tyler;

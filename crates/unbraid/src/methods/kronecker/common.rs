@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use ndarray::{Array2, CowArray, Ix2};
+use rayon::prelude::*;
 
 use crate::data::{Annotations, Csr, Slot, Value};
 use crate::error::Result;
 use crate::graph::edges::{self, Keep, LowRank, Rule, Significance, SymmetricRows};
+use crate::linalg::{self, randomized::SparseShifted};
 
 /// A precision matrix Ψ of one axis.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +18,58 @@ pub enum Precision {
     Dense(Array2<f64>),
     /// `c I + U diag(d) Uᵀ`.
     LowRank(LowRank),
+    /// `2I − R`, R the cosines of sparse lines.
+    Cosines(UnitLines),
+}
+
+/// Sparse lines of length 1, for the matrix `2I − R` of their cosines: −⟨line i, line j⟩ off the
+/// diagonal, 1 on it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UnitLines {
+    lines: Csr,
+    transpose: Csr,
+}
+
+impl UnitLines {
+    /// From lines of any length; an empty one stays empty.
+    pub fn new(lines: Csr) -> UnitLines {
+        let size = |i: usize| lines.row(i).1.iter().map(|v| v * v).sum::<f64>().sqrt();
+        let sizes: Vec<f64> = (0..lines.shape().0).map(size).collect();
+        let lines = lines.map_at(|i, _, v| if sizes[i] > 0.0 { v / sizes[i] } else { 0.0 });
+        UnitLines { transpose: lines.transpose(), lines }
+    }
+
+    /// Every entry.
+    pub fn to_dense(&self) -> Array2<f64> {
+        let mut out = SparseShifted::plain(self.lines.clone()).gram();
+        out.mapv_inplace(|v| -v);
+        out.diag_mut().fill(1.0);
+        out
+    }
+}
+
+impl SymmetricRows for UnitLines {
+    fn side(&self) -> usize {
+        self.lines.shape().0
+    }
+    fn row_block(&self, rows: Range<usize>) -> CowArray<'_, f64, Ix2> {
+        let d = self.side();
+        let mut out = Array2::zeros((rows.len(), d));
+        let lines = out.as_slice_mut().expect("a new array is contiguous").par_chunks_mut(d.max(1));
+        lines.zip(rows).for_each(|(to, i)| {
+            linalg::settle();
+            let (at, values) = self.lines.row(i);
+            for (&t, &v) in at.iter().zip(values) {
+                let (others, theirs) = self.transpose.row(t as usize);
+                others.iter().zip(theirs).for_each(|(&j, &w)| to[j as usize] -= v * w);
+            }
+            to[i] = 1.0;
+        });
+        out.into()
+    }
+    fn diagonal(&self) -> Vec<f64> {
+        vec![1.0; self.side()]
+    }
 }
 
 impl Precision {
@@ -24,6 +78,7 @@ impl Precision {
         match self {
             Precision::Dense(psi) => psi.clone(),
             Precision::LowRank(low) => low.to_dense(),
+            Precision::Cosines(lines) => lines.to_dense(),
         }
     }
 }
@@ -33,18 +88,27 @@ impl SymmetricRows for Precision {
         match self {
             Precision::Dense(psi) => psi.nrows(),
             Precision::LowRank(low) => low.side(),
+            Precision::Cosines(lines) => lines.side(),
         }
     }
     fn row_block(&self, rows: Range<usize>) -> CowArray<'_, f64, Ix2> {
         match self {
             Precision::Dense(psi) => psi.row_block(rows),
             Precision::LowRank(low) => low.row_block(rows),
+            Precision::Cosines(lines) => lines.row_block(rows),
+        }
+    }
+    fn top_of_rows(&self, k: usize) -> Option<Vec<(u32, u32, f64)>> {
+        match self {
+            Precision::LowRank(low) => low.top_of_rows(k),
+            Precision::Dense(_) | Precision::Cosines(_) => None,
         }
     }
     fn diagonal(&self) -> Vec<f64> {
         match self {
             Precision::Dense(psi) => psi.diagonal(),
             Precision::LowRank(low) => low.diagonal(),
+            Precision::Cosines(lines) => lines.diagonal(),
         }
     }
 }
@@ -176,6 +240,19 @@ mod tests {
         assert_eq!(map["connectivities_key"], Value::from("m_connectivities"));
         let Value::Map(params) = &map["params"] else { panic!("not a map") };
         assert_eq!(params["n_neighbors"], Value::Int(1));
+    }
+
+    #[test]
+    fn cosines_of_sparse_lines_are_those_of_dense_ones() {
+        let x = array![[1.0, 0.0, 2.0], [0.0, 3.0, 4.0], [0.0, 0.0, 0.5], [1.0, 1.0, 0.0]];
+        let lines = UnitLines::new(Csr::from_dense(x.view()));
+        let size: Vec<f64> = x.rows().into_iter().map(|r| r.dot(&r).sqrt()).collect();
+        let twin = Array2::from_shape_fn((4, 4), |(i, j)| {
+            if i == j { 1.0 } else { -x.row(i).dot(&x.row(j)) / (size[i] * size[j]) }
+        });
+        let near = |a: &Array2<f64>, b: &Array2<f64>| (a - b).iter().all(|v| v.abs() < 1e-14);
+        assert!(near(&lines.to_dense(), &twin));
+        assert!(near(&lines.row_block(1..3).to_owned(), &twin.slice(ndarray::s![1..3, ..]).to_owned()));
     }
 
     #[test]

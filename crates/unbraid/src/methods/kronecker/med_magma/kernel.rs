@@ -93,6 +93,20 @@ impl Kernel {
         Strengths::new(end.at, objective, end.steps)
     }
 
+    /// Points with multiplicities: one value for all eigenvalues that are equal. O(N²) a step for N points.
+    ///
+    /// Each axis is (e, multiplicity), both of the same length.
+    pub fn weighted(&self, spectra: [(&[f64], &[f64]); 2]) -> Strengths {
+        let points = spectra.map(|(e, weight)| Points {
+            e: e.to_vec(),
+            weight: weight.to_vec(),
+            size: weight.iter().sum(),
+        });
+        let end = self.descend(&points, |_| ());
+        let objective = self.objective(&points, &end.at);
+        Strengths::new(end.at, objective, end.steps)
+    }
+
     /// The same on Chebyshev nodes: cost independent of n and m but for one interpolation.
     ///
     /// Spectra must be ascending. Agrees with [`Kernel::exact`] to about 1e-10 of the largest value.
@@ -495,6 +509,17 @@ mod tests {
             let gap = both(&e, Kernel { ridge: 0.01, ..KERNEL });
             assert!(gap < 1e-8, "{name}, ridge: {gap:e}");
         }
+    }
+
+    #[test]
+    fn multiplicities_stand_for_repeated_eigenvalues() {
+        let repeated = [vec![0.0, 0.0, 0.0, 0.3, 0.7], vec![0.0, 0.0, 0.3, 0.7]];
+        let long = KERNEL.exact([&repeated[0], &repeated[1]], None);
+        let e = [0.0, 0.3, 0.7];
+        let short = KERNEL.weighted([(&e, &[3.0, 1.0, 1.0]), (&e, &[2.0, 1.0, 1.0])]);
+        assert!((long.values[0][2] - short.values[0][0]).abs() < 1e-12 * long.values[0][2]);
+        assert!((long.values[1][3] - short.values[1][2]).abs() < 1e-12 * long.values[1][3].abs().max(1.0));
+        assert!((long.objective - short.objective).abs() < 1e-9);
     }
 
     #[test]

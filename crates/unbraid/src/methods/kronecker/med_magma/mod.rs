@@ -19,6 +19,12 @@
 //!
 //! A negative ψᵢⱼ is a positive partial association: two cells (or genes) that rise together.
 //!
+//! There are two modes, one denoising step (z*). The **low-rank mode** ([`low_rank`]) reads the networks
+//! from the leading components of Z; it is what `rank=auto` takes where the table has such components, as
+//! every labelled real set at hand has, and it goes to 10⁵ rows. The **full mode** is the published EM,
+//! with Ψ of full rank: for small tables from the model itself, and for parity with the authors
+//! (`preset=paper`). `rank=auto` judges by the spectrum of Z and by held-out entries ([`low_rank::rank`]).
+//!
 //! **What differs from the paper** (`andrew2026medmagma`). `preset=paper` is the authors' code, including
 //! what departs from the text; the default leaves out the Laplace term:
 //!
@@ -36,30 +42,87 @@
 //!   term in closed form instead of four inverses, the kernel on Chebyshev nodes instead of all pairs.
 //!   Each is the same quantity to the digits its tests state.
 //!
-//! Cost per EM sweep: two eigendecompositions, about 9(n³ + m³) flops, four to eight products of
+//! Cost per EM sweep of the full mode: two eigendecompositions, about 9(n³ + m³) flops, four to eight products of
 //! 2nm(n + m) flops, and O(n² + m²) for the rest.
 
 pub mod balance;
 pub mod em;
 pub mod kernel;
 pub mod laplace;
+pub mod low_rank;
 pub mod quotient;
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
 
 use ndarray::Array2;
 
 use self::em::{Em, State};
 use self::kernel::Kernel;
 pub use self::laplace::Laplace;
+use self::low_rank::{Components, rank::Evidence};
 pub use self::quotient::Quotient;
 use super::common::{Network, Precision, annotate_network, notes};
-use crate::data::{Annotations, Column, Table, Value, Values};
+use crate::data::{Annotations, Column, Slot, Table, Value, Values};
 use crate::error::{Error, Result};
 use crate::fit::{Annotate, Ctx, Method, Stop, StopRule, drive};
 use crate::graph::edges::{Keep, Significance};
 use crate::linalg;
 use crate::params::{ParamDoc, Params};
+
+/// How many components of Z the networks are read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rank {
+    /// Judged by the spectrum and by held-out entries; the full mode where there is no low rank.
+    Auto,
+    /// All: the published EM.
+    Full,
+    /// So many, the mean among them.
+    Components(usize),
+}
+
+impl fmt::Display for Rank {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Rank::Auto => f.write_str("auto"),
+            Rank::Full => f.write_str("full"),
+            Rank::Components(k) => write!(f, "{k}"),
+        }
+    }
+}
+
+impl FromStr for Rank {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.parse()) {
+            ("auto", _) => Ok(Rank::Auto),
+            ("full", _) => Ok(Rank::Full),
+            (_, Ok(k)) if k > 0 => Ok(Rank::Components(k)),
+            _ => Err(format!("`{text}` is not a rank; allowed are auto, full, a whole number from 1")),
+        }
+    }
+}
+
+crate::serde_as_text!(Rank);
+
+/// What the networks of the low-rank mode are read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// 2I − R, R the cosines: the first-order inverse.
+    Gram,
+    /// Ψ of an EM within c I + U diag(δ) Uᵀ.
+    Precision,
+}
+
+/// Where the feature network of `form=gram` comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Features {
+    /// All of Z.
+    Table,
+    /// Its leading components, as the observation network.
+    Factors,
+}
 
 /// What fixes the common factor of Z, which the early-stopped kernel sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +151,8 @@ pub enum KernelForm {
     Exact,
 }
 
+crate::words!(Form, "a form", Gram = "gram", Precision = "precision");
+crate::words!(Features, "a source of the feature network", Table = "table", Factors = "factors");
 crate::words!(Energy, "an energy", Unit = "unit", Scales = "scales");
 crate::words!(Criterion, "a criterion", Relative = "relative", Absolute = "absolute");
 crate::words!(KernelForm, "a form of the kernel", Nodes = "nodes", Exact = "exact");
@@ -95,7 +160,18 @@ crate::words!(KernelForm, "a form of the kernel", Nodes = "nodes", Exact = "exac
 crate::params! {
     /// MED-MAGMA, the parameters.
     pub struct MedMagma {
-        /// Whether EM runs. `false` stops after z* under Ψ = I and gives the denoised Gram graph alone:
+        /// Components of Z that the networks are read from: `auto`, `full` (the published EM) or a number,
+        /// the mean among them. Default auto: one more than the residual singular values above the
+        /// Marchenko–Pastur edge, and `full` where the table has no low rank (the leading one below 4/3 of
+        /// the edge, or held-out entries no better predicted than by the mean).
+        pub rank: Rank = Rank::Auto,
+        /// Low-rank mode: `gram` (cosines of the leading part, 2I − R) or `precision` (EM within
+        /// c I + U diag(δ) Uᵀ). Default gram: as good or better on labelled sets, and faster.
+        pub form: Form = Form::Gram,
+        /// Low-rank mode, form=gram: the feature network from the whole denoised `table` or from its leading
+        /// `factors`. Default table: it joins more genes of common function.
+        pub features: Features = Features::Table,
+        /// Full mode: whether EM runs. `false` stops after z* under Ψ = I and gives the denoised Gram graph alone:
         /// precision 2I − R with R the correlations of the rows (columns) of Z, the first-order inverse
         /// of R. Default true; paper §3.
         pub em: bool = true,
@@ -103,14 +179,14 @@ crate::params! {
         /// Default 1000, the authors' cap, which their code always reaches; 200 gives the same networks
         /// on simulated data and better ones on some real sets.
         pub steps: usize = 1000,
-        /// Laplace term: `none`, `code` (S − C/2, the authors' code), `paper` (S + C/2, the text) or
+        /// Full mode, Laplace term: `none`, `code` (S − C/2, the authors' code), `paper` (S + C/2, the text) or
         /// `logcoord` (expansion in the right coordinates, O((n + m)³) a sweep). Default none: the term
         /// favours edges of one sign and hurts on nine of ten labelled sets.
         pub laplace: Laplace = Laplace::None,
-        /// How zeros enter the quotient: `skip` (one-shot means over the non-zeros, the authors' code) or
+        /// Full mode, how zeros enter the quotient: `skip` (one-shot means over the non-zeros, the authors' code) or
         /// `exact` (least squares on the pattern, exactly invariant to the magnitudes). Same without zeros.
         pub quotient: Quotient = Quotient::Exact,
-        /// What fixes the overall scale of Z, which acts like 1/T: `unit` (tr S = 1) or `scales` (magnitude
+        /// Full mode, what fixes the overall scale of Z, which acts like 1/T: `unit` (tr S = 1) or `scales` (magnitude
         /// vectors of norm 1, the authors' code). Default unit: with `scales` the EM does not settle on small
         /// tables; on simulated data both give the same edges, on ten labelled sets `scales` is ahead by .04
         /// in assortativity and .02 in AMI.
@@ -124,11 +200,11 @@ crate::params! {
         pub tol: f64 = 1e-5,
         /// What `tol` is compared with: `relative` or `absolute` change of Ψ.
         pub criterion: Criterion = Criterion::Relative,
-        /// Whether sweeps are mixed to reach the same fixed point in about half as many (Anderson
+        /// Full mode: whether sweeps are mixed to reach the same fixed point in about half as many (Anderson
         /// acceleration, and no Laplace term in the first sweep). Default false: on the mixed path rounding
         /// grows, so that a reordered table gives the same Ψ to `tol` only and not to the last digits.
         pub accelerate: bool = false,
-        /// How the eigenvalue kernel is computed: `nodes` or `exact` (its slow twin).
+        /// Full mode, how the eigenvalue kernel is computed: `nodes` or `exact` (its slow twin).
         pub kernel: KernelForm = KernelForm::Nodes,
         /// Edges kept of Ψ: dense, top:K, top-weighted:K, fraction:P, weighted:P, nonsingleton:P,
         /// significant:α or bonferroni:α, each with +min_edges:K if wanted. Default top:10.
@@ -142,6 +218,7 @@ impl Params for MedMagma {
     /// `paper` is the authors' code with the tolerance of their notebooks.
     fn preset(name: &str) -> Option<Self> {
         (name == "paper").then(|| MedMagma {
+            rank: Rank::Full,
             laplace: Laplace::Code,
             quotient: Quotient::Skip,
             energy: Energy::Scales,
@@ -173,9 +250,13 @@ pub struct Fit {
     pub stop: Stop,
     /// Eigenvalues of Ψ₁ and Ψ₂ on a clamp at the end.
     pub clamped: usize,
-    /// Mean and standard deviation of the off-diagonals of Ψ₁ and Ψ₂. A mean far beyond the deviation is
-    /// the common shift that a Laplace term leaves.
-    pub shift: [[f64; 2]; 2],
+    /// Mean and standard deviation of the off-diagonals of Ψ₁ and Ψ₂ in the full mode. A mean far beyond
+    /// the deviation is the common shift that a Laplace term leaves.
+    pub shift: Option<[[f64; 2]; 2]>,
+    /// The leading part of Z; `None` in the full mode.
+    pub components: Option<Components>,
+    /// What `rank=auto` looked at; `None` where the rank was given.
+    pub evidence: Option<Evidence>,
     /// What the user should know.
     pub warnings: Vec<String>,
 }
@@ -221,10 +302,90 @@ impl Method for MedMagma {
                 });
             }
         }
-        ctx.reserve(
-            self.memory(n, m),
-            "keep fewer features (`--set genes=variable:N`) or raise `--max-memory`",
-        )?;
+        let mut evidence = None;
+        if self.rank != Rank::Full {
+            let needs = low_rank::memory(n, m, input.matrix.nonzeros(), self.rank);
+            ctx.reserve(needs, "keep fewer features (`--set genes=variable:N`) or raise `--max-memory`")?;
+            let scaled = low_rank::scale(input.matrix.to_csr(), input.what, self, ctx)?;
+            if scaled.evidence.as_ref().is_none_or(|e| e.low) {
+                self.advise_low(&scaled.evidence, ctx);
+                return self.low(scaled, ctx);
+            }
+            evidence = scaled.evidence;
+        }
+        self.full(input, evidence, ctx)
+    }
+}
+
+/// Factors of geometric mean 1 from their logarithms.
+fn centred(log: impl Iterator<Item = f64>) -> Vec<f64> {
+    let log: Vec<f64> = log.collect();
+    let mean = log.iter().sum::<f64>() / log.len() as f64;
+    log.into_iter().map(|l| (l - mean).exp()).collect()
+}
+
+impl MedMagma {
+    /// The low-rank mode.
+    fn low(&self, mut scaled: low_rank::Scaled, ctx: &mut Ctx<'_>) -> Result<Fit> {
+        let evidence = scaled.evidence.take();
+        let found = scaled.fit(self, ctx)?;
+        if found.stop == Stop::MaxSteps {
+            ctx.warn(format!(
+                "EM did not converge in {} sweeps; raise `max_steps` to go on.",
+                found.objective.len()
+            ));
+        }
+        Ok(Fit {
+            networks: found.networks,
+            // X ∝ diag(r) Z diag(c): the magnitudes are the inverse of what takes X to Z.
+            scale: found.scales.map(|log| centred(log.into_iter().map(|l| -l))),
+            objective: found.objective,
+            change: found.change,
+            stop: found.stop,
+            clamped: found.clamped,
+            shift: None,
+            components: Some(found.components),
+            evidence,
+            warnings: ctx.warnings.clone(),
+        })
+    }
+
+    /// Parameters of the full mode that were set and have no effect here.
+    fn advise_low(&self, evidence: &Option<Evidence>, ctx: &mut Ctx<'_>) {
+        let usual = MedMagma::default();
+        let idle: Vec<&str> = [
+            ("em", self.em != usual.em),
+            ("laplace", self.laplace != usual.laplace),
+            ("quotient", self.quotient != usual.quotient),
+            ("energy", self.energy != usual.energy),
+            ("accelerate", self.accelerate != usual.accelerate),
+            ("kernel", self.kernel != usual.kernel),
+            ("steps", self.steps != usual.steps && self.form == Form::Gram),
+        ]
+        .into_iter()
+        .filter_map(|(name, set)| set.then_some(name))
+        .collect();
+        if !idle.is_empty() {
+            let why = if evidence.is_some() { "which `rank=auto` chose" } else { "which `rank` asks for" };
+            ctx.warn(format!(
+                "{} had no effect: the low-rank mode, {why}, does not read it; use `--set rank=full` for the full EM.",
+                idle.join(", ")
+            ));
+        }
+    }
+
+    /// The full mode: the published EM.
+    fn full(&self, input: Values<'_>, evidence: Option<Evidence>, ctx: &mut Ctx<'_>) -> Result<Fit> {
+        let (n, m) = input.matrix.shape();
+        let hint = match &evidence {
+            Some(_) => {
+                "the table shows no low rank, so every pair of rows counts; set the number of components (`--set rank=20`), or raise `--max-memory`"
+            }
+            None => {
+                "keep fewer features (`--set genes=variable:N`), set `rank=auto`, or raise `--max-memory`"
+            }
+        };
+        ctx.reserve(self.memory(n, m), hint)?;
         let (y, quotient) = quotient::quotient(input, self.quotient)?;
         let em = Em { y, params: self };
         let (mut state, objective, stop) = if self.em {
@@ -239,11 +400,8 @@ impl Method for MedMagma {
         let psi = if self.em { state.precisions() } else { correlation_graphs(&em.z(&state.scales)) };
         let shift = [off_diagonal(&psi[0]), off_diagonal(&psi[1])];
         advise(self, &state, stop, ctx);
-        let scale = [(&quotient.u, &state.scales.u), (&quotient.v, &state.scales.v)].map(|(q, s)| {
-            let log: Vec<f64> = q.iter().zip(s).map(|(q, s)| q - s).collect();
-            let mean = log.iter().sum::<f64>() / log.len() as f64;
-            log.into_iter().map(|l| (l - mean).exp()).collect()
-        });
+        let scale = [(&quotient.u, &state.scales.u), (&quotient.v, &state.scales.v)]
+            .map(|(q, s)| centred(q.iter().zip(s).map(|(q, s)| q - s)));
         let [rows, columns] = psi;
         Ok(Fit {
             networks: [
@@ -255,7 +413,9 @@ impl Method for MedMagma {
             change: state.change,
             stop,
             clamped: state.clamped,
-            shift,
+            shift: Some(shift),
+            components: None,
+            evidence,
             warnings: ctx.warnings.clone(),
         })
     }
@@ -341,23 +501,39 @@ impl Annotate for Fit {
         out.obs.insert(name.clone(), Column::Float(self.scale[0].clone()));
         out.var.insert(name, Column::Float(self.scale[1].clone()));
         let change = |part: usize| Value::Floats(self.change.iter().map(|c| c[part]).collect());
-        let diagnostics = Table {
-            names: vec!["obs".into(), "var".into()],
-            columns: vec![
-                ("offdiagonal_mean".into(), Column::Float(self.shift.iter().map(|s| s[0]).collect())),
-                ("offdiagonal_sd".into(), Column::Float(self.shift.iter().map(|s| s[1]).collect())),
-            ],
-        };
         let new: BTreeMap<String, Value> = [
             ("objective", Value::Floats(self.objective.clone())),
             ("change", change(0)),
             ("change_relative", change(1)),
             ("stop", self.stop.name().into()),
             ("clamped", Value::Int(self.clamped as i64)),
-            ("diagnostics", Value::Table(diagnostics)),
+            ("mode", if self.components.is_some() { "low-rank" } else { "full" }.into()),
         ]
         .map(|(k, v)| (k.to_owned(), v))
         .into();
-        notes(out, key).extend(new);
+        let notes = notes(out, key);
+        notes.extend(new);
+        if let Some(shift) = &self.shift {
+            let column = |part: usize| Column::Float(shift.iter().map(|s| s[part]).collect());
+            let diagnostics = Table {
+                names: vec!["obs".into(), "var".into()],
+                columns: vec![("offdiagonal_mean".into(), column(0)), ("offdiagonal_sd".into(), column(1))],
+            };
+            notes.insert("diagnostics".into(), Value::Table(diagnostics));
+        }
+        if let Some(evidence) = &self.evidence {
+            notes.insert("residual_over_edge".into(), Value::Floats(evidence.ratios.clone()));
+            notes.insert("held_out_r2".into(), Value::Floats(evidence.held_out.clone()));
+            if let Some(k) = evidence.best_held_out() {
+                notes.insert("rank_held_out".into(), Value::Int(k as i64));
+            }
+        }
+        if let Some(components) = &self.components {
+            notes.insert("rank".into(), Value::Int(components.s.len() as i64));
+            notes.insert("singular_values".into(), Value::Floats(components.s.clone()));
+            notes.insert("explained".into(), Value::Floats(components.explained.clone()));
+            out.obsm.insert(format!("X_{key}"), Slot::F64(components.embedding()));
+            out.varm.insert(format!("{key}_loadings"), Slot::F64(components.v.clone()));
+        }
     }
 }
