@@ -56,7 +56,11 @@ pub fn read_graphml(path: &Path) -> Result<Csr> {
             Some("edge") => match (attribute(tag, "source"), attribute(tag, "target")) {
                 (Some(from), Some(to)) => edges.push((start, from, to)),
                 _ => {
-                    return Err(bad(start, "an edge without its ends".into(), "edges have source and target"));
+                    return Err(bad(
+                        start,
+                        "an edge without its ends".into(),
+                        "edges have source and target",
+                    ));
                 }
             },
             _ => {}
