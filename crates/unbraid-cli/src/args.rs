@@ -5,10 +5,13 @@ use std::path::PathBuf;
 use clap::{ArgMatches, Args, Command as Clap, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use unbraid::methods::kronecker::stability::Edges;
+use unbraid::params::Params;
 
 use crate::choice::{Chosen, Entry, List};
 use crate::evaluate;
 use crate::methods;
+use crate::reproduce::{Design, Part};
+use crate::set::listed;
 use crate::simulate;
 
 /// Takes expression matrices apart and names the strands: cell and gene networks, magnitudes, factors,
@@ -43,6 +46,64 @@ pub enum Command {
     /// Refit a method to half-samples and write how often each edge is found again
     #[command(subcommand)]
     Stability(StabilityCommand),
+    /// Run a paper's experiments again: tables, figures, the printed numbers beside ours
+    #[command(after_help = reproduce_help())]
+    Reproduce(ReproduceArgs),
+}
+
+/// A paper whose experiments can be run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Paper {
+    /// Andrew, Westhead and Cutillo: MED-MAGMA
+    Medmagma,
+}
+
+/// `unbraid reproduce`.
+#[derive(Args, Clone, Debug)]
+pub struct ReproduceArgs {
+    /// The paper
+    #[arg(value_name = "PAPER")]
+    pub paper: Paper,
+    /// Folder for tables (csv), figures (svg) and index.html; made if missing. A part that is complete
+    /// there from the same program, settings and data is not run again
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// Fewer data sets and settings: under 10 minutes on 2 cores
+    #[arg(long)]
+    pub quick: bool,
+    /// A folder with labelled data (.h5ad, or folders with X.mtx and row_labels.txt) and the published
+    /// results; looked through three levels deep; may be repeated
+    #[arg(long, value_name = "DIR")]
+    pub data: Vec<PathBuf>,
+    /// The obs column with the labels of one file. If not given: the only categorical column; of several
+    /// `cell_type`, else the first whose name contains `label`, else the first
+    #[arg(long, value_name = "FILE.h5ad=COLUMN")]
+    pub label: Vec<String>,
+    /// Only these parts; may be repeated
+    #[arg(long, value_name = "PART", value_enum)]
+    pub only: Vec<Part>,
+    /// Seed of everything random
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub seed: u64,
+    /// Threads; all cores if not given. The result does not depend on it
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// One size of the experiments; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Sizes and an example.
+fn reproduce_help() -> String {
+    let sizes = methods::documented(&[(
+        "Sizes for --set, with their defaults:",
+        &listed(&Design::default()),
+        Design::DOCS,
+    )]);
+    format!("{sizes}\nExample:\n  unbraid reproduce medmagma -o reproduced --quick")
 }
 
 /// `unbraid demo`.

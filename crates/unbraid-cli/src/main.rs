@@ -17,11 +17,13 @@ mod choice;
 mod demo;
 mod evaluate;
 mod fault;
+mod figure;
 mod fit;
 mod inspect;
 mod methods;
 mod page;
 mod picture;
+mod reproduce;
 mod set;
 mod simulate;
 mod stability;
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Command::Fit(command) => fit::run(&command),
         Command::Evaluate(command) => evaluate::run(&command),
         Command::Stability(command) => stability::run(&command),
+        Command::Reproduce(args) => reproduce::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

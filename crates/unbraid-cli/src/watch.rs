@@ -48,7 +48,9 @@ impl Progress {
     pub fn new(name: &str, pieces: usize, quiet: bool) -> Progress {
         let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
             let bar = ProgressBar::with_draw_target(Some(pieces as u64), ProgressDrawTarget::hidden());
-            if let Ok(style) = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len}, {eta} left") {
+            if let Ok(style) =
+                ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len}, {eta} left {wide_msg}")
+            {
                 bar.set_style(style);
             }
             bar.set_prefix(name.to_owned());
@@ -59,11 +61,30 @@ impl Progress {
 
     /// One piece is done.
     pub fn tick(&self) {
+        self.pieces(1, "");
+    }
+
+    /// Several pieces are done, the last of them called `what`.
+    ///
+    /// # Errors
+    /// [`Fault::Interrupted`] when the user asked to stop.
+    pub fn done(&self, pieces: u64, what: &str) -> Result<(), Fault> {
+        self.pieces(pieces, what);
+        match interrupted() {
+            true => Err(Fault::Interrupted("stopped by the user".into())),
+            false => Ok(()),
+        }
+    }
+
+    fn pieces(&self, pieces: u64, what: &str) {
         if let Some((bar, begun)) = &self.0 {
             if bar.is_hidden() && begun.elapsed() > PATIENCE {
                 bar.set_draw_target(ProgressDrawTarget::stderr());
             }
-            bar.inc(1);
+            if !what.is_empty() {
+                bar.set_message(what.to_owned());
+            }
+            bar.inc(pieces);
         }
     }
 }
@@ -148,6 +169,15 @@ impl Observer for Watch {
             c.last = Instant::now();
         }
         Ok(())
+    }
+}
+
+/// Lets a fit go on until the user asks to stop.
+pub struct UntilInterrupted;
+
+impl Observer for UntilInterrupted {
+    fn step(&mut self, _at: Step, _sweeps: usize, _of: usize) -> Flow {
+        if interrupted() { Flow::Stop } else { Flow::Continue }
     }
 }
 

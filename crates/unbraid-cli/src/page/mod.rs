@@ -17,7 +17,7 @@ use std::fmt::Write;
 
 use unbraid::report::{Comparison, Level, NetworkFigure, Report, Run, StabilityFigure, Trace};
 
-const STYLE: &str = include_str!("style.css");
+pub(crate) const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("page.js");
 const CHART_STYLE: &str = include_str!("vendor/uPlot.min.css");
 const CHART_SCRIPT: &str = include_str!("vendor/uPlot.iife.min.js");
@@ -61,7 +61,7 @@ pub fn render(report: &Report) -> String {
 }
 
 /// Text as HTML text or attribute value; control characters become visible.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -427,7 +427,7 @@ fn count(n: usize) -> String {
 }
 
 /// Four significant digits.
-fn number(v: f64) -> String {
+pub(crate) fn number(v: f64) -> String {
     let size = v.abs();
     let text = if v == 0.0 {
         "0".to_owned()

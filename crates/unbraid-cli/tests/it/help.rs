@@ -17,6 +17,7 @@ fn every_command_has_help_with_an_example() {
         "stability ",
         "evaluate ",
         "evaluate network ",
+        "reproduce ",
     ]
     .map(String::from);
     for line in methods.iter().chain(&others) {

@@ -6,7 +6,8 @@
 //!
 //! *Appendix F* of `andrew2026medmagma` makes the matrix about square: of the 2000 most variable
 //! features it keeps those seen in more than a fraction p of the observations, with p among 0, 0.01, …,
-//! 1 such that their number is closest to the number of observations (the first such p).
+//! 1 such that their number is closest to the number of observations (the first such p); a p that keeps
+//! none is passed over.
 
 use std::fmt;
 use std::str::FromStr;
@@ -168,7 +169,9 @@ fn about_square(x: &Matrix, candidates: Vec<usize>) -> Vec<usize> {
     x.for_each_nonzero(|_, j, v| seen[j] += usize::from(v > 0.0));
     let often = |j: usize, percent: usize| 100 * seen[j] > percent * n;
     let count = |percent: usize| candidates.iter().filter(|&&j| often(j, percent)).count();
-    let best = (0..=100).min_by_key(|&percent| count(percent).abs_diff(n)).unwrap_or(0);
+    // No feature at all is never the answer, although 0 may be nearest to n where every entry is above 0.
+    let some = (0..=100).filter(|&percent| count(percent) > 0);
+    let best = some.min_by_key(|&percent| count(percent).abs_diff(n)).unwrap_or(0);
     candidates.into_iter().filter(|&j| often(j, best)).collect()
 }
 
@@ -228,5 +231,11 @@ mod tests {
         let m = Matrix::Dense(x);
         let why = Genes::AppendixF.choose(Values { what: "X", matrix: &m }).unwrap_err().to_string();
         assert!(why.contains("-1 at row 3, column 4"), "{why}");
+    }
+
+    #[test]
+    fn a_table_without_zeros_keeps_all_of_its_features() {
+        let x = Matrix::Dense(Array2::from_shape_fn((4, 30), |(i, j)| (1 + (i * 7 + j * j) % 5) as f64));
+        assert_eq!(about_square(&x, (0..30).collect()).len(), 30);
     }
 }

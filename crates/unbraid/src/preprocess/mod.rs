@@ -3,3 +3,4 @@
 pub mod genes;
 pub mod nonparanormal;
 pub mod prepare;
+pub mod totals;

@@ -6,6 +6,7 @@ pub mod enrichment;
 pub mod multiple;
 pub mod ranks;
 pub mod selection;
+pub mod summary;
 pub mod tail;
 
 #[cfg(test)]

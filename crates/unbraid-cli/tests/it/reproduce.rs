@@ -1,0 +1,165 @@
+//! `unbraid reproduce` on tiny sizes: every file, the same bits again, nothing reused that should not be.
+
+use std::collections::BTreeMap;
+
+use unbraid::data::{Column, Dataset, Matrix};
+
+use crate::{Work, counts, gz, mtx};
+
+const TINY: &str = "--set seeds=1 --set points=2 --set rows=12 --set columns=14 --set large_rows=12 \
+                    --set large_columns=13 --set resolutions=2 --set pairs=20 --set repeats=2 --set averaged=1";
+
+/// A data set whose two classes differ in two blocks of genes.
+fn labelled(n: usize, m: usize) -> Dataset {
+    let mut x = counts(n, m);
+    x.indexed_iter_mut().for_each(|((i, j), v)| {
+        if i % 2 == usize::from(j < m / 2) {
+            *v *= 5.0;
+        }
+    });
+    let mut data = Dataset::from_matrix("cells", Matrix::Dense(x));
+    let categories = ["a".to_owned(), "<b>".to_owned()].to_vec();
+    let codes = (0..n as u32).map(|i| Some(i % 2)).collect();
+    data.obs.columns.push(("kind".into(), Column::Categorical { codes, categories, ordered: false }));
+    data
+}
+
+/// A folder `data` with one file, one folder of a matrix, published results, a graph, and what is no data.
+fn with_data() -> Work {
+    let work = Work::new();
+    std::fs::create_dir_all(work.path("data/deep/images")).unwrap();
+    work.dataset("data/<cells>.h5ad", &labelled(24, 20));
+    work.write("data/deep/images/X.mtx.gz", gz(mtx(&counts(16, 18))));
+    work.write("data/deep/images/row_labels.txt", "0\n1\n2\n0\n".repeat(4));
+    work.h5ad("data/unlabelled.h5ad", Matrix::Dense(counts(12, 12)));
+    let published = ",assortativity,ami,dataset_name\nEM,0.5,0.6,<cells>\nGmGM,0.1,,E-1\n";
+    work.write("data/medmagma_published_results_30_datasets.csv", published);
+    let ring: String =
+        (0..20).map(|i| format!("<edge source=\"n{i}\" target=\"n{}\"/>\n", (i + 1) % 20)).collect();
+    let nodes: String = (0..20).map(|i| format!("<node id=\"n{i}\"/>\n")).collect();
+    work.write("data/median_cell_graph.graphml", format!("<graphml>{nodes}{ring}</graphml>"));
+    let genes = |from: usize| (from..from + 8).map(|j| format!("\tVAR{j}")).collect::<String>();
+    work.write("data/sets.gmt", format!("first\tx{}\nsecond\tx{}\n", genes(0), genes(10)));
+    work.write("data/notes.txt", "nothing");
+    work
+}
+
+fn files(work: &Work, folder: &str) -> BTreeMap<String, Vec<u8>> {
+    let all = std::fs::read_dir(work.path(folder)).unwrap().map(|e| e.unwrap());
+    all.map(|e| (e.file_name().into_string().unwrap(), std::fs::read(e.path()).unwrap())).collect()
+}
+
+fn text(files: &BTreeMap<String, Vec<u8>>, name: &str) -> String {
+    String::from_utf8(files.get(name).unwrap_or_else(|| panic!("no {name}")).clone()).unwrap()
+}
+
+#[test]
+fn a_tiny_run_writes_every_part_and_the_same_bits_on_any_number_of_threads() {
+    let work = with_data();
+    let ran = work.ok(&format!("reproduce medmagma -o one --data data --json --threads 1 {TINY}"));
+    let said: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((said["paper"].as_str(), said["parts"].as_array().unwrap().len()), (Some("medmagma"), 4));
+    let one = files(&work, "one");
+    for name in [
+        "checks.csv",
+        "comparison.csv",
+        "comparison_means.csv",
+        "comparison_paired.csv",
+        "comparison_sets.csv",
+        "enrichment.csv",
+        "enrichment_sums.csv",
+        "figure1.svg",
+        "figure1_sets.svg",
+        "figure2.svg",
+        "figure3.svg",
+        "figure3_comparison.svg",
+        "figure3_published.svg",
+        "figure4.svg",
+        "figure4_sets.svg",
+        "figure4_robustness.svg",
+        "figure5.svg",
+        "figure6.svg",
+        "index.html",
+        "modules.csv",
+        "robustness.csv",
+        "synthetic.csv",
+        "synthetic_medians.csv",
+        "tails.csv",
+        "tails_pairs.csv",
+    ] {
+        let content = text(&one, name);
+        assert!(!content.contains("NaN") && !content.contains("inf,"), "{name}");
+    }
+    let listed: Vec<&str> = said["files"].as_array().unwrap().iter().filter_map(|f| f.as_str()).collect();
+    assert_eq!(listed.len(), one.len() - 4, "all but the four kept parts: {listed:?}");
+    // Four curves, two points, four methods, and the head.
+    assert_eq!(text(&one, "synthetic.csv").lines().count(), 4 * 2 * 4 + 1);
+    let sets = text(&one, "comparison_sets.csv");
+    assert!(
+        sets.contains("<cells>,24,20,") && sets.contains("images,16,18,") && sets.lines().count() == 3,
+        "{sets}"
+    );
+    let page = text(&one, "index.html");
+    assert!(page.contains("&lt;cells&gt;") && !page.contains("<cells>") && !page.contains("<b>a"));
+    assert!(page.contains("unlabelled is left out: it has no categorical column"));
+    assert_eq!(page.matches("<svg ").count(), 11);
+    assert!(
+        text(&one, "robustness.csv").contains("authors&#39; graph")
+            || text(&one, "robustness.csv").contains("authors' graph")
+    );
+
+    work.ok(&format!("reproduce medmagma -o two --data data --threads 2 {TINY}"));
+    let two = files(&work, "two");
+    assert!(one.keys().eq(two.keys()));
+    for (name, content) in &one {
+        assert!(*content == two[name], "{name} differs");
+    }
+}
+
+#[test]
+fn a_part_is_taken_from_before_only_when_nothing_changed() {
+    let work = Work::new();
+    let run = |more: &str| work.ok(&format!("reproduce medmagma -o out --only synthetic {TINY} {more}"));
+    run("");
+    let first = files(&work, "out");
+    let kept = text(&first, "synthetic.part.json");
+    let marked = kept.replace("Simulated data:", "Marked data:");
+    assert_ne!(kept, marked);
+    work.write("out/synthetic.part.json", &marked);
+    assert!(run("").out.starts_with("Marked data:"), "the part is not run again");
+    assert!(run("--seed 1").out.starts_with("Simulated data:"), "another seed is another run");
+    assert_ne!(files(&work, "out")["synthetic.csv"], first["synthetic.csv"]);
+    work.write("out/synthetic.part.json", &marked);
+    assert!(run("--set points=3").out.starts_with("Simulated data:"), "other sizes are another run");
+    for damaged in [marked[..marked.len() / 2].to_owned(), String::new(), "{}".into()] {
+        work.write("out/synthetic.part.json", damaged);
+        assert!(run("").out.starts_with("Simulated data:"), "a damaged part is run again");
+    }
+    assert_eq!(files(&work, "out"), first);
+}
+
+#[test]
+fn wrong_usage_and_bad_data_are_named() {
+    let work = with_data();
+    let fails = |line: &str, code, parts: &[&str]| {
+        work.fails(&format!("reproduce medmagma {line}"), code, parts);
+    };
+    fails("-o out --only comparison", 2, &["--only comparison", "--data DIR"]);
+    fails("-o out --data nowhere", 3, &["nowhere", "no such file or folder"]);
+    fails("-o out --set points=1", 2, &["`points` is 1", "at least 2"]);
+    fails("-o out --set sedes=1", 2, &["`sedes`", "Did you mean `seeds`?"]);
+    fails("-o out --data data --label kind", 2, &["FILE.h5ad=COLUMN"]);
+    fails("-o out --data data --label other.h5ad=kind", 2, &["other.h5ad", "under --data"]);
+    assert!(!work.path("out").exists(), "nothing is written before the arguments are known to be good");
+    fails(
+        &format!("-o out --data data --only tails --label unlabelled.h5ad=kind {TINY}"),
+        3,
+        &["obs column `kind`", "columns are"],
+    );
+    work.write("data/deep/images/row_labels.txt", "0\n1\n");
+    fails(&format!("-o out --data data --only tails {TINY}"), 3, &["row_labels.txt", "one line per row"]);
+    work.write("file", "");
+    fails("-o file", 4, &["file"]);
+    let ran = work.run("reproduce nature -o out");
+    assert!(ran.code == 2 && ran.err.contains("medmagma"), "{}", ran.err);
+}
