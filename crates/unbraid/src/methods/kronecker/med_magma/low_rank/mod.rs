@@ -120,9 +120,12 @@ pub struct Found {
     pub clamped: usize,
 }
 
-/// Tells the observer that a part is done. A direct fit has no state to save or to stop at.
-fn part_done(ctx: &mut Ctx<'_>) {
-    let _: Flow = ctx.observer.step(Step::Part, 0, 1);
+/// Parts of a fit: scaling, components, rank, network of the rows, network of the columns.
+const PARTS: usize = 5;
+
+/// Tells the observer how many parts are done. A direct fit has no state to save or to stop at.
+fn part_done(ctx: &mut Ctx<'_>, done: usize) {
+    let _: Flow = ctx.observer.step(Step::Part, done, PARTS);
 }
 
 /// Estimated peak of this mode in bytes for an n × m table with that many non-zeros.
@@ -154,18 +157,18 @@ pub fn scale(t: Csr, what: &str, params: &MedMagma, ctx: &mut Ctx<'_>) -> Result
     refuse_empty(&t, what)?;
     let scaling = scaling::of_table(&t)?;
     let z = scaling.apply(&t);
-    part_done(ctx);
+    part_done(ctx, 1);
     let look = match params.rank {
         Rank::Components(k) => k,
         _ => LOOK,
     };
     let mut top = leading_triplets(&SparseShifted::plain(z.clone()), look, ctx.seed)?;
-    part_done(ctx);
+    part_done(ctx, 2);
     let (evidence, rank) = match params.rank {
         Rank::Components(k) => (None, k),
         _ => {
             let evidence = rank::judge(&z, &top, ctx.seed)?;
-            part_done(ctx);
+            part_done(ctx, 3);
             let rank = evidence.rank;
             if rank > look && evidence.low {
                 top = leading_triplets(&SparseShifted::plain(z.clone()), rank, ctx.seed)?;
@@ -229,7 +232,7 @@ impl Scaled {
         }
         drop(t);
         let rows = network(0, cosines(components.embedding()))?;
-        part_done(ctx);
+        part_done(ctx, 4);
         let columns = match params.features {
             Features::Factors => {
                 let mut x = components.v.clone();
@@ -242,7 +245,7 @@ impl Scaled {
             }
         };
         let columns = network(1, columns)?;
-        part_done(ctx);
+        part_done(ctx, 5);
         let log = |s: &[f64]| s.iter().map(|s| s.ln()).collect();
         Ok(Found {
             networks: [rows, columns],
