@@ -88,11 +88,8 @@ pub fn judge(z: &Csr, top: &Leading, seed: Seed) -> Result<Evidence> {
         low.abs().min(high) <= 1e-9 * high.max(low.abs())
     };
     let mean = usize::from(one_sign(&u) && one_sign(&v));
-    let rest = if mean == 1 {
-        scaling::residual(z, top.svd.s[0], &u, &v)?
-    } else {
-        SparseShifted::plain(z.clone())
-    };
+    let rest =
+        if mean == 1 { scaling::residual(z, top.svd.s[0], &u, &v)? } else { SparseShifted::plain(z.clone()) };
     let mut look = LOOK.0;
     let ratios = loop {
         let found = leading_triplets(&rest, look, seed)?.values;
