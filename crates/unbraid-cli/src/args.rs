@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgMatches, Args, Command as Clap, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use unbraid::methods::kronecker::stability::Edges;
 use unbraid::params::Params;
@@ -39,13 +39,13 @@ pub enum Command {
     Simulate(Chosen<Designs>),
     /// Fit a method to a file and write the result beside the input's own slots
     #[command(subcommand)]
-    Fit(FitCommand),
+    Fit(Chosen<Fits>),
     /// Judge what a fit found by known labels, known truth, and perturbation
     #[command(subcommand)]
     Evaluate(Chosen<Suites>),
     /// Refit a method to half-samples and write how often each edge is found again
     #[command(subcommand)]
-    Stability(StabilityCommand),
+    Stability(Chosen<Stabilities>),
     /// Run a paper's experiments again: tables, figures, the printed numbers beside ours
     #[command(after_help = reproduce_help())]
     Reproduce(ReproduceArgs),
@@ -209,51 +209,21 @@ fn size(text: &str) -> Result<u64, String> {
 
 /// `unbraid fit` with the method as a subcommand, so that each has its own help.
 #[derive(Debug)]
-pub struct FitCommand {
-    /// Index into [`methods::ALL`].
-    pub method: usize,
-    /// The rest.
-    pub args: FitArgs,
-}
+pub struct Fits;
 
-impl Subcommand for FitCommand {
-    fn augment_subcommands(command: Clap) -> Clap {
-        let command = command
-            .subcommand_value_name("METHOD")
-            .subcommand_help_heading("Methods")
-            .subcommand_required(true)
-            .arg_required_else_help(true)
-            .after_help("Example:\n  unbraid fit medmagma cells.h5ad -o cells.fit.h5ad\n\nParameters of a method: unbraid fit METHOD --help");
-        methods::ALL.iter().fold(command, |command, method| {
-            let help = format!(
-                "{}\nExample:\n  unbraid fit {} cells.h5ad -o cells.fit.h5ad --report cells.html --set {}",
-                (method.help)(),
-                method.name,
-                method.example
-            );
-            command.subcommand(
-                FitArgs::augment_args(Clap::new(method.name)).about(method.about).after_help(help),
+impl List for Fits {
+    type Args = FitArgs;
+    const WORD: &'static str = "METHOD";
+    const HEADING: &'static str = "Methods";
+    const EXAMPLE: &'static str = "unbraid fit medmagma cells.h5ad -o cells.fit.h5ad\n\nParameters of a method: unbraid fit METHOD --help";
+    fn entries() -> Vec<Entry> {
+        let help = |m: &methods::Entry| {
+            let (settings, name, example) = ((m.help)(), m.name, m.example);
+            format!(
+                "{settings}\nExample:\n  unbraid fit {name} cells.h5ad -o cells.fit.h5ad --report cells.html --set {example}"
             )
-        })
-    }
-    fn augment_subcommands_for_update(command: Clap) -> Clap {
-        Self::augment_subcommands(command)
-    }
-    fn has_subcommand(name: &str) -> bool {
-        methods::ALL.iter().any(|m| m.name == name)
-    }
-}
-
-impl FromArgMatches for FitCommand {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let missing = || clap::Error::new(clap::error::ErrorKind::MissingSubcommand);
-        let (name, rest) = matches.subcommand().ok_or_else(missing)?;
-        let method = methods::ALL.iter().position(|m| m.name == name).ok_or_else(missing)?;
-        Ok(FitCommand { method, args: FitArgs::from_arg_matches(rest)? })
-    }
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        *self = Self::from_arg_matches(matches)?;
-        Ok(())
+        };
+        methods::ALL.iter().map(|m| Entry { name: m.name, about: m.about, help: help(m) }).collect()
     }
 }
 
@@ -280,51 +250,21 @@ pub struct StabilityArgs {
 
 /// `unbraid stability` with the method as a subcommand.
 #[derive(Debug)]
-pub struct StabilityCommand {
-    /// Index into [`methods::ALL`].
-    pub method: usize,
-    /// The rest.
-    pub args: StabilityArgs,
-}
+pub struct Stabilities;
 
-impl Subcommand for StabilityCommand {
-    fn augment_subcommands(command: Clap) -> Clap {
-        let command = command
-            .subcommand_value_name("METHOD")
-            .subcommand_help_heading("Methods")
-            .subcommand_required(true)
-            .arg_required_else_help(true)
-            .after_help("Example:\n  unbraid stability medmagma cells.h5ad -o cells.stable.h5ad");
-        methods::ALL.iter().fold(command, |command, method| {
-            let help = format!(
-                "{}\nExample:\n  unbraid stability {} cells.h5ad -o cells.stable.h5ad --report cells.html --set {}",
-                (method.help)(),
-                method.name,
-                method.example
-            );
-            command.subcommand(
-                StabilityArgs::augment_args(Clap::new(method.name)).about(method.about).after_help(help),
+impl List for Stabilities {
+    type Args = StabilityArgs;
+    const WORD: &'static str = "METHOD";
+    const HEADING: &'static str = "Methods";
+    const EXAMPLE: &'static str = "unbraid stability medmagma cells.h5ad -o cells.stable.h5ad";
+    fn entries() -> Vec<Entry> {
+        let help = |m: &methods::Entry| {
+            let (settings, name, example) = ((m.help)(), m.name, m.example);
+            format!(
+                "{settings}\nExample:\n  unbraid stability {name} cells.h5ad -o cells.stable.h5ad --report cells.html --set {example}"
             )
-        })
-    }
-    fn augment_subcommands_for_update(command: Clap) -> Clap {
-        Self::augment_subcommands(command)
-    }
-    fn has_subcommand(name: &str) -> bool {
-        methods::ALL.iter().any(|m| m.name == name)
-    }
-}
-
-impl FromArgMatches for StabilityCommand {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let missing = || clap::Error::new(clap::error::ErrorKind::MissingSubcommand);
-        let (name, rest) = matches.subcommand().ok_or_else(missing)?;
-        let method = methods::ALL.iter().position(|m| m.name == name).ok_or_else(missing)?;
-        Ok(StabilityCommand { method, args: StabilityArgs::from_arg_matches(rest)? })
-    }
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        *self = Self::from_arg_matches(matches)?;
-        Ok(())
+        };
+        methods::ALL.iter().map(|m| Entry { name: m.name, about: m.about, help: help(m) }).collect()
     }
 }
 
@@ -431,7 +371,7 @@ impl List for Suites {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
+    use clap::{Command as Clap, CommandFactory};
 
     #[test]
     fn the_arguments_are_sound() {

@@ -11,7 +11,8 @@ use unbraid::fit::{Ctx, Stop};
 use unbraid::report::{Fact, Report};
 use unbraid_io::{Input, ReadOptions};
 
-use crate::args::{FitArgs, FitCommand, Join};
+use crate::args::{FitArgs, Fits, Join};
+use crate::choice::Chosen;
 use crate::fault::Fault;
 use crate::methods::{self, Done, Plan};
 use crate::picture::{self, Label, Page};
@@ -19,9 +20,9 @@ use crate::set::Settings;
 use crate::watch::{self, Watch};
 
 /// Runs the command.
-pub fn run(command: &FitCommand) -> Result<(), Fault> {
+pub fn run(command: &Chosen<Fits>) -> Result<(), Fault> {
     let args = &command.args;
-    let entry = &methods::ALL[command.method];
+    let entry = &methods::ALL[command.at];
     let plan = (entry.plan)(Settings::new(args.params.as_deref(), &args.set)?)?;
     carry_out(args, plan.as_ref())
 }
@@ -152,7 +153,7 @@ fn fit(args: &FitArgs, plan: &dyn Plan, key: &str) -> Result<(), Fault> {
     let joined = (tables.len() > 1).then(|| beside(&tables));
     let whole = joined.as_ref().unwrap_or(&tables[0]);
     let selection = combine(&tables, &chosen);
-    let Done { annotations, seconds, steps, objective, stop, networks } = done;
+    let Done { annotations, seconds, steps, objective, stop, how, networks } = done;
     let mut annotations = annotations.expand(key, &selection, whole.shape());
     note(&mut annotations, &plan.notes(key), plan, args, &hashes, seconds, &warnings);
     if args.output.extension().is_none_or(|e| e != "h5ad") {
@@ -216,7 +217,7 @@ fn fit(args: &FitArgs, plan: &dyn Plan, key: &str) -> Result<(), Fault> {
             })
         );
     } else if !args.quiet {
-        let how = stop.map_or_else(String::new, |s| {
+        let ended = stop.map_or_else(String::new, |s| {
             format!(
                 ", {} after {} {}",
                 s.name().replace("max_steps", "not converged"),
@@ -224,6 +225,7 @@ fn fit(args: &FitArgs, plan: &dyn Plan, key: &str) -> Result<(), Fault> {
                 plan.words()[0]
             )
         });
+        let how = how.map_or(ended, |how| format!(", {how}"));
         let m: usize = prepared.iter().map(|p| p.shape().1).sum();
         say!(
             "{} on {}: {} observations × {m} features{how}, {seconds:.2} s",

@@ -80,6 +80,8 @@ pub struct Picture<'a> {
     pub networks: Vec<(&'static str, &'a Network)>,
     /// What else the fit was judged by.
     pub charts: Vec<LineChart>,
+    /// What to say in place of how the fit ended, where that says little.
+    pub how: Option<String>,
 }
 
 /// A fit after its types are gone.
@@ -94,6 +96,8 @@ pub struct Done {
     pub objective: Option<f64>,
     /// How it ended.
     pub stop: Option<Stop>,
+    /// What to say in place of that.
+    pub how: Option<String>,
     /// The networks in a few words.
     pub networks: Vec<Summary>,
 }
@@ -238,7 +242,7 @@ impl<M: Shown> Plan for Ready<M> {
     }
     fn documented(&self) -> Vec<Parameter> {
         let mut all = Parameter::list(&self.params);
-        all.extend(Parameter::list(&self.prepare));
+        all.extend(preparation(&self.prepare, &self.params.prepare()));
         all
     }
     fn fit(
@@ -263,6 +267,7 @@ impl<M: Shown> Plan for Ready<M> {
             steps: picture.objective.len(),
             objective: picture.objective.last().copied(),
             stop: picture.stop,
+            how: picture.how,
             networks: picture
                 .networks
                 .iter()
@@ -277,6 +282,13 @@ impl<M: Shown> Plan for Ready<M> {
             annotations,
         })
     }
+}
+
+/// The preparation, beside what the method takes where nothing is set.
+fn preparation(set: &Prepare, usual: &Prepare) -> Vec<Parameter> {
+    let usual = Parameter::list(usual);
+    let beside = |p: Parameter, usual: &Parameter| Parameter { default: p.value == usual.value, ..p };
+    Parameter::list(set).into_iter().zip(&usual).map(|(p, usual)| beside(p, usual)).collect()
 }
 
 /// Refits that are ready to run.
@@ -330,7 +342,7 @@ impl<M: Shown> Plan for Judged<M> {
     fn documented(&self) -> Vec<Parameter> {
         let mut all = Parameter::list(&self.stability.refits);
         all.extend(Parameter::list(&self.stability.method).into_iter().filter(|p| p.name != "keep"));
-        all.extend(Parameter::list(&self.prepare));
+        all.extend(preparation(&self.prepare, &self.stability.method.prepare()));
         all
     }
     fn fit(
@@ -355,6 +367,7 @@ impl<M: Shown> Plan for Judged<M> {
             steps: refits,
             objective: None,
             stop: Some(fit.stop),
+            how: None,
             networks: fit.networks.iter().map(judged).collect(),
         })
     }
@@ -417,6 +430,10 @@ impl Shown for MedMagma {
             stop: Some(fit.stop),
             networks: vec![("observations", &fit.networks[0]), ("features", &fit.networks[1])],
             charts: fit.evidence.as_ref().map(rank_charts).unwrap_or_default(),
+            how: match (&fit.components, fit.objective.is_empty()) {
+                (Some(c), true) => Some(format!("low rank, {} components", c.s.len())),
+                _ => None,
+            },
         }
     }
 }
@@ -485,6 +502,7 @@ impl Shown for Gmgm {
             stop: Some(fit.stop),
             networks: fit.axes.iter().map(|a| (named(&a.name), &a.network)).collect(),
             charts: Vec::new(),
+            how: None,
         }
     }
 }
@@ -502,6 +520,7 @@ impl Shown for SingleAxis {
             stop: None,
             networks: vec![("observations", &fit.obs), ("features", &fit.var)],
             charts: Vec::new(),
+            how: None,
         }
     }
 }
@@ -519,6 +538,7 @@ impl Shown for Tyler {
             stop: Some(fit.stop),
             networks: vec![(axis(fit.axis), &fit.network)],
             charts: Vec::new(),
+            how: None,
         }
     }
 }

@@ -2,14 +2,15 @@
 
 use unbraid::methods::kronecker::stability::Refits;
 
-use crate::args::StabilityCommand;
+use crate::args::Stabilities;
+use crate::choice::Chosen;
 use crate::fault::Fault;
 use crate::fit::carry_out;
 use crate::methods;
 use crate::set::Settings;
 
 /// Runs the command.
-pub fn run(command: &StabilityCommand) -> Result<(), Fault> {
+pub fn run(command: &Chosen<Stabilities>) -> Result<(), Fault> {
     let args = &command.args;
     let settings = Settings::new(args.fit.params.as_deref(), &args.fit.set)?;
     let default = Refits::default();
@@ -19,6 +20,6 @@ pub fn run(command: &StabilityCommand) -> Result<(), Fault> {
         edges: args.edges.unwrap_or(default.edges),
         exact: args.exact,
     };
-    let plan = (methods::ALL[command.method].stability)(settings, refits)?;
+    let plan = (methods::ALL[command.at].stability)(settings, refits)?;
     carry_out(&args.fit, plan.as_ref())
 }
