@@ -45,6 +45,13 @@ impl Cholesky {
         x.col_as_slice(0).to_vec()
     }
 
+    /// Smallest over largest entry of the diagonal of L: near 0 where `a` is close to singular.
+    pub fn spread(&self) -> f64 {
+        let diagonal = (0..self.lower.nrows()).map(|i| self.lower[(i, i)]);
+        let (low, high) = diagonal.fold((f64::INFINITY, 0.0f64), |(l, h), d| (l.min(d), h.max(d)));
+        if high > 0.0 { low / high } else { 0.0 }
+    }
+
     /// `log det a`.
     pub fn log_det(&self) -> f64 {
         2.0 * (0..self.lower.nrows()).map(|i| self.lower[(i, i)].ln()).sum::<f64>()

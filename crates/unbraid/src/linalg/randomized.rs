@@ -7,6 +7,7 @@ use ndarray::{Array2, ArrayView2, s};
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 
+use super::cholesky::Cholesky;
 use super::{Svd, gram, matmul, mirror_lower, par_for, settle, svd, view};
 use crate::data::Csr;
 use crate::error::Result;
@@ -217,8 +218,34 @@ impl Default for Effort {
     }
 }
 
+/// Smallest over largest entry of the diagonal of a Cholesky factor at which the factor is trusted.
+const TRUSTED: f64 = 1e-5;
+
 /// Orthonormal columns that span those of `y`, which has at least as many rows as columns.
+///
+/// By the Cholesky factor of `yᵀ y`, twice, which is products only (columns are brought to unit length
+/// first); by Householder reflections where the columns are too close to dependent for that.
 fn orthonormal(y: Array2<f64>) -> Array2<f64> {
+    let mut q = y;
+    for _ in 0..2 {
+        let mut unit = q.clone();
+        unit.columns_mut().into_iter().for_each(|mut c| {
+            let size = c.dot(&c).sqrt();
+            if size > 0.0 {
+                c /= size;
+            }
+        });
+        let Some(factor) = Cholesky::new(gram(unit.t()).view()).filter(|f| f.spread() > TRUSTED) else {
+            return householder(q);
+        };
+        // Qᵀ = L⁻¹ Yᵀ
+        q = factor.whiten(unit.t()).reversed_axes().as_standard_layout().into_owned();
+    }
+    q
+}
+
+/// The same by reflections.
+fn householder(y: Array2<f64>) -> Array2<f64> {
     use faer::linalg::householder::{
         apply_block_householder_sequence_on_the_left_in_place_scratch as scratch,
         apply_block_householder_sequence_on_the_left_in_place_with_conj as apply,
@@ -304,6 +331,23 @@ mod tests {
         let d = leading(&a.t(), 500, Effort::default(), Seed(1)).unwrap();
         assert_eq!(d.s.len(), 140);
         assert!(gap(&part(&d, 140), &a.t().to_owned()) < 1e-10);
+    }
+
+    #[test]
+    fn columns_become_orthonormal_however_they_lie() {
+        let plain = decaying(120, 30);
+        let mut dependent = plain.clone();
+        let first = dependent.column(0).to_owned();
+        dependent.column_mut(7).assign(&first);
+        let mut scaled = plain.clone();
+        scaled.columns_mut().into_iter().enumerate().for_each(|(j, mut c)| c *= 10f64.powi(-(j as i32)));
+        for y in [plain, dependent, scaled] {
+            let q = orthonormal(y.clone());
+            assert!(gap(&q.t().dot(&q), &Array2::eye(30)) < 1e-13);
+            // The span is kept: what is left of y beside Q is rounding.
+            let rest = &y - &q.dot(&q.t().dot(&y));
+            assert!(rest.iter().all(|v| v.abs() < 1e-10));
+        }
     }
 
     #[test]

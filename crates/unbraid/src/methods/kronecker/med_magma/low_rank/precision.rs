@@ -20,7 +20,7 @@
 //! ```
 //!
 //! at two sparse products and one pass over the pattern, O(non-zeros · k). Newton steps by conjugate
-//! gradients, halved until φ falls. Tables with zeros keep the floor of [`scaling`](super::scaling) in φ,
+//! gradients, halved until φ falls. Tables with zeros keep the floor of [`scaling`] in φ,
 //! with the weight of the common shift c₁ + c₂.
 //!
 //! The kernel runs on the k leading eigenvalues s²/‖Z‖² of the two Gram matrices and one point of
