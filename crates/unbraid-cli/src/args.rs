@@ -207,6 +207,17 @@ fn size(text: &str) -> Result<u64, String> {
     if number > 0.0 { Ok((number * unit) as u64) } else { Err("must be larger than 0".into()) }
 }
 
+/// One entry per method, with its parameters and an example of `command`.
+fn of_methods(command: &str, output: &str) -> Vec<Entry> {
+    let help = |m: &methods::Entry| {
+        let (settings, name, set) = ((m.help)(), m.name, m.example);
+        format!(
+            "{settings}\nExample:\n  unbraid {command} {name} cells.h5ad -o {output} --report cells.html --set {set}"
+        )
+    };
+    methods::ALL.iter().map(|m| Entry { name: m.name, about: m.about, help: help(m) }).collect()
+}
+
 /// `unbraid fit` with the method as a subcommand, so that each has its own help.
 #[derive(Debug)]
 pub struct Fits;
@@ -217,13 +228,7 @@ impl List for Fits {
     const HEADING: &'static str = "Methods";
     const EXAMPLE: &'static str = "unbraid fit medmagma cells.h5ad -o cells.fit.h5ad\n\nParameters of a method: unbraid fit METHOD --help";
     fn entries() -> Vec<Entry> {
-        let help = |m: &methods::Entry| {
-            let (settings, name, example) = ((m.help)(), m.name, m.example);
-            format!(
-                "{settings}\nExample:\n  unbraid fit {name} cells.h5ad -o cells.fit.h5ad --report cells.html --set {example}"
-            )
-        };
-        methods::ALL.iter().map(|m| Entry { name: m.name, about: m.about, help: help(m) }).collect()
+        of_methods("fit", "cells.fit.h5ad")
     }
 }
 
@@ -258,13 +263,7 @@ impl List for Stabilities {
     const HEADING: &'static str = "Methods";
     const EXAMPLE: &'static str = "unbraid stability medmagma cells.h5ad -o cells.stable.h5ad";
     fn entries() -> Vec<Entry> {
-        let help = |m: &methods::Entry| {
-            let (settings, name, example) = ((m.help)(), m.name, m.example);
-            format!(
-                "{settings}\nExample:\n  unbraid stability {name} cells.h5ad -o cells.stable.h5ad --report cells.html --set {example}"
-            )
-        };
-        methods::ALL.iter().map(|m| Entry { name: m.name, about: m.about, help: help(m) }).collect()
+        of_methods("stability", "cells.stable.h5ad")
     }
 }
 

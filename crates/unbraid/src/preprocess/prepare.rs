@@ -1,6 +1,7 @@
 //! What happens to a table before any method sees it: features chosen, empty lines, transform.
 
 use super::genes::Genes;
+use super::totals::to_total;
 use crate::data::{Dataset, Matrix, Selection};
 use crate::error::{Error, Result};
 use crate::fit::Check;
@@ -84,7 +85,7 @@ impl Prepare {
         let transform = self.transform_of(&data.x);
         let scaled;
         let data = if transform == Transform::Lognorm {
-            scaled = Dataset { x: to_depth(data)?, ..data.clone() };
+            scaled = Dataset { x: to_total(data.values(), DEPTH)?, ..data.clone() };
             &scaled
         } else {
             data
@@ -138,31 +139,6 @@ fn nonnegative(x: &Matrix) -> bool {
     let mut all = true;
     x.for_each_nonzero(|_, _, v| all &= v >= 0.0);
     all
-}
-
-/// Every row times 10 000 over its sum; rows without a value stay.
-fn to_depth(data: &Dataset) -> Result<Matrix> {
-    let mut sums = vec![0.0; data.shape().0];
-    let mut low = None;
-    data.x.for_each_nonzero(|i, j, v| {
-        sums[i] += v;
-        if v < 0.0 && low.is_none() {
-            low = Some(((i, j), v));
-        }
-    });
-    if let Some((at, found)) = low {
-        let rule = "0 or larger for transform=lognorm";
-        return Err(Error::Value { what: data.slot.clone(), found, at, rule });
-    }
-    let factor: Vec<f64> = sums.iter().map(|s| if *s > 0.0 { DEPTH / s } else { 0.0 }).collect();
-    Ok(match &data.x {
-        Matrix::Dense(x) => {
-            let mut x = x.clone();
-            x.rows_mut().into_iter().zip(&factor).for_each(|(mut row, f)| row *= *f);
-            Matrix::Dense(x)
-        }
-        Matrix::Sparse(x) => Matrix::Sparse(x.map_at(|i, _, v| v * factor[i])),
-    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Every observation brought to one total, the first step of the usual pipeline for counts.
 
-use crate::data::{Csr, Matrix, Values};
+use crate::data::{Matrix, Values};
 use crate::error::{Error, Result};
 
 /// Each row times `target` over its sum: counts per `target`. A row without a value stays as it is.
@@ -31,16 +31,14 @@ pub fn to_total(x: Values<'_>, target: f64) -> Result<Matrix> {
             out.rows_mut().into_iter().zip(&factor).for_each(|(mut row, f)| row *= *f);
             Matrix::Dense(out)
         }
-        Matrix::Sparse(x) => {
-            let entries = x.entries().map(|(i, j, v)| (i as u32, j as u32, v * factor[i]));
-            Matrix::Sparse(Csr::from_triplets(x.shape(), entries.collect()))
-        }
+        Matrix::Sparse(x) => Matrix::Sparse(x.map_at(|i, _, v| v * factor[i])),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Csr;
     use ndarray::array;
 
     #[test]

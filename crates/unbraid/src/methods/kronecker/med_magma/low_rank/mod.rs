@@ -144,7 +144,7 @@ pub fn memory(n: usize, m: usize, nonzeros: usize, rank: Rank) -> u64 {
 /// Scales the table and, for `rank=auto`, judges its rank.
 ///
 /// # Errors
-/// [`Error::Line`] for a row or column without a non-zero value, [`Error::Param`] for a rank that the
+/// [`Error::Line`] for a row or column without a non-zero value or a row that cannot be scaled, [`Error::Param`] for a rank that the
 /// table does not have, [`Error::Numeric`] when a scaling or decomposition does not settle.
 pub fn scale(t: Csr, what: &str, params: &MedMagma, ctx: &mut Ctx<'_>) -> Result<Scaled> {
     let (n, m) = t.shape();
@@ -155,7 +155,7 @@ pub fn scale(t: Csr, what: &str, params: &MedMagma, ctx: &mut Ctx<'_>) -> Result
         return Err(Error::Param { name: "rank", found: k.to_string(), rule });
     }
     refuse_empty(&t, what)?;
-    let scaling = scaling::of_table(&t)?;
+    let scaling = scaling::of_table(&t, what)?;
     let z = scaling.apply(&t);
     part_done(ctx, 1);
     let look = match params.rank {
