@@ -155,6 +155,7 @@ pub fn scale(t: Csr, what: &str, params: &MedMagma, ctx: &mut Ctx<'_>) -> Result
         return Err(Error::Param { name: "rank", found: k.to_string(), rule });
     }
     refuse_empty(&t, what)?;
+    let t = scaling::in_units(t);
     let scaling = scaling::of_table(&t, what)?;
     let z = scaling.apply(&t);
     part_done(ctx, 1);

@@ -62,18 +62,21 @@ pub fn floor(t: &Csr) -> [Vec<f64>; 2] {
     [rows, columns]
 }
 
+/// The table in a unit in which its largest value is near 1. Squares of very large or small values leave the
+/// range of doubles; a power of two changes no digit.
+pub fn in_units(t: Csr) -> Csr {
+    let largest = t.values().iter().fold(0.0f64, |l, v| l.max(v.abs()));
+    let unit = 2f64.powi(-(largest.log2().floor() as i32).clamp(-1000, 1000));
+    t.map(|v| v * unit)
+}
+
 /// Scaling of a table named `what`, with the floor where it has zeros.
 ///
 /// # Errors
 /// [`Error::Line`] naming the rows that cannot be brought to the energy of the others.
 pub fn of_table(t: &Csr, what: &str) -> Result<Scaling> {
-    // Squares of very large or small values leave the range of doubles; a power of two changes no digit.
-    let largest = t.values().iter().fold(0.0f64, |l, v| l.max(v.abs()));
-    let unit = 2f64.powi(-(largest.log2().floor() as i32).clamp(-1000, 1000));
-    let t = t.map(|v| v * unit);
-    let [rows, columns] = floor(&t);
-    let Sinkhorn { mut scaling, off } = sinkhorn(&SparseShifted::new(t.map(|v| v * v), rows, columns));
-    scaling.rows.iter_mut().for_each(|r| *r *= unit);
+    let [rows, columns] = floor(t);
+    let Sinkhorn { scaling, off } = sinkhorn(&SparseShifted::new(t.map(|v| v * v), rows, columns));
     let bad = |i: &usize| off[*i].is_nan() || off[*i] > ACCEPTED || !scaling.rows[*i].is_normal();
     let mut at: Vec<usize> = (0..off.len()).filter(bad).collect();
     if at.is_empty() && !scaling.columns.iter().all(|c| c.is_normal()) {
@@ -192,7 +195,7 @@ mod tests {
         let t = table(12, 9, 0.7);
         let z = of_table(&t, "X").unwrap().apply(&t).to_dense();
         for unit in [1e-290, 1e290] {
-            let far = t.map(|v| v * unit);
+            let far = in_units(t.map(|v| v * unit));
             let again = of_table(&far, "X").unwrap().apply(&far).to_dense();
             assert!((&again - &z).iter().all(|d| d.abs() < 1e-9));
         }
