@@ -395,7 +395,7 @@ fn note(
     warnings: &[String],
 ) {
     let params = plan.parameters().into_iter().map(|(k, v)| (k, value(v))).collect();
-    let map = unbraid::methods::kronecker::common::notes(out, map);
+    let map = out.notes(map);
     let new: [(&str, Value); 7] = [
         ("method", plan.method().into()),
         ("params", Value::Map(params)),

@@ -11,7 +11,7 @@ use std::{fs, io};
 const ORDER: &[&[&str]] = &[
     &["error", "fit", "params"],
     &["data"],
-    &["linalg", "stats", "graph"],
+    &["linalg", "stats", "graph", "soft"],
     &["preprocess", "simulate", "metrics"],
     &["methods"],
     &["report"],

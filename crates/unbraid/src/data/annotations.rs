@@ -126,6 +126,18 @@ pub struct Selection {
 }
 
 impl Annotations {
+    /// The map `uns[key]`, made where it is not there.
+    pub fn notes(&mut self, key: &str) -> &mut BTreeMap<String, Value> {
+        let slot = self.uns.entry(key.to_owned()).or_insert_with(|| Value::Map(BTreeMap::new()));
+        if !matches!(slot, Value::Map(_)) {
+            *slot = Value::Map(BTreeMap::new());
+        }
+        match slot {
+            Value::Map(map) => map,
+            _ => unreachable!("it was made a map above"),
+        }
+    }
+
     /// Lifts slots of a fit on selected rows and columns to the whole data set of `shape`.
     ///
     /// What was left out gets no edge, a zero row, an empty label and a zero number (never NaN), and
@@ -230,5 +242,12 @@ mod tests {
         assert_eq!(p.entries().collect::<Vec<_>>(), [(1, 1, 1.0), (1, 3, -1.0), (3, 1, -1.0), (3, 3, 4.0)]);
         let Slot::F64(l) = &a.varm["m_l"] else { panic!("not dense") };
         assert_eq!(l, &array![[0.0], [5.0], [0.0], [6.0]]);
+    }
+    #[test]
+    fn notes_are_kept_and_made() {
+        let mut out = Annotations::default();
+        out.notes("m").insert("a".into(), 1.0.into());
+        out.notes("m").insert("b".into(), 2.0.into());
+        assert_eq!(out.notes("m").len(), 2);
     }
 }

@@ -1,3 +1,4 @@
 //! The methods, one folder per family of models. Families never import each other.
 
+pub mod factor;
 pub mod kronecker;

@@ -6,7 +6,7 @@ use std::ops::Range;
 use ndarray::{Array2, CowArray, Ix2};
 use rayon::prelude::*;
 
-use crate::data::{Annotations, Csr, Slot, Value};
+use crate::data::{Csr, Slot, Value};
 use crate::error::Result;
 use crate::graph::edges::{self, Keep, LowRank, Rule, Significance, SymmetricRows};
 use crate::linalg::{self, randomized::SparseShifted};
@@ -210,21 +210,10 @@ pub fn annotate_edges(
     });
 }
 
-/// The map `uns[key]`, made where it is not there.
-pub fn notes<'a>(out: &'a mut Annotations, key: &str) -> &'a mut BTreeMap<String, Value> {
-    let slot = out.uns.entry(key.to_owned()).or_insert_with(|| Value::Map(BTreeMap::new()));
-    if !matches!(slot, Value::Map(_)) {
-        *slot = Value::Map(BTreeMap::new());
-    }
-    match slot {
-        Value::Map(map) => map,
-        _ => unreachable!("it was made a map above"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Annotations;
     use ndarray::array;
 
     fn psi() -> Precision {
@@ -264,13 +253,5 @@ mod tests {
         let near = |a: &Array2<f64>, b: &Array2<f64>| (a - b).iter().all(|v| v.abs() < 1e-14);
         assert!(near(&lines.to_dense(), &twin));
         assert!(near(&lines.row_block(1..3).to_owned(), &twin.slice(ndarray::s![1..3, ..]).to_owned()));
-    }
-
-    #[test]
-    fn notes_are_kept_and_made() {
-        let mut out = Annotations::default();
-        notes(&mut out, "m").insert("a".into(), 1.0.into());
-        notes(&mut out, "m").insert("b".into(), 2.0.into());
-        assert_eq!(notes(&mut out, "m").len(), 2);
     }
 }

@@ -16,7 +16,7 @@
 
 use ndarray::{Array2, ArrayView2};
 
-use super::common::{Network, Precision, annotate_network, notes};
+use super::common::{Network, Precision, annotate_network};
 use crate::data::{Annotations, Value, Values};
 use crate::error::{Error, Result};
 use crate::fit::{Annotate, Ctx, Method};
@@ -107,7 +107,7 @@ impl Annotate for SingleAxisFit {
         annotate_network(&mut out.obsp, &mut out.uns, key, &self.obs);
         annotate_network(&mut out.varp, &mut out.uns, key, &self.var);
         let rank = |r: usize| Value::Int(i64::try_from(r).unwrap_or(i64::MAX));
-        let notes = notes(out, key);
+        let notes = out.notes(key);
         notes.insert("obs_rank".into(), rank(self.ranks.0));
         notes.insert("var_rank".into(), rank(self.ranks.1));
         notes.insert("stop".into(), "converged".into());

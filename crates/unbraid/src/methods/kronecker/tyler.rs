@@ -30,7 +30,7 @@ use std::str::FromStr;
 use ndarray::{Array2, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
-use super::common::{Network, Precision, annotate_network, notes};
+use super::common::{Network, Precision, annotate_network};
 use super::single_axis::pinv;
 use crate::data::{Annotations, Value, Values};
 use crate::error::{Error, Result};
@@ -288,7 +288,7 @@ impl Annotate for TylerFit {
     fn annotate(&self, key: &str, out: &mut Annotations) {
         let pairs = if self.axis == Side::Obs { &mut out.obsp } else { &mut out.varp };
         annotate_network(pairs, &mut out.uns, key, &self.network);
-        let notes = notes(out, key);
+        let notes = out.notes(key);
         notes.insert("shrinkage".into(), self.shrinkage.into());
         notes.insert("objective".into(), Value::Floats(self.objective.clone()));
         notes.insert("stop".into(), self.stop.name().into());

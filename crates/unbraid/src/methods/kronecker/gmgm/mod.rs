@@ -39,7 +39,7 @@ pub use tensors::{AxisInfo, Entries, Structure, Tensor, Tensors};
 
 use std::collections::BTreeMap;
 
-use super::common::{Network, Precision, annotate_graph, annotate_network, notes};
+use super::common::{Network, Precision, annotate_graph, annotate_network};
 use crate::data::{Annotations, Column, Csr, Slot, Table, Value};
 use crate::error::{Error, Result};
 use crate::fit::{Annotate, Ctx, Method, Stop, StopRule, drive};
@@ -343,7 +343,7 @@ impl Annotate for GmgmFit {
             annotate_graph(&mut out.varp, &mut out.uns, key, Slot::Csr(precision), graph, neighbours);
         }
         let axes = self.axes.iter().map(|a| (a.name.replace('/', "_"), Value::Map(summary(a)))).collect();
-        let notes = notes(out, key);
+        let notes = out.notes(key);
         notes.insert("objective".into(), Value::Floats(self.objective.clone()));
         notes.insert("stop".into(), self.stop.name().into());
         notes.insert("warnings".into(), Value::Texts(self.warnings.clone()));

@@ -63,7 +63,7 @@ use self::kernel::Kernel;
 pub use self::laplace::Laplace;
 use self::low_rank::{Components, rank::Evidence};
 pub use self::quotient::Quotient;
-use super::common::{Network, Precision, annotate_network, notes};
+use super::common::{Network, Precision, annotate_network};
 use crate::data::{Annotations, Column, Slot, Table, Value, Values};
 use crate::error::{Error, Result};
 use crate::fit::{Annotate, Ctx, Method, Stop, StopRule, drive};
@@ -511,7 +511,7 @@ impl Annotate for Fit {
         ]
         .map(|(k, v)| (k.to_owned(), v))
         .into();
-        let notes = notes(out, key);
+        let notes = out.notes(key);
         notes.extend(new);
         if let Some(shift) = &self.shift {
             let column = |part: usize| Column::Float(shift.iter().map(|s| s[part]).collect());

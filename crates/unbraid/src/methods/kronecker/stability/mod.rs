@@ -53,7 +53,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use self::rounds::Rounds;
-use super::common::{annotate_edges, notes};
+use super::common::annotate_edges;
 use super::tyler::Side;
 use crate::data::{Annotations, Csr, Slot, Value, Values};
 use crate::error::{Error, Result};
@@ -368,7 +368,7 @@ impl Annotate for StabilityFit {
             let neighbours = (degree.round() as usize).max(1);
             annotate_edges(pairs, &mut out.uns, &format!("{key}_stable"), network.stable(), neighbours);
         }
-        let map = notes(out, &format!("{key}_stability"));
+        let map = out.notes(&format!("{key}_stability"));
         for network in &self.networks {
             map.insert(network.side.to_string(), Value::Map(network.summary()));
         }

@@ -1,0 +1,177 @@
+//! What the factorisations share: the divergences, the view of a table they read, the slots they write.
+
+use ndarray::Array2;
+use sha2::{Digest, Sha256};
+
+use crate::data::{Annotations, Matrix, Slot, Values};
+use crate::error::{Error, Result};
+use crate::fit::Check;
+
+/// What is made small between a table X and its reconstruction Z.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// Generalised Kullback–Leibler divergence, Σ x log(x / z) − x + z.
+    Kl,
+    /// Squared error, ½ Σ (x − z)².
+    Frobenius,
+}
+
+crate::words!(Loss, "a loss", Kl = "kl", Frobenius = "frobenius");
+
+/// Added to both arguments of the logarithm, so that zeros have a finite divergence (Cuturi et al. 2020, code).
+pub const TINY: f64 = 1e-20;
+
+impl Loss {
+    /// The loss of one entry.
+    #[inline]
+    pub fn of(self, x: f64, z: f64) -> f64 {
+        match self {
+            // 0 log 0 is 0.
+            Loss::Kl if x == 0.0 => z,
+            Loss::Kl => x * ((x + TINY) / (z + TINY)).ln() - x + z,
+            Loss::Frobenius => 0.5 * (x - z) * (x - z),
+        }
+    }
+    /// Its derivative in z.
+    #[inline]
+    pub fn slope(self, x: f64, z: f64) -> f64 {
+        match self {
+            Loss::Kl => 1.0 - x / (z + TINY),
+            Loss::Frobenius => z - x,
+        }
+    }
+}
+
+/// What a NaN in the table means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// An error, which names the place.
+    Error,
+    /// An entry that was not measured: it takes no part in the loss and is predicted by the reconstruction.
+    Nan,
+}
+
+crate::words!(Missing, "a treatment of missing values", Error = "error", Nan = "nan");
+
+/// A table of values that are not negative; NaN is a missing entry where that is allowed.
+#[derive(Clone, Copy, Debug)]
+pub struct Nonnegative<'a> {
+    /// Samples × features.
+    pub values: Values<'a>,
+    /// How NaN is read.
+    pub missing: Missing,
+    /// Which table or group each feature belongs to, for maps tied within groups.
+    pub groups: Option<&'a [Option<u32>]>,
+}
+
+impl<'a> Nonnegative<'a> {
+    /// A table without missing entries or groups.
+    pub fn new(values: Values<'a>) -> Self {
+        Nonnegative { values, missing: Missing::Error, groups: None }
+    }
+}
+
+impl Check for Nonnegative<'_> {
+    /// At least one row and column; every value finite and not negative, or NaN where NaN is missing; no row or
+    /// column without any measured value; some value above 0.
+    fn check(&self) -> Result<()> {
+        let (what, matrix) = (self.values.what, self.values.matrix);
+        let (n, m) = matrix.shape();
+        if n == 0 || m == 0 {
+            return Err(Error::Shape { what: what.into(), found: vec![n, m], rule: "at least 1 × 1" });
+        }
+        let mut odd = None;
+        let (mut absent, mut positive) = (Vec::new(), false);
+        matrix.for_each_nonzero(|i, j, v| {
+            if self.missing == Missing::Nan && v.is_nan() {
+                absent.push((i, j));
+            } else if odd.is_none() && !(v.is_finite() && v >= 0.0) {
+                odd = Some(((i, j), v));
+            }
+            positive |= v > 0.0;
+        });
+        if let Some((at, found)) = odd {
+            let rule = match found {
+                v if v.is_nan() => "a number; `--set missing=nan` takes NaN as a missing entry",
+                v if v < 0.0 => "0 or larger; shift the table, or use log1p of counts",
+                _ => "finite",
+            };
+            return Err(Error::Value { what: what.into(), found, at, rule });
+        }
+        if !positive {
+            let what = format!("a value above 0 in {what}");
+            return Err(Error::Missing { what, hint: "there is nothing to fit".into() });
+        }
+        for (axis, length, other) in [("row", n, m), ("column", m, n)] {
+            let mut count = vec![0usize; length];
+            absent.iter().for_each(|&(i, j)| count[if axis == "row" { i } else { j }] += 1);
+            let at: Vec<usize> = (0..length).filter(|&i| count[i] == other).collect();
+            if !at.is_empty() {
+                let problem = "holds no measured value";
+                return Err(Error::Line { what: what.into(), axis, at, problem, hint: "drop it".into() });
+            }
+        }
+        Ok(())
+    }
+
+    fn digest(&self, hash: &mut Sha256) {
+        self.values.digest(hash);
+        hash.update(self.missing.to_string());
+        for group in self.groups.into_iter().flatten() {
+            hash.update(group.map_or(u64::MAX, u64::from).to_le_bytes());
+        }
+    }
+}
+
+impl Nonnegative<'_> {
+    /// X as the papers write it: features × samples, dense. Missing entries are NaN.
+    pub fn features_by_samples(&self) -> Array2<f64> {
+        match self.values.matrix {
+            Matrix::Dense(x) => x.t().as_standard_layout().into_owned(),
+            Matrix::Sparse(x) => x.transpose().to_dense(),
+        }
+    }
+}
+
+/// Writes U (d × k) and Vᵀ (n × k) under their names.
+pub fn annotate_factors(out: &mut Annotations, key: &str, loadings: &Array2<f64>, scores: &Array2<f64>) {
+    out.varm.insert(format!("{key}_loadings"), Slot::F64(loadings.clone()));
+    out.obsm.insert(format!("X_{key}"), Slot::F64(scores.clone()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::array;
+
+    fn why(x: Array2<f64>, missing: Missing) -> String {
+        let matrix = Matrix::Dense(x);
+        let input = Nonnegative { missing, ..Nonnegative::new(Values { what: "X", matrix: &matrix }) };
+        input.check().map_or_else(|e| e.to_string(), |()| "good".into())
+    }
+
+    #[test]
+    fn slopes_are_those_of_the_losses() {
+        for loss in [Loss::Kl, Loss::Frobenius] {
+            for (x, z) in [(0.0, 0.3), (2.0, 0.5), (1e-3, 4.0)] {
+                let h = 1e-6 * z;
+                let slope = (loss.of(x, z + h) - loss.of(x, z - h)) / (2.0 * h);
+                assert!((slope - loss.slope(x, z)).abs() < 1e-6 * (1.0 + slope.abs()), "{loss} {x} {z}");
+            }
+            assert_eq!(loss.of(0.7, 0.7), 0.0);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_factorised_is_located() {
+        let nan = f64::NAN;
+        assert_eq!(why(array![[0.0, 1.0]], Missing::Error), "good");
+        assert!(why(array![[0.0, -1.0]], Missing::Error).contains("-1 at row 0, column 1"));
+        assert!(why(array![[nan, 1.0]], Missing::Error).contains("missing=nan"));
+        assert!(why(array![[nan, f64::INFINITY]], Missing::Nan).contains("column 1"));
+        assert!(why(array![[nan, 1.0]], Missing::Nan).contains("column 0 holds no measured value"));
+        assert!(why(array![[nan, nan], [1.0, 2.0]], Missing::Nan).contains("row 0 holds no measured"));
+        assert_eq!(why(array![[nan, 1.0], [2.0, nan]], Missing::Nan), "good");
+        assert!(why(array![[0.0, 0.0]], Missing::Error).contains("above 0"));
+    }
+}

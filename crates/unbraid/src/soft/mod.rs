@@ -1,0 +1,1 @@
+//! Soft ranks, sorts and quantile normalisation by regularised optimal transport.
