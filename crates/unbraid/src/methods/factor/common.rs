@@ -26,7 +26,7 @@ impl Loss {
     #[inline]
     pub fn of(self, x: f64, z: f64) -> f64 {
         match self {
-            // 0 log 0 is 0.
+            // 0 log 0 counts as 0.
             Loss::Kl if x == 0.0 => z,
             Loss::Kl => x * ((x + TINY) / (z + TINY)).ln() - x + z,
             Loss::Frobenius => 0.5 * (x - z) * (x - z),
