@@ -1,6 +1,6 @@
 //! What the factorisations share: the divergences, the view of a table they read, the slots they write.
 
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView2};
 use sha2::{Digest, Sha256};
 
 use crate::data::{Annotations, Matrix, Slot, Values};
@@ -137,6 +137,26 @@ impl Nonnegative<'_> {
 pub fn annotate_factors(out: &mut Annotations, key: &str, loadings: &Array2<f64>, scores: &Array2<f64>) {
     out.varm.insert(format!("{key}_loadings"), Slot::F64(loadings.clone()));
     out.obsm.insert(format!("X_{key}"), Slot::F64(scores.clone()));
+}
+
+/// Refuses more factors than a table of d features and n samples can have.
+///
+/// # Errors
+/// [`Error::Param`] for `k`.
+pub fn refuse_rank(k: usize, d: usize, n: usize) -> Result<()> {
+    if k == 0 || k > d.min(n) {
+        let found = format!("{k} for {n} samples and {d} features");
+        return Err(Error::Param { name: "k", found, rule: "from 1 to the smaller of the two" });
+    }
+    Ok(())
+}
+
+/// Factors by falling share of U V: Σ_ij u_il v_lj.
+pub fn by_share(u: ArrayView2<'_, f64>, v: ArrayView2<'_, f64>) -> Vec<usize> {
+    let share: Vec<f64> = (0..u.ncols()).map(|l| u.column(l).sum() * v.row(l).sum()).collect();
+    let mut order: Vec<usize> = (0..share.len()).collect();
+    order.sort_by(|&a, &b| share[b].total_cmp(&share[a]).then(a.cmp(&b)));
+    order
 }
 
 #[cfg(test)]

@@ -15,4 +15,8 @@
 //! | Vᵀ     | n × k  | samples on factors                  | `scores`   |
 //! | k      |        | number of factors                   | `k`        |
 
+pub mod adam;
 pub mod common;
+pub mod maps;
+pub mod qmf;
+pub mod qmfq;
