@@ -29,5 +29,10 @@ pub mod methods;
 
 pub mod report;
 
+/// Reader of golden cases, shared with the integration tests.
+#[cfg(test)]
+#[path = "../tests/it/golden.rs"]
+mod golden;
+
 pub use error::{Error, Result};
 pub use fit::{Ctx, Method, Seed, Stop, StopRule};

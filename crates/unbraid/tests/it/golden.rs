@@ -85,6 +85,7 @@ impl Golden {
         array.clone().into_dimensionality().unwrap()
     }
 
+    #[allow(dead_code)] // the unit tests, which share this file, do not list names
     /// Names that begin with `prefix`, without it.
     pub fn names(&self, prefix: &str) -> Vec<String> {
         self.arrays.keys().filter_map(|k| k.strip_prefix(prefix)).map(str::to_owned).collect()

@@ -151,6 +151,40 @@ impl Maps {
         self.layer.evaluate(self.location[feature], self.spread[feature], &g, &q, z, out);
     }
 
+    /// T_i(z) and its derivative in z, (2 / ε) Cov(q, y) dx/dz under the weights of the closed form.
+    pub fn evaluate_with_slope(&self, feature: usize, z: f64) -> (f64, f64) {
+        let (epsilon, targets) = (self.layer.epsilon(), self.layer.targets());
+        let (x, rise) = squashed(self.layer.squash(), (z - self.location[feature]) / self.spread[feature]);
+        let (g, q) = (self.potentials.row(feature), self.quantiles.row(feature));
+        let logit = |j: usize| (g[j] - (x - targets[j]).powi(2)) / epsilon;
+        let top = (0..targets.len()).map(logit).fold(f64::NEG_INFINITY, f64::max);
+        let (mut sum, mut mean_q, mut mean_y, mut both) = (0.0, 0.0, 0.0, 0.0);
+        for j in 0..targets.len() {
+            let w = (logit(j) - top).exp();
+            sum += w;
+            mean_q += w * q[j];
+            mean_y += w * targets[j];
+            both += w * q[j] * targets[j];
+        }
+        let (mean_q, mean_y) = (mean_q / sum, mean_y / sum);
+        (mean_q, 2.0 / epsilon * (both / sum - mean_q * mean_y) * rise / self.spread[feature])
+    }
+
+    /// A z with T_i(z) = `value`, within three standard deviations of the inputs of the fit: the map is increasing, and
+    /// reaches its least and largest value only at infinity.
+    pub fn invert(&self, feature: usize, value: f64) -> f64 {
+        let (mu, sigma) = (self.location[feature], self.spread[feature]);
+        let (mut low, mut high) = (mu - 3.0 * sigma, mu + 3.0 * sigma);
+        for _ in 0..60 {
+            let middle = 0.5 * (low + high);
+            match self.evaluate_with_slope(feature, middle).0 < value {
+                true => low = middle,
+                false => high = middle,
+            }
+        }
+        0.5 * (low + high)
+    }
+
     /// By feature, log₂ of the mean rise above the middle of the inputs over the mean rise below: above 0 where the map
     /// inflates high values, below 0 where it deflates them, 0 for a straight map. The inputs run over μ ± 2σ.
     pub fn stretch(&self) -> Vec<f64> {
@@ -176,10 +210,30 @@ impl Maps {
         {
             out.varm.insert(format!("{key}_{which}{name}"), Slot::F64(table.clone()));
         }
-        let columns = [("location", self.location.clone()), ("spread", self.spread.clone()), ("stretch", self.stretch())];
+        let columns = [
+            ("location", self.location.clone()),
+            ("spread", self.spread.clone()),
+            ("stretch", self.stretch()),
+        ];
         for (name, values) in columns {
             out.var.insert(format!("{key}_{which}{name}"), Column::Float(values));
         }
+    }
+}
+
+/// The squash of a value in standard units, and its derivative.
+fn squashed(squash: Squash, z: f64) -> (f64, f64) {
+    let logistic = |rate: f64| {
+        let x = 1.0 / (1.0 + (-rate * z).exp());
+        (x, rate * x * (1.0 - x))
+    };
+    match squash {
+        Squash::Logistic => logistic(std::f64::consts::PI / 3f64.sqrt()),
+        Squash::LogisticUnitStd => logistic(1.0),
+        Squash::Arctan => {
+            (0.5 + z.atan() / std::f64::consts::PI, 1.0 / (std::f64::consts::PI * (1.0 + z * z)))
+        }
+        Squash::None => (z, 1.0),
     }
 }
 
@@ -246,6 +300,26 @@ mod tests {
     fn pinned_quantiles_end_where_the_feature_does() {
         let mut q = [0.0; 4];
         Quantiles::Pinned.values(&[0.0, 3.0, -1.0], (2.0, 7.0), &mut q);
-        assert!(q[0] == 2.0 && (q[3] - 7.0).abs() < 1e-14 && q[3] <= 7.0 && q.windows(2).all(|w| w[0] < w[1]));
+        assert!(
+            q[0] == 2.0 && (q[3] - 7.0).abs() < 1e-14 && q[3] <= 7.0 && q.windows(2).all(|w| w[0] < w[1])
+        );
+    }
+
+    #[test]
+    fn slopes_and_inverses_are_those_of_the_map() {
+        for squash in [Squash::Logistic, Squash::LogisticUnitStd, Squash::Arctan, Squash::None] {
+            let mut maps = Maps::new(Layer::new(5, 0.05, squash).unwrap(), 1);
+            (maps.location[0], maps.spread[0]) = if squash == Squash::None { (0.0, 1.0) } else { (1.0, 0.7) };
+            maps.potentials.row_mut(0).assign(&ndarray::arr1(&[0.01, -0.02, 0.0, 0.03, -0.02]));
+            maps.quantiles.row_mut(0).assign(&ndarray::arr1(&[0.0, 1.0, 1.5, 4.0, 9.0]));
+            for z in [0.2, 0.5, 0.9] {
+                let (t, slope) = maps.evaluate_with_slope(0, z);
+                let mut near = [0.0; 3];
+                maps.evaluate(0, &[z - 1e-6, z, z + 1e-6], &mut near);
+                assert!((near[1] - t).abs() < 1e-12, "{squash}");
+                assert!(((near[2] - near[0]) / 2e-6 - slope).abs() < 1e-6 * (1.0 + slope), "{squash}");
+                assert!((maps.invert(0, t) - z).abs() < 1e-9, "{squash}");
+            }
+        }
     }
 }

@@ -18,5 +18,6 @@
 pub mod adam;
 pub mod common;
 pub mod maps;
+pub mod model;
 pub mod qmf;
 pub mod qmfq;

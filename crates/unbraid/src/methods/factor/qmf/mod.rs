@@ -160,7 +160,11 @@ impl Method for Qmf {
             }
         }
         if self.maps == Sharing::Tied && self.quantiles == Quantiles::Free {
-            return bad("quantiles", "free".into(), "pinned with maps=tied, where every feature keeps its own range");
+            return bad(
+                "quantiles",
+                "free".into(),
+                "pinned with maps=tied, where every feature keeps its own range",
+            );
         }
         Ok(())
     }
@@ -168,7 +172,8 @@ impl Method for Qmf {
     fn run(&self, input: Nonnegative<'_>, ctx: &mut Ctx<'_>) -> Result<QmfFit> {
         let (n, d) = input.values.matrix.shape();
         refuse_rank(self.k, d, n)?;
-        let held = 2 * d * n + 24 * self.k * n + 4 * d * (self.k + 2 * self.levels) + 32 * n * (self.levels + 4);
+        let held =
+            2 * d * n + 24 * self.k * n + 4 * d * (self.k + 2 * self.levels) + 32 * n * (self.levels + 4);
         ctx.reserve(8 * held as u64, "choose fewer features")?;
         let problem = Problem::new(self, &input, ctx.seed)?;
         let constant = problem.constant();

@@ -168,8 +168,8 @@ impl<'a> Problem<'a> {
         out
     }
 
-    /// One step of Adam on a batch of features; the objective before it and the number of measured entries.
-    pub fn batch(&self, s: &mut State, rows: &[usize]) -> (f64, f64) {
+    /// One step of Adam on a batch of features; mean divergence and penalty before it, and the number of measured entries.
+    pub fn batch(&self, s: &mut State, rows: &[usize]) -> [f64; 3] {
         let p = self.params;
         let (k, n, m) = (p.k, self.x.ncols(), self.layer.levels());
         let (rule, rate, before) = (p.adam, p.learning_rate, s.step);
@@ -187,7 +187,7 @@ impl<'a> Problem<'a> {
             .map_init(Work::default, |work, rows| self.part(s, v.view(), rows, scale, work))
             .collect();
         s.step += 1;
-        let mut objective = scale * parts.iter().map(|p| p.loss).sum::<f64>();
+        let divergence = scale * parts.iter().map(|p| p.loss).sum::<f64>();
         // V̂: the sum of the parts, in order.
         let mut dv = Array2::<f64>::zeros((k, n));
         parts.iter().for_each(|part| dv += &part.dv);
@@ -197,7 +197,7 @@ impl<'a> Problem<'a> {
             *g = *g * v + p.rho * each * log;
             square += log * log;
         }
-        objective += 0.5 * p.rho * each * square;
+        let mut penalty = 0.5 * p.rho * each * square;
         let width = s.r.width;
         let mut tied = (p.maps == Sharing::Tied).then(|| vec![vec![0.0; m + width]; self.group.1]);
         let each = 1.0 / (rows.len() * k) as f64;
@@ -208,7 +208,7 @@ impl<'a> Problem<'a> {
                 s.g[i * m..(i + 1) * m].copy_from_slice(&g[at * m..(at + 1) * m]);
                 if p.rho > 0.0 {
                     let log = s.u.row(i);
-                    objective += 0.5 * p.rho * each * log.iter().map(|l| l * l).sum::<f64>();
+                    penalty += 0.5 * p.rho * each * log.iter().map(|l| l * l).sum::<f64>();
                     du.row_mut(at).iter_mut().zip(log).for_each(|(g, l)| *g += p.rho * each * l);
                 }
                 let (df, dr) = (&mut df[at * m..(at + 1) * m], &mut dr[at * width..(at + 1) * width]);
@@ -221,7 +221,7 @@ impl<'a> Problem<'a> {
                         let values = s.f.row(i).iter().chain(s.r.row(i));
                         for ((g, p), c) in df.iter_mut().chain(&mut *dr).zip(values).zip(centre) {
                             *g += pull * (p - c);
-                            objective += 0.5 * pull * (p - c) * (p - c);
+                            penalty += 0.5 * pull * (p - c) * (p - c);
                         }
                     }
                     s.f.descend(rule, i, s.step, rate, df);
@@ -237,7 +237,7 @@ impl<'a> Problem<'a> {
         }
         let flat: Vec<f64> = dv.iter().copied().collect();
         s.v.descend(rule, 0, s.step, rate, &flat);
-        (objective, entries as f64)
+        [divergence, penalty, entries as f64]
     }
 
     /// Brings every row to the last step, as `dense` Adam has it.
@@ -261,7 +261,9 @@ impl<'a> Problem<'a> {
             into.iter_mut().zip(s.f.row(i).iter().chain(s.r.row(i))).for_each(|(c, v)| *c += v);
         }
         for (of, count) in count.iter().enumerate() {
-            centre[of * (m + width)..(of + 1) * (m + width)].iter_mut().for_each(|c| *c /= f64::max(*count, 1.0));
+            centre[of * (m + width)..(of + 1) * (m + width)]
+                .iter_mut()
+                .for_each(|c| *c /= f64::max(*count, 1.0));
         }
         centre
     }
@@ -308,10 +310,16 @@ impl<'a> Problem<'a> {
                 q.fill(self.ranges[i].0);
                 return (0.0, 1.0, b, q, vec![0.0; m], vec![self.ranges[i].0; n], 0.0);
             }
-            let w: Vec<f64> = matmul_alone(loadings.slice(s![i..i + 1, ..]), v.view()).into_raw_vec_and_offset().0;
+            let w: Vec<f64> =
+                matmul_alone(loadings.slice(s![i..i + 1, ..]), v.view()).into_raw_vec_and_offset().0;
             let mut g = s.g[i * m..(i + 1) * m].to_vec();
             let solved = self.layer.forward(&w, None, &b, &q, &mut g, work, &mut t);
-            let loss = t.iter().zip(self.x.row(i)).filter(|(_, x)| !x.is_nan()).map(|(&t, &x)| self.params.loss.of(x, t)).sum();
+            let loss = t
+                .iter()
+                .zip(self.x.row(i))
+                .filter(|(_, x)| !x.is_nan())
+                .map(|(&t, &x)| self.params.loss.of(x, t))
+                .sum();
             (solved.location, solved.spread, b, q, g, t, loss)
         };
         let found: Vec<Row> = rows.par_iter().map_init(Work::default, one).collect();
@@ -408,8 +416,8 @@ impl Iterate for Problem<'_> {
             false => std::mem::take(&mut s.order),
         };
         let rows = &order[s.next..(s.next + self.batch_size()).min(order.len())];
-        let (objective, entries) = self.batch(s, rows);
-        s.sums.0 += objective * entries;
+        let [divergence, penalty, entries] = self.batch(s, rows);
+        s.sums.0 += (divergence + penalty) * entries;
         s.sums.1 += entries;
         s.next += rows.len();
         if s.next < order.len() {
@@ -423,5 +431,117 @@ impl Iterate for Problem<'_> {
 
     fn converged(&self, _: &State, tol: f64, objective: &[f64]) -> bool {
         maps::settled(objective, WINDOW, tol)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Matrix, Values};
+    use crate::golden::Golden;
+    use crate::methods::factor::common::{Loss, Missing};
+    use ndarray::Ix2;
+
+    fn flat(case: &Golden, name: &str) -> Vec<f64> {
+        case.array::<Ix2>(name).iter().copied().collect()
+    }
+
+    fn square(values: &[f64], width: usize) -> Array2<f64> {
+        Array2::from_shape_vec((values.len() / width, width), values.to_vec()).unwrap()
+    }
+
+    /// The reference takes rows 0..d/2 and d/2..d in turn, four steps of dense Adam.
+    #[test]
+    fn four_steps_are_those_of_the_reference() {
+        for (name, k, levels, epsilon, rho) in [("small", 3, 4, 0.03, 0.01), ("m8", 4, 8, 0.02, 0.0)] {
+            let case = Golden::open(&format!("qmf/{name}"));
+            let matrix = Matrix::Dense(case.array::<Ix2>("X").t().as_standard_layout().into_owned());
+            let input = Nonnegative::new(Values { what: "X", matrix: &matrix });
+            let params = Qmf { k, levels, epsilon, rho, accuracy: 1e-12, ..Qmf::default() };
+            let problem = Problem::new(&params, &input, Seed(0)).unwrap();
+            let d = problem.x.nrows();
+            let n = problem.x.ncols();
+            let start = ["U", "V", "F", "R"].map(|name| flat(&case, name));
+            let [u, v, f, r] = start.clone();
+            let mut s = problem.state(u, v, f, r);
+            let all: Vec<usize> = (0..d).collect();
+            let losses: Vec<f64> = case.array::<ndarray::Ix1>("adam_losses").to_vec();
+            for (step, loss) in losses.iter().enumerate() {
+                let rows = if step % 2 == 0 { &all[..d / 2] } else { &all[d / 2..] };
+                let [divergence, ..] = problem.batch(&mut s, rows);
+                let gap = (divergence - loss).abs();
+                assert!(gap < 1e-7 * loss.abs(), "{name} step {step}: {divergence} {loss}");
+            }
+            problem.settle_rows(&mut s);
+            case.assert_close("adam_U", &square(&s.u.values, k), 1e-7);
+            case.assert_close("adam_V", &square(&s.v.values, n), 1e-7);
+            case.assert_close("adam_F", &square(&s.f.values, levels), 1e-7);
+            case.assert_close("adam_R", &square(&s.r.values, levels - 1), 1e-7);
+            // Loss and reconstruction at the start.
+            let [u, v, f, r] = start;
+            let mut first = problem.state(u.clone(), v.clone(), f.clone(), r.clone());
+            let [divergence, penalty, _] = problem.batch(&mut first, &all);
+            let penalty_there = case.array::<ndarray::Ix0>("loss_reg").into_scalar();
+            assert!((penalty - penalty_there).abs() <= 1e-12 * penalty_there, "{name}: {penalty} {penalty_there}");
+            let kl = case.array::<ndarray::Ix0>("loss_kl").into_scalar();
+            assert!((divergence - kl).abs() < 1e-9 * kl, "{name}: {divergence} {kl}");
+            let course = Course { state: problem.state(u, v, f, r), objective: Vec::new() };
+            let params = Qmf { reconstruction: true, ..params.clone() };
+            let problem = Problem::new(&params, &input, Seed(0)).unwrap();
+            let mut no = ();
+            let fit =
+                problem.finish(course, Stop::MaxSteps, Vec::new(), &mut Ctx::new(Seed(0), &mut no)).unwrap();
+            case.assert_close("recon", &fit.reconstruction.unwrap().t(), 1e-9);
+            case.assert_close("Q", &fit.maps.quantiles, 1e-12);
+            case.assert_close("B", &fit.maps.weights, 1e-12);
+            let kl = case.array::<ndarray::Ix0>("loss_kl").into_scalar();
+            assert!((fit.divergence - kl).abs() < 1e-9 * kl);
+        }
+    }
+
+    #[test]
+    fn gradients_match_finite_differences() {
+        let mut rng = Seed(2).stream(Draw::Simulate, 0);
+        let mut x = Array2::from_shape_simple_fn((9, 5), || rng.random::<f64>() * 4.0);
+        x[[3, 1]] = f64::NAN;
+        x[[8, 4]] = f64::NAN;
+        let matrix = Matrix::Dense(x);
+        let input =
+            Nonnegative { missing: Missing::Nan, ..Nonnegative::new(Values { what: "X", matrix: &matrix }) };
+        for (loss, quantiles) in
+            [(Loss::Kl, Quantiles::Pinned), (Loss::Frobenius, Quantiles::Pinned), (Loss::Kl, Quantiles::Free)]
+        {
+            let params =
+                Qmf { k: 2, levels: 4, epsilon: 0.05, accuracy: 1e-12, loss, quantiles, ..Qmf::default() };
+            let problem = Problem::new(&params, &input, Seed(1)).unwrap();
+            let mut s = problem.start(Seed(1)).unwrap();
+            s.f.values.iter_mut().chain(&mut s.r.values).for_each(|p| *p += 0.4 * rng.random::<f64>() - 0.2);
+            let rows: Vec<usize> = (0..5).collect();
+            let scale = 1.0 / 43.0;
+            let part = |s: &State| {
+                let v = Array2::from_shape_fn((2, 9), |(l, j)| s.v.values[l * 9 + j].exp());
+                problem.part(s, v.view(), &rows, scale, &mut Work::default())
+            };
+            let found = part(&s);
+            let slope = |change: &dyn Fn(&mut State, f64)| {
+                let at = |h: f64| {
+                    let mut moved = s.clone();
+                    change(&mut moved, h);
+                    scale * part(&moved).loss
+                };
+                (at(1e-5) - at(-1e-5)) / 2e-5
+            };
+            let near = |a: f64, b: f64| {
+                assert!((a - b).abs() < 1e-8 + 1e-5 * b.abs(), "{loss} {quantiles}: {a} {b}")
+            };
+            let width = quantiles.width(4);
+            for i in [0, 3, 4] {
+                near(slope(&|s, h| s.u.values[2 * i + 1] += h), found.du[[i, 1]]);
+                near(slope(&|s, h| s.f.values[4 * i + 2] += h), found.df[4 * i + 2]);
+                near(slope(&|s, h| s.r.values[width * i + 1] += h), found.dr[width * i + 1]);
+                let v = s.v.values[9 + i].exp();
+                near(slope(&|s, h| s.v.values[9 + i] += h), found.dv[[1, i]] * v);
+            }
+        }
     }
 }

@@ -141,14 +141,19 @@ impl Method for Qmfq {
     fn run(&self, input: Nonnegative<'_>, ctx: &mut Ctx<'_>) -> Result<QmfqFit> {
         let (n, d) = input.values.matrix.shape();
         refuse_rank(self.k, d, n)?;
-        let course = if self.projector == Projector::Svd { 3 * n.min(d) } else { (self.nmf_steps + 4) * self.k };
+        let course =
+            if self.projector == Projector::Svd { 3 * n.min(d) } else { (self.nmf_steps + 4) * self.k };
         let held = 8 * d * n + (d + n) * course + 16 * d * self.levels + 32 * n * (self.levels + 4);
         ctx.reserve(8 * held as u64, "choose fewer features, or a smaller `nmf_steps`")?;
         let problem = Problem::new(self, &input)?;
         let constant = problem.constant();
         if n < 2 || d - constant.len() < self.k {
             let found = format!("{} for {} features that vary", self.k, d - constant.len());
-            return Err(Error::Param { name: "k", found, rule: "at most as many as there are features that vary" });
+            return Err(Error::Param {
+                name: "k",
+                found,
+                rule: "at most as many as there are features that vary",
+            });
         }
         if !constant.is_empty() {
             ctx.warn(constant_warning(constant.len()));

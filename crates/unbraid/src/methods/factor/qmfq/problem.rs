@@ -93,7 +93,8 @@ impl<'a> Problem<'a> {
             row.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), &v| (l.min(v), h.max(v)))
         };
         let ranges: Vec<(f64, f64)> = all.rows().into_iter().map(range).collect();
-        let (at, still): (Vec<usize>, Vec<usize>) = (0..all.nrows()).partition(|&i| ranges[i].0 < ranges[i].1);
+        let (at, still): (Vec<usize>, Vec<usize>) =
+            (0..all.nrows()).partition(|&i| ranges[i].0 < ranges[i].1);
         Ok(Problem {
             params,
             layer,
@@ -321,7 +322,9 @@ impl Iterate for Problem<'_> {
         let g = self.gradient(s)?;
         s.step += 1;
         let (step, rate) = (s.step, self.params.learning_rate);
-        for (tensor, gradient) in [(&mut s.f, &g.f), (&mut s.r, &g.r), (&mut s.f_in, &g.f_in), (&mut s.r_in, &g.r_in)] {
+        for (tensor, gradient) in
+            [(&mut s.f, &g.f), (&mut s.r, &g.r), (&mut s.f_in, &g.f_in), (&mut s.r_in, &g.r_in)]
+        {
             for (i, row) in gradient.chunks_exact(tensor.width).enumerate() {
                 tensor.descend(Adam::Lazy, i, step, rate, row);
             }
@@ -338,6 +341,48 @@ impl Iterate for Problem<'_> {
 mod tests {
     use super::*;
     use crate::data::{Matrix, Values};
+    use crate::golden::Golden;
+    use ndarray::Ix2;
+
+    #[test]
+    fn loss_factors_and_gradients_are_those_of_the_reference() {
+        let case = Golden::open("qmfq/small");
+        let matrix = Matrix::Dense(case.array::<Ix2>("X").t().as_standard_layout().into_owned());
+        let input = Nonnegative::new(Values { what: "X", matrix: &matrix });
+        for projector in [Projector::Kl, Projector::Frobenius] {
+            let params = Qmfq {
+                k: 2,
+                levels: 5,
+                epsilon: 0.05,
+                nmf_steps: 4,
+                accuracy: 1e-12,
+                projector,
+                ..Qmfq::default()
+            };
+            let mut problem = Problem::new(&params, &input).unwrap();
+            (problem.u, problem.v) = (case.array("U0"), case.array("V0"));
+            let [f, r, f_in, r_in] = ["F", "R", "Fp", "Rp"]
+                .map(|name| case.array::<Ix2>(name).iter().copied().collect::<Vec<f64>>());
+            let mut s = problem.state(f, r, f_in, r_in);
+            let found = problem.gradient(&mut s).unwrap();
+            let which = if projector == Projector::Kl { "kl" } else { "fro" };
+            let named = |name: &str| format!("{which}_{name}");
+            let inner =
+                problem.forward(Quantiles::Free, &problem.x, &s.f_in, &s.r_in, &mut s.g_in.clone()).out;
+            case.assert_close(&named("Xp"), &inner, 1e-9);
+            let (u, v) = problem.project(inner.view()).unwrap().pair();
+            case.assert_close(&named("U"), &u, 1e-9);
+            case.assert_close(&named("V"), &v, 1e-9);
+            let loss = case.array::<ndarray::Ix0>(&named("loss")).into_scalar();
+            assert!((found.objective - loss).abs() < 1e-9 * loss, "{projector}: {} {loss}", found.objective);
+            for (name, values, width) in
+                [("dF", &found.f, 5), ("dR", &found.r, 4), ("dFp", &found.f_in, 5), ("dRp", &found.r_in, 5)]
+            {
+                let square = Array2::from_shape_vec((7, width), values.clone()).unwrap();
+                case.assert_close(&named(name), &square, 1e-7);
+            }
+        }
+    }
 
     #[test]
     fn gradients_match_finite_differences_through_both_layers() {
@@ -346,10 +391,18 @@ mod tests {
         let matrix = Matrix::Dense(x);
         let input = Nonnegative::new(Values { what: "X", matrix: &matrix });
         for projector in [Projector::Kl, Projector::Frobenius, Projector::Svd] {
-            let params =
-                Qmfq { k: 2, levels: 4, epsilon: 0.05, nmf_steps: 6, accuracy: 1e-12, projector, ..Qmfq::default() };
+            let params = Qmfq {
+                k: 2,
+                levels: 4,
+                epsilon: 0.05,
+                nmf_steps: 6,
+                accuracy: 1e-12,
+                projector,
+                ..Qmfq::default()
+            };
             let problem = Problem::new(&params, &input).unwrap().started(Seed(1));
-            let mut near = |size: usize| (0..size).map(|_| 0.5 * rng.random::<f64>() - 0.25).collect::<Vec<f64>>();
+            let mut near =
+                |size: usize| (0..size).map(|_| 0.5 * rng.random::<f64>() - 0.25).collect::<Vec<f64>>();
             let mut s = problem.state(near(24), near(18), near(24), near(24));
             let found = problem.gradient(&mut s).unwrap();
             let at = |change: &dyn Fn(&mut State)| {
@@ -367,7 +420,11 @@ mod tests {
                 ];
                 for (part, (rise, slope)) in slopes.into_iter().enumerate() {
                     let gap = (rise / (2.0 * h) - slope).abs();
-                    assert!(gap < 1e-7 + 1e-5 * slope.abs(), "{projector} {part} {i}: {} {slope}", rise / (2.0 * h));
+                    assert!(
+                        gap < 1e-7 + 1e-5 * slope.abs(),
+                        "{projector} {part} {i}: {} {slope}",
+                        rise / (2.0 * h)
+                    );
                 }
             }
         }

@@ -136,20 +136,20 @@ impl Rounds {
         for at in (1..self.course.len()).rev() {
             let ((u_old, v_old), (u, v)) = (&self.course[at - 1], &self.course[at]);
             let mut v_bar_t = v_bar.t().to_owned();
-            let u_bar_t = half_back(
-                self.loss,
-                x.t(),
-                v.t(),
-                u_old.t(),
-                u.t(),
-                u_bar.t(),
-                &mut x_bar_t,
-                &mut v_bar_t,
-            );
+            let u_bar_t =
+                half_back(self.loss, x.t(), v.t(), u_old.t(), u.t(), u_bar.t(), &mut x_bar_t, &mut v_bar_t);
             u_bar = u_bar_t.t().to_owned();
             let bar = v_bar_t.t().to_owned();
-            v_bar =
-                half_back(self.loss, x, u_old.view(), v_old.view(), v.view(), bar.view(), &mut x_bar, &mut u_bar);
+            v_bar = half_back(
+                self.loss,
+                x,
+                u_old.view(),
+                v_old.view(),
+                v.view(),
+                bar.view(),
+                &mut x_bar,
+                &mut u_bar,
+            );
         }
         x_bar + x_bar_t.t()
     }
@@ -242,6 +242,16 @@ mod tests {
                 assert!((slope - found[at]).abs() < 1e-7, "{loss} {at:?}: {slope} {}", found[at]);
             }
         }
+    }
+
+    #[test]
+    fn the_truncated_decomposition_has_the_derivative_of_the_reference() {
+        let case = crate::golden::Golden::open("qmfq/svd_projector");
+        let (x, e): (Array2<f64>, Array2<f64>) = (case.array("X"), case.array("E"));
+        let found = Truncated::run(x.view(), 3).unwrap();
+        let (u, v) = found.factors();
+        case.assert_close("proj", &matmul(u.view(), v.view()), 1e-12);
+        case.assert_close("adjoint_of_E", &found.back(e.view()), 1e-10);
     }
 
     #[test]
