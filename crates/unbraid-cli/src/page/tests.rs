@@ -242,6 +242,12 @@ fn hostile_names_stay_text() {
         heat.groups.iter_mut().for_each(|g| g.label = HOSTILE.into());
         n.strongest.iter_mut().for_each(|e| e.source = HOSTILE.into());
     }
+    let f = report.factors.as_mut().unwrap();
+    f.loss = HOSTILE.into();
+    f.factors[0].top[0].name = HOSTILE.into();
+    let by = f.labels.as_mut().unwrap();
+    (by.label, by.rows[0].name) = (HOSTILE.into(), HOSTILE.into());
+    report.maps[0].curves[0].name = HOSTILE.into();
     let c = report.comparison.as_mut().unwrap();
     c.label = HOSTILE.into();
     c.classes.iter_mut().for_each(|class| class.name = HOSTILE.into());
@@ -292,6 +298,25 @@ fn an_evaluation_shows_every_part_and_no_infinity() {
         assert!(page.contains(part), "{part}");
     }
     assert!(!page.contains("inf<") && !page.contains("NaN<"));
+}
+
+#[test]
+fn factors_and_maps_are_shown_with_all_their_parts() {
+    let page = render(&example());
+    for part in [
+        "<h2>Factors</h2>",
+        "id=\"scores\"",
+        "Mean scores by <bdi>type</bdi>",
+        "<bdi>maps of the features</bdi>",
+        "id=\"stretch-1\"",
+        "id=\"map-0-23\"",
+        "id=\"quantiles-0-23\"",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+    assert!(!page.contains("id=\"map-0-24\"") && !page.contains("NaN<"));
+    let plain = Report { factors: None, maps: Vec::new(), ..example() };
+    assert!(!render(&plain).contains("<h2>Factors</h2>"));
 }
 
 #[test]
