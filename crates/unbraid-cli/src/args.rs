@@ -153,7 +153,7 @@ pub struct FitArgs {
     /// Also write a self-contained page about the fit
     #[arg(long, value_name = "FILE.html")]
     pub report: Option<PathBuf>,
-    /// An obs column with known labels, used to score the networks on the page, never to fit
+    /// An obs column with known labels, used to judge networks and factors on the page, never to fit
     #[arg(long, value_name = "COLUMN")]
     pub label: Option<String>,
     /// Seed of everything random
@@ -208,14 +208,18 @@ fn size(text: &str) -> Result<u64, String> {
 }
 
 /// One entry per method, with its parameters and an example of `command`.
-fn of_methods(command: &str, output: &str) -> Vec<Entry> {
+fn of_methods<'a>(
+    methods: impl Iterator<Item = &'a methods::Entry>,
+    command: &str,
+    output: &str,
+) -> Vec<Entry> {
     let help = |m: &methods::Entry| {
         let (settings, name, set) = ((m.help)(), m.name, m.example);
         format!(
             "{settings}\nExample:\n  unbraid {command} {name} cells.h5ad -o {output} --report cells.html --set {set}"
         )
     };
-    methods::ALL.iter().map(|m| Entry { name: m.name, about: m.about, help: help(m) }).collect()
+    methods.map(|m| Entry { name: m.name, about: m.about, help: help(m) }).collect()
 }
 
 /// `unbraid fit` with the method as a subcommand, so that each has its own help.
@@ -228,7 +232,7 @@ impl List for Fits {
     const HEADING: &'static str = "Methods";
     const EXAMPLE: &'static str = "unbraid fit medmagma cells.h5ad -o cells.fit.h5ad\n\nParameters of a method: unbraid fit METHOD --help";
     fn entries() -> Vec<Entry> {
-        of_methods("fit", "cells.fit.h5ad")
+        of_methods(methods::ALL.iter(), "fit", "cells.fit.h5ad")
     }
 }
 
@@ -263,7 +267,7 @@ impl List for Stabilities {
     const HEADING: &'static str = "Methods";
     const EXAMPLE: &'static str = "unbraid stability medmagma cells.h5ad -o cells.stable.h5ad";
     fn entries() -> Vec<Entry> {
-        of_methods("stability", "cells.stable.h5ad")
+        of_methods(methods::refitted().map(|(m, _)| m), "stability", "cells.stable.h5ad")
     }
 }
 

@@ -105,8 +105,7 @@ fn fit(args: &FitArgs, plan: &dyn Plan, key: &str) -> Result<(), Fault> {
     let mut chosen = Vec::new();
     for table in &tables {
         warnings.extend(twice(table));
-        let (data, selection) =
-            plan.prepare().apply(table, &mut warnings).map_err(|e| Fault::on(table, e))?;
+        let (data, selection) = plan.prepared(table, &mut warnings).map_err(|e| Fault::on(table, e))?;
         if tables.len() > 1 && selection.obs.is_some() {
             let why = "an observation without a value cannot be dropped from one of several joined tables";
             return Err(Fault::Usage(format!("{}: {why}; use `--set empty=error`", table.source)));
@@ -153,7 +152,7 @@ fn fit(args: &FitArgs, plan: &dyn Plan, key: &str) -> Result<(), Fault> {
     let joined = (tables.len() > 1).then(|| beside(&tables));
     let whole = joined.as_ref().unwrap_or(&tables[0]);
     let selection = combine(&tables, &chosen);
-    let Done { annotations, seconds, steps, objective, stop, how, networks } = done;
+    let Done { annotations, seconds, steps, objective, stop, how, networks, factors } = done;
     let mut annotations = annotations.expand(key, &selection, whole.shape());
     note(&mut annotations, &plan.notes(key), plan, args, &hashes, seconds, &warnings);
     if args.output.extension().is_none_or(|e| e != "h5ad") {
@@ -205,6 +204,8 @@ fn fit(args: &FitArgs, plan: &dyn Plan, key: &str) -> Result<(), Fault> {
                 said
             })
             .collect();
+        let factors: Vec<_> =
+            factors.iter().map(|f| json!({ "k": f.k, "loss": f.loss, "value": f.value })).collect();
         say!(
             "{}",
             json!({
@@ -212,7 +213,8 @@ fn fit(args: &FitArgs, plan: &dyn Plan, key: &str) -> Result<(), Fault> {
                 "inputs": args.files, "input_sha256": hashes, "output": args.output, "report": args.report,
                 "observations": shape.0, "features": prepared.iter().map(|p| p.shape().1).sum::<usize>(),
                 "stop": stop.map(Stop::name), plan.words()[0]: steps, "objective": objective,
-                "seconds": seconds, "resumed": resumed, "networks": networks, "warnings": warnings,
+                "seconds": seconds, "resumed": resumed, "networks": networks, "factors": factors,
+                "warnings": warnings,
                 "params": plan.parameters(),
             })
         );
@@ -239,14 +241,20 @@ fn fit(args: &FitArgs, plan: &dyn Plan, key: &str) -> Result<(), Fault> {
                 say!("    {}", n.line);
             }
         }
+        for f in &factors {
+            let value = f.value.map_or_else(String::new, |v| format!(", {} loss {v:.6}", f.loss));
+            say!("  {} factor{}{value}", f.k, if f.k == 1 { "" } else { "s" });
+        }
         say!("  wrote {}", args.output.display());
         if let Some(path) = &args.report {
             say!("  wrote {}; open it in a browser", path.display());
         } else {
-            say!(
-                "  next: add `--report FILE.html` for a page, or in Python: scanpy.tl.leiden(adata, neighbors_key=\"{}\")",
-                plan.neighbours(key)
-            );
+            let python = if factors.is_empty() {
+                format!("scanpy.tl.leiden(adata, neighbors_key=\"{}\")", plan.neighbours(key))
+            } else {
+                format!("adata.obsm[\"X_{key}\"]")
+            };
+            say!("  next: add `--report FILE.html` for a page, or in Python: {python}");
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use unbraid::data::{Annotations, Dataset};
+use unbraid::data::{Annotations, Dataset, Selection};
 use unbraid::fit::{Annotate, Ctx, Method, Stop};
 use unbraid::methods::kronecker::common::Network;
 use unbraid::methods::kronecker::gmgm::{Gmgm, Tensors};
@@ -14,7 +14,7 @@ use unbraid::methods::kronecker::tyler::{self, Tyler};
 use unbraid::params::{ParamDoc, Params};
 use unbraid::preprocess::genes::Genes;
 use unbraid::preprocess::prepare::{Prepare, Transform};
-use unbraid::report::{LineChart, Parameter, Series};
+use unbraid::report::{Factors, LineChart, Maps, Parameter, Series};
 
 use crate::fault::Fault;
 use crate::picture::Page;
@@ -32,13 +32,18 @@ pub struct Entry {
     pub help: fn() -> String,
     /// Reads the parameters.
     pub plan: fn(Settings) -> Result<Box<dyn Plan>, Fault>,
-    /// Reads the parameters of refits by this method.
-    pub stability: fn(Settings, Refits) -> Result<Box<dyn Plan>, Fault>,
+    /// Reads the parameters of refits by this method; `None` for a method without networks.
+    pub stability: Option<Refitted>,
 }
 
-/// All methods, in the order of the help.
-pub const ALL: &[Entry] = &[entry::<MedMagma>(), entry::<Gmgm>(), entry::<SingleAxis>(), entry::<Tyler>()];
+/// From settings to refits that are ready to run.
+pub type Refitted = fn(Settings, Refits) -> Result<Box<dyn Plan>, Fault>;
 
+/// All methods, in the order of the help.
+pub const ALL: &[Entry] =
+    &[network::<MedMagma>(), network::<Gmgm>(), network::<SingleAxis>(), network::<Tyler>()];
+
+/// A method that is fitted.
 const fn entry<M: Shown>() -> Entry {
     Entry {
         name: M::NAME,
@@ -46,12 +51,22 @@ const fn entry<M: Shown>() -> Entry {
         example: M::EXAMPLE,
         help: help::<M>,
         plan: plan::<M>,
-        stability: stability::<M>,
+        stability: None,
     }
 }
 
+/// A method whose networks can also be judged by refits.
+const fn network<M: Shown + Refit>() -> Entry {
+    Entry { stability: Some(stability::<M>), ..entry::<M>() }
+}
+
+/// The methods that can be refitted, in the order of the help.
+pub fn refitted() -> impl Iterator<Item = (&'static Entry, Refitted)> {
+    ALL.iter().filter_map(|m| Some((m, m.stability?)))
+}
+
 /// What the program adds to a method.
-pub trait Shown: Refit + 'static {
+pub trait Shown: Method + Send + Sync + 'static {
     /// One line for the help.
     const ABOUT: &'static str;
     /// A setting for the example.
@@ -62,6 +77,10 @@ pub trait Shown: Refit + 'static {
     fn prepare(&self) -> Prepare {
         Prepare::default()
     }
+    /// Whether NaN in a table is a missing entry, and not an error.
+    fn allows_missing(&self) -> bool {
+        false
+    }
     /// The method's view of the tables, of which there is at least one.
     fn input<'a>(&self, tables: &'a [Dataset]) -> Self::Input<'a>;
     /// What a person looks at.
@@ -69,6 +88,7 @@ pub trait Shown: Refit + 'static {
 }
 
 /// What a person looks at.
+#[derive(Default)]
 pub struct Picture<'a> {
     /// Objective after each sweep.
     pub objective: &'a [f64],
@@ -78,6 +98,10 @@ pub struct Picture<'a> {
     pub stop: Option<Stop>,
     /// Networks by axis: `observations` or `features`.
     pub networks: Vec<(&'static str, &'a Network)>,
+    /// Factors of a factorisation.
+    pub factors: Option<Factors<'a>>,
+    /// Learnt increasing maps by what they act on.
+    pub maps: Vec<(&'static str, Maps<'a>)>,
     /// What else the fit was judged by.
     pub charts: Vec<LineChart>,
     /// What to say in place of how the fit ended, where that says little.
@@ -100,6 +124,18 @@ pub struct Done {
     pub how: Option<String>,
     /// The networks in a few words.
     pub networks: Vec<Summary>,
+    /// The factorisations in a few words.
+    pub factors: Vec<FactorSummary>,
+}
+
+/// What is said of one factorisation at the end.
+pub struct FactorSummary {
+    /// Number of factors.
+    pub k: usize,
+    /// Name of the loss.
+    pub loss: &'static str,
+    /// The loss after the last step, where there was one.
+    pub value: Option<f64>,
 }
 
 /// What is said of one network at the end.
@@ -138,6 +174,22 @@ pub trait Plan: Sync + Send {
     fn joins(&self) -> bool;
     /// The preparation before it.
     fn prepare(&self) -> &Prepare;
+    /// Whether NaN is a missing entry, and not an error.
+    fn allows_missing(&self) -> bool {
+        false
+    }
+    /// The table that the method sees, and which rows and columns of `table` it holds.
+    fn prepared(
+        &self,
+        table: &Dataset,
+        warnings: &mut Vec<String>,
+    ) -> Result<(Dataset, Selection), unbraid::Error> {
+        if self.allows_missing() {
+            self.prepare().apply_with_missing(table, warnings)
+        } else {
+            self.prepare().apply(table, warnings)
+        }
+    }
     /// All parameters, those of the preparation first.
     fn parameters(&self) -> serde_json::Map<String, serde_json::Value>;
     /// The same with documentation, for the page.
@@ -235,6 +287,9 @@ impl<M: Shown> Plan for Ready<M> {
     fn prepare(&self) -> &Prepare {
         &self.prepare
     }
+    fn allows_missing(&self) -> bool {
+        self.params.allows_missing()
+    }
     fn parameters(&self) -> serde_json::Map<String, serde_json::Value> {
         let mut all = listed(&self.prepare);
         all.extend(listed(&self.params));
@@ -279,6 +334,15 @@ impl<M: Shown> Plan for Ready<M> {
                     line: String::new(),
                 })
                 .collect(),
+            factors: picture
+                .factors
+                .iter()
+                .map(|f| FactorSummary {
+                    k: f.scores.ncols(),
+                    loss: f.loss,
+                    value: picture.objective.last().copied(),
+                })
+                .collect(),
             annotations,
         })
     }
@@ -297,7 +361,7 @@ struct Judged<M> {
     stability: Stability<M>,
 }
 
-fn stability<M: Shown>(mut settings: Settings, refits: Refits) -> Result<Box<dyn Plan>, Fault> {
+fn stability<M: Shown + Refit>(mut settings: Settings, refits: Refits) -> Result<Box<dyn Plan>, Fault> {
     if settings.names("keep") {
         return Err(Fault::Usage("`keep` is not read here: a refit selects its edges by `--edges`".into()));
     }
@@ -310,7 +374,7 @@ fn stability<M: Shown>(mut settings: Settings, refits: Refits) -> Result<Box<dyn
     Ok(Box::new(Judged { prepare, stability }))
 }
 
-impl<M: Shown> Plan for Judged<M> {
+impl<M: Shown + Refit> Plan for Judged<M> {
     fn name(&self) -> &'static str {
         M::STABILITY
     }
@@ -369,6 +433,7 @@ impl<M: Shown> Plan for Judged<M> {
             stop: Some(fit.stop),
             how: None,
             networks: fit.networks.iter().map(judged).collect(),
+            factors: Vec::new(),
         })
     }
 }
@@ -434,6 +499,7 @@ impl Shown for MedMagma {
                 (Some(c), true) => Some(format!("low rank, {} components", c.s.len())),
                 _ => None,
             },
+            ..Picture::default()
         }
     }
 }
@@ -498,11 +564,9 @@ impl Shown for Gmgm {
         let named = |axis: &str| if axis == "obs" { "observations" } else { "features" };
         Picture {
             objective: &fit.objective,
-            traces: Vec::new(),
             stop: Some(fit.stop),
             networks: fit.axes.iter().map(|a| (named(&a.name), &a.network)).collect(),
-            charts: Vec::new(),
-            how: None,
+            ..Picture::default()
         }
     }
 }
@@ -514,14 +578,7 @@ impl Shown for SingleAxis {
         tables[0].values()
     }
     fn picture(fit: &Self::Fitted) -> Picture<'_> {
-        Picture {
-            objective: &[],
-            traces: Vec::new(),
-            stop: None,
-            networks: vec![("observations", &fit.obs), ("features", &fit.var)],
-            charts: Vec::new(),
-            how: None,
-        }
+        Picture { networks: vec![("observations", &fit.obs), ("features", &fit.var)], ..Picture::default() }
     }
 }
 
@@ -534,11 +591,9 @@ impl Shown for Tyler {
     fn picture(fit: &Self::Fitted) -> Picture<'_> {
         Picture {
             objective: &fit.objective,
-            traces: Vec::new(),
             stop: Some(fit.stop),
             networks: vec![(axis(fit.axis), &fit.network)],
-            charts: Vec::new(),
-            how: None,
+            ..Picture::default()
         }
     }
 }

@@ -7,7 +7,10 @@ use unbraid::graph::knn::expression_neighbours;
 use unbraid::methods::kronecker::common::Network;
 use unbraid::methods::kronecker::stability::StabilityFit;
 use unbraid::methods::kronecker::tyler::Side;
-use unbraid::report::{Alert, Comparison, Graph, Input, NetworkFigure, Report, StabilityFigure, Trace};
+use unbraid::report::{
+    Alert, Comparison, Curve, FactorsFigure, Graph, Input, Maps, MapsFigure, NetworkFigure, Report,
+    StabilityFigure, Trace,
+};
 
 use crate::methods::{Picture, axis};
 
@@ -39,6 +42,14 @@ impl Page {
         }
         report.objective.extend(picture.traces.iter().map(|(name, values)| Trace::new(*name, values)));
         report.charts.extend(picture.charts.iter().cloned());
+        if picture.factors.is_some() || !picture.maps.is_empty() {
+            // A factorisation reads joined tables side by side.
+            let names: Vec<String> = tables.iter().flat_map(|t| t.var.names.iter().cloned()).collect();
+            let label =
+                self.label.as_ref().map(|(name, codes, titles)| (name.as_str(), &codes[..], &titles[..]));
+            report.factors = picture.factors.as_ref().map(|f| FactorsFigure::new(f, &names, label));
+            report.maps.extend(picture.maps.iter().map(|(title, maps)| map_figure(title, maps, &names)));
+        }
         for (at, (axis, network)) in picture.networks.iter().enumerate() {
             // Feature networks beyond the first belong to the tables in order.
             let before = picture.networks[..at].iter().filter(|(a, _)| a == axis).count();
@@ -87,6 +98,16 @@ impl Page {
         self.report.comparison = Some(Comparison::new(name.clone(), labels, titles, &graphs, self.seed)?);
         Ok(())
     }
+}
+
+/// Chosen maps under the names of their features.
+fn map_figure(title: &str, maps: &Maps<'_>, names: &[String]) -> MapsFigure {
+    let curve = |i: usize| {
+        let name = names.get(i).cloned().unwrap_or_else(|| format!("feature {i}"));
+        Curve { name, stretch: maps.stretch[i], ..(maps.curve)(i) }
+    };
+    let curves = MapsFigure::choose(&maps.stretch).into_iter().map(curve).collect();
+    MapsFigure::new(title, &maps.stretch, curves)
 }
 
 /// The kept signed entries, or all of them.

@@ -20,6 +20,8 @@ pub fn run(command: &Chosen<Stabilities>) -> Result<(), Fault> {
         edges: args.edges.unwrap_or(default.edges),
         exact: args.exact,
     };
-    let plan = (methods::ALL[command.at].stability)(settings, refits)?;
-    carry_out(&args.fit, plan.as_ref())
+    let (_, plan) = methods::refitted()
+        .nth(command.at)
+        .ok_or_else(|| Fault::Usage("no such method; see `unbraid stability --help`".into()))?;
+    carry_out(&args.fit, plan(settings, refits)?.as_ref())
 }

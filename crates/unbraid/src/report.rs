@@ -6,6 +6,7 @@
 mod chart;
 mod comparison;
 mod evaluation;
+mod factors;
 mod network;
 mod stability;
 
@@ -13,6 +14,10 @@ pub use chart::{LineChart, Series};
 pub use comparison::{Class, Comparison, Graph, Row};
 pub use evaluation::{
     AxisEvaluation, Best, Evaluation, JudgedGraph, ModuleRow, ModuleTable, NamedHub, TailSummary, TruthScores,
+};
+pub use factors::{
+    Bar, CURVES, Curve, Factor, Factors, FactorsFigure, LabelRow, LabelScores, Loading, Maps, MapsFigure,
+    ScoreMap,
 };
 pub use network::{Degree, Edge, Group, HeatMap, NetworkFigure};
 pub use stability::{Frequent, Point, StabilityFigure};
@@ -33,6 +38,12 @@ pub struct Report {
     /// What else the fit was judged by: a spectrum, held-out entries.
     #[serde(default)]
     pub charts: Vec<LineChart>,
+    /// Factors, where the method finds some.
+    #[serde(default)]
+    pub factors: Option<FactorsFigure>,
+    /// Learnt increasing maps, one figure for each place they act at.
+    #[serde(default)]
+    pub maps: Vec<MapsFigure>,
     /// One per axis, or per network.
     pub networks: Vec<NetworkFigure>,
     /// How stable the edges of each network are, where refits were made.

@@ -12,6 +12,7 @@
 //! four to fourteen times smaller; what it lacks, a heat map, is thirty lines of canvas.
 
 mod evaluation;
+mod factors;
 
 use std::fmt::Write;
 
@@ -40,6 +41,12 @@ pub fn render(report: &Report) -> String {
         page += "<section>\n<h2>Rank</h2>\n";
         evaluation::charts(&mut page, "fit", &report.charts);
         page += "</section>\n";
+    }
+    if let Some(f) = &report.factors {
+        factors::section(&mut page, f);
+    }
+    for (at, figure) in report.maps.iter().enumerate() {
+        factors::maps(&mut page, at, figure);
     }
     for (at, figure) in report.networks.iter().enumerate() {
         network(&mut page, at, figure);

@@ -252,6 +252,67 @@
     if (bars && s.histogram.length) shares(bars, s.histogram.map((_, i) => (100 * (i + 1)) / s.refits), [["pairs", s.histogram]], true);
   });
 
+  // Scores of observations on factors: one column per factor, lines between dominating factors.
+  function scores(box, map) {
+    const canvas = box.querySelector("canvas"), pad = 54, inner = 840, side = pad + inner + 6;
+    canvas.width = side; canvas.height = side;
+    const draw = () => {
+      const c = colours(), pen = canvas.getContext("2d"), wide = inner / map.columns, high = inner / map.rows;
+      pen.clearRect(0, 0, side, side);
+      for (let i = 0; i < map.rows; i++) for (let j = 0; j < map.columns; j++) {
+        pen.fillStyle = "rgb(" + mix(c.zero, c.plus, map.cells[i * map.columns + j] / 100).join(",") + ")";
+        const x = Math.floor(pad + j * wide), y = Math.floor(pad + i * high);
+        pen.fillRect(x, y, Math.floor(pad + (j + 1) * wide) - x, Math.floor(pad + (i + 1) * high) - y);
+      }
+      pen.strokeStyle = c.line; pen.lineWidth = 1;
+      pen.strokeRect(pad - 0.5, pad - 0.5, inner + 1, inner + 1);
+      pen.fillStyle = c.soft; pen.font = "20px system-ui, sans-serif"; pen.textAlign = "center"; pen.textBaseline = "middle";
+      map.spans.forEach((span, f) => {
+        if (wide >= 24 || f % Math.ceil(24 / wide) === 0) pen.fillText(String(f + 1), pad + (f + 0.5) * wide, pad - 20);
+        if (!span) return;
+        const from = pad + span[0] * high, to = pad + span[1] * high;
+        if (span[1] < map.rows) { pen.beginPath(); pen.moveTo(pad, to); pen.lineTo(pad + inner, to); pen.stroke(); }
+        if (to - from >= 24) pen.fillText(String(f + 1), pad - 24, (from + to) / 2);
+      });
+    };
+    drawings.push(draw);
+    draw();
+  }
+  if (data.factors && data.factors.scores) scores(document.getElementById("scores"), data.factors.scores);
+
+  // One small chart without a legend.
+  function small(box, x, curves, label) {
+    const known = curves.flatMap((s) => s.values).filter((v) => v !== null);
+    if (!x.length || !known.length) return;
+    const low = Math.min(0, ...known), high = Math.max(...known), room = ((x[x.length - 1] - x[0]) || 1) * 0.03;
+    chart(box, 130, (c) => {
+      const [across, up] = axes(c, label, "", undefined, false);
+      return [{
+        scales: { x: { time: false, range: [x[0] - room, x[x.length - 1] + room] }, y: { range: [low, high > low ? high + 0.08 * (high - low) : low + 1] } },
+        axes: [{ ...across, labelSize: 16, size: 28, space: 40 }, { ...up, label: undefined, size: 46, space: 24 }],
+        legend: { show: false }, cursor: { show: false },
+        series: [{}, ...curves.map((s) => ({ stroke: c.series[s.colour], width: s.thin ? 1.5 : 2, dash: s.thin ? [4, 4] : undefined, points: { show: false } }))],
+      }, [x, ...curves.map((s) => s.values)]];
+    });
+  }
+  (data.maps || []).forEach((figure, at) => {
+    const bars = document.getElementById("stretch-" + at);
+    if (bars && figure.stretches.length) {
+      const centre = figure.stretches.map((b) => (b.from + b.to) / 2), width = figure.stretches[0].to - figure.stretches[0].from;
+      chart(bars, 220, (c) => [{
+        scales: { x: { time: false, range: [centre[0] - width, centre[centre.length - 1] + width] }, y: { range: (_, lo, hi) => [0, Math.max(1, hi * 1.08)] } },
+        axes: axes(c, "stretch, log₂", "maps", undefined, false),
+        series: [{ label: "stretch", value: (_, v) => short(v) }, { label: "maps", stroke: c.fill, fill: c.fill, value: (_, v) => (v === null ? "–" : String(v)), paths: uPlot.paths.bars({ size: [0.9, 60] }), points: { show: false } }],
+      }, [centre, figure.stretches.map((b) => b.count || null)]]);
+    }
+    figure.curves.forEach((curve, i) => {
+      const part = (name) => document.getElementById(name + "-" + at + "-" + i);
+      if (part("map")) small(part("map"), curve.x, [{ values: curve.y, colour: 0 }], "signal z");
+      const truth = curve.truth ? [{ values: curve.truth, colour: 1, thin: true }] : [];
+      if (part("quantiles")) small(part("quantiles"), curve.levels, [{ values: curve.quantiles, colour: 0 }, ...truth], "level b");
+    });
+  });
+
   const redraw = () => drawings.forEach((draw) => draw());
   let wait = 0, width = window.innerWidth;
   window.addEventListener("resize", () => {

@@ -12,8 +12,8 @@ use unbraid::metrics::modules::{Hub, ModuleTest};
 use unbraid::metrics::network::{LabelOptions, against_truth, judge_top_k};
 use unbraid::metrics::robustness::{RobustnessOptions, robustness};
 use unbraid::report::{
-    Alert, AxisEvaluation, Class, Evaluation, Fact, Graph, Input, JudgedGraph, LineChart, ModuleRow,
-    ModuleTable, NamedHub, Parameter, Series, TailSummary, TruthScores,
+    Alert, AxisEvaluation, Class, Curve, Evaluation, Fact, Factors, FactorsFigure, Graph, Input, JudgedGraph,
+    LineChart, MapsFigure, ModuleRow, ModuleTable, NamedHub, Parameter, Series, TailSummary, TruthScores,
 };
 use unbraid::simulate::kronecker::{EdgeSign, KroneckerDesign};
 use unbraid::stats::anova::one_way;
@@ -114,11 +114,45 @@ fn example() -> Report {
             NetworkFigure::new("features", &names, &genes, Seed(0)).unwrap(),
         ],
         stability: vec![StabilityFigure::new("features", &names, &stable)],
+        factors: Some(factors(&names, &labels, &titles)),
+        maps: vec![maps("maps of the features", &names), maps(HOSTILE, &names[..1])],
         comparison: Some(
             Comparison::new("truth_community", &labels, &titles, &graphs, Seed(0)).unwrap(),
         ),
         evaluation: Some(evaluation(&cells, &labels, &titles)),
     }
+}
+
+/// Four factors, blocks of the features and of the observations.
+fn factors(names: &[String], labels: &[usize], titles: &[String]) -> FactorsFigure {
+    let block = |i: usize, n: usize, f: usize| {
+        let own = if i * 4 / n == f { 4.0 } else { 0.15 };
+        own * (1.0 + ((i * 37 + f * 11) % 17) as f64) / 9.0
+    };
+    let loadings = Array2::from_shape_fn((names.len(), 4), |(i, f)| block(i, names.len(), f));
+    let scores = Array2::from_shape_fn((labels.len(), 4), |(j, f)| block(j, labels.len(), f));
+    let factors = Factors { loadings: &loadings, scores: &scores, loss: "kl" };
+    FactorsFigure::new(&factors, names, Some(("type", labels, titles)))
+}
+
+/// Maps from deflating to inflating.
+fn maps(title: &str, names: &[String]) -> MapsFigure {
+    let stretch: Vec<f64> = (0..names.len()).map(|i| ((i * 61) % 101) as f64 / 25.0 - 2.0).collect();
+    let curve = |i: usize| {
+        let x: Vec<f64> = (0..=40).map(|t| f64::from(t) / 8.0 - 2.5).collect();
+        let levels: Vec<f64> = (1..=8).map(|j| f64::from(j) / 8.0).collect();
+        let quantile = |b: f64| b.powf(stretch[i].exp2());
+        Curve {
+            name: names[i].clone(),
+            y: x.iter().map(|z| quantile(1.0 / (1.0 + (-z).exp()))).collect(),
+            quantiles: levels.iter().map(|b| quantile(*b)).collect(),
+            truth: i.is_multiple_of(2).then(|| levels.iter().map(|b| 1.1 * quantile(*b)).collect()),
+            stretch: stretch[i],
+            x,
+            levels,
+        }
+    };
+    MapsFigure::new(title, &stretch, MapsFigure::choose(&stretch).into_iter().map(curve).collect())
 }
 
 /// Every part of an evaluation.
@@ -208,6 +242,12 @@ fn hostile_names_stay_text() {
         heat.groups.iter_mut().for_each(|g| g.label = HOSTILE.into());
         n.strongest.iter_mut().for_each(|e| e.source = HOSTILE.into());
     }
+    let f = report.factors.as_mut().unwrap();
+    f.loss = HOSTILE.into();
+    f.factors[0].top[0].name = HOSTILE.into();
+    let by = f.labels.as_mut().unwrap();
+    (by.label, by.rows[0].name) = (HOSTILE.into(), HOSTILE.into());
+    report.maps[0].curves[0].name = HOSTILE.into();
     let c = report.comparison.as_mut().unwrap();
     c.label = HOSTILE.into();
     c.classes.iter_mut().for_each(|class| class.name = HOSTILE.into());
@@ -258,6 +298,25 @@ fn an_evaluation_shows_every_part_and_no_infinity() {
         assert!(page.contains(part), "{part}");
     }
     assert!(!page.contains("inf<") && !page.contains("NaN<"));
+}
+
+#[test]
+fn factors_and_maps_are_shown_with_all_their_parts() {
+    let page = render(&example());
+    for part in [
+        "<h2>Factors</h2>",
+        "id=\"scores\"",
+        "Mean scores by <bdi>type</bdi>",
+        "<bdi>maps of the features</bdi>",
+        "id=\"stretch-1\"",
+        "id=\"map-0-23\"",
+        "id=\"quantiles-0-23\"",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+    assert!(!page.contains("id=\"map-0-24\"") && !page.contains("NaN<"));
+    let plain = Report { factors: None, maps: Vec::new(), ..example() };
+    assert!(!render(&plain).contains("<h2>Factors</h2>"));
 }
 
 #[test]

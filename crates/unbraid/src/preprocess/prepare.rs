@@ -82,6 +82,54 @@ impl Prepare {
     pub fn apply(&self, data: &Dataset, warnings: &mut Vec<String>) -> Result<(Dataset, Selection)> {
         // Before anything is scaled, so that a value that is not finite is named as it stands in the file.
         data.values().check()?;
+        self.carry_out(data, warnings)
+    }
+
+    /// As [`apply`](Self::apply) for a table in which NaN is a missing entry. Missing entries stay NaN and count as
+    /// no value where empty lines are dropped. Statistics of features and row totals are not defined with them, so a
+    /// table that has some is taken with all of its features (`genes=auto`) and untransformed (`transform=auto`).
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply) for an infinite entry; [`Error::Value`] at the first missing entry where `genes` or
+    /// `transform` needs every value.
+    pub fn apply_with_missing(
+        &self,
+        data: &Dataset,
+        warnings: &mut Vec<String>,
+    ) -> Result<(Dataset, Selection)> {
+        let (mut infinite, mut missing) = (None, None);
+        data.x.for_each_nonzero(|i, j, v| {
+            if v.is_nan() {
+                missing.get_or_insert((i, j));
+            } else if v.is_infinite() {
+                infinite.get_or_insert(((i, j), v));
+            }
+        });
+        if let Some((at, found)) = infinite {
+            return Err(Error::Value {
+                what: data.slot.clone(),
+                found,
+                at,
+                rule: "finite, or NaN if missing",
+            });
+        }
+        let Some(at) = missing else { return self.apply(data, warnings) };
+        let mut given = self.clone();
+        if given.genes == Genes::Auto {
+            given.genes = Genes::All;
+        }
+        if given.transform == Transform::Auto {
+            given.transform = Transform::None;
+        }
+        let rule = match (given.genes == Genes::All, given.transform == Transform::Lognorm) {
+            (false, _) => "a number where features are chosen; `--set genes=all` takes missing entries",
+            (_, true) => "a number where rows are scaled; use transform=log1p or none",
+            _ => return given.carry_out(data, warnings),
+        };
+        Err(Error::Value { what: data.slot.clone(), found: f64::NAN, at, rule })
+    }
+
+    fn carry_out(&self, data: &Dataset, warnings: &mut Vec<String>) -> Result<(Dataset, Selection)> {
         let transform = self.transform_of(&data.x);
         let scaled;
         let data = if transform == Transform::Lognorm {
@@ -95,7 +143,11 @@ impl Prepare {
         if self.empty == Empty::Drop {
             let (n, m) = out.shape();
             let (mut rows, mut columns) = (vec![false; n], vec![false; m]);
-            out.x.for_each_nonzero(|i, j, _| (rows[i], columns[j]) = (true, true));
+            out.x.for_each_nonzero(|i, j, v| {
+                if !v.is_nan() {
+                    (rows[i], columns[j]) = (true, true);
+                }
+            });
             let keep = |seen: &[bool]| -> Option<Vec<usize>> {
                 seen.contains(&false).then(|| (0..seen.len()).filter(|&i| seen[i]).collect())
             };
@@ -178,6 +230,27 @@ mod tests {
         assert_eq!(out.x.to_dense()[[1, 0]], 4f64.ln());
         assert_eq!(out.var.names, ["var0", "var1", "var3"]);
         assert_eq!(warnings.len(), 2);
+    }
+
+    #[test]
+    fn missing_entries_pass_where_the_method_allows_them() {
+        let nan = f64::NAN;
+        let data = Dataset::from_matrix("t", Matrix::Dense(array![[nan, 1.0, 0.0], [3.0, 0.0, nan]]));
+        let auto = Prepare { transform: Transform::Auto, genes: Genes::Auto, ..Prepare::default() };
+        let (out, chosen) = auto.apply_with_missing(&data, &mut Vec::new()).unwrap();
+        assert!(out.x.to_dense()[[0, 0]].is_nan() && chosen == Selection::default());
+        // A column of nothing but zeros and missing entries holds no value.
+        let log = Prepare { transform: Transform::Log1p, empty: Empty::Drop, ..Prepare::default() };
+        let (out, chosen) = log.apply_with_missing(&data, &mut Vec::new()).unwrap();
+        assert_eq!((out.x.to_dense()[[1, 0]], chosen.var), (4f64.ln(), Some(vec![0, 1])));
+        assert!(log.apply(&data, &mut Vec::new()).unwrap_err().to_string().contains("row 0, column 0"));
+        let why = |p: Prepare, d: &Dataset| p.apply_with_missing(d, &mut Vec::new()).unwrap_err().to_string();
+        let scaled = Prepare { transform: Transform::Lognorm, ..Prepare::default() };
+        assert!(why(scaled, &data).contains("transform=log1p or none"));
+        let chosen = Prepare { genes: Genes::Variable(2), ..Prepare::default() };
+        assert!(why(chosen, &data).contains("genes=all"));
+        let endless = Dataset::from_matrix("t", Matrix::Dense(array![[nan, f64::INFINITY]]));
+        assert!(why(Prepare::default(), &endless).contains("column 1"));
     }
 
     #[test]
