@@ -267,7 +267,7 @@ impl Layer {
             db[j] = q[j] * s0[j] - s1[j];
         }
         row.factorise(m);
-        newton::solve_factor(&row.factor, db);
+        row.laplace(db);
         newton::centre(db);
         let Some(dw) = dw else { return };
         for (j, c) in c.iter_mut().enumerate() {
