@@ -100,7 +100,8 @@ impl Row {
             let half = 0.5 * (layer.levels() - 1) as f64;
             let rate = 2.0 * layer.spacing().unwrap_or(0.0) / layer.epsilon();
             let reach = self.x[..self.n].iter().fold(0.0, |m: f64, x| m.max((x - self.centre).abs()));
-            self.powers = half * rate * reach + (high - low) <= SAFE;
+            // The second moments are taken before they are multiplied by v_j v_k, as small as the square of v.
+            self.powers = half * rate * reach + (high - low) <= SAFE && 2.0 * (high - low) <= SAFE;
             self.v.iter_mut().for_each(|v| *v = (*v - high).exp());
         }
         if !self.powers {
@@ -240,6 +241,16 @@ impl Row {
             count += 10;
         }
         Course { iterations: count, rescues: rescues + 1, error: self.error(b) }
+    }
+
+    /// W, n × m.
+    pub fn conditional(&self, m: usize) -> ndarray::Array2<f64> {
+        let long = self.x.len();
+        ndarray::Array2::from_shape_fn((self.n, m), |(i, j)| {
+            let at = i / kernel::BLOCK * kernel::BLOCK;
+            let block = kernel::BLOCK.min(long - at);
+            self.table[at * m + j * block + i - at] * self.v[j] * self.inverse[i]
+        })
     }
 
     /// Solves (diag(s) − Wᵀ diag(a) W) z = r in place, for r that sums to 0; the pinned component of z is 0.
