@@ -90,6 +90,22 @@ pub struct Solved {
     pub spread: f64,
 }
 
+impl Work {
+    /// W of the last forward, n × m; the Laplacian of its plan is factorised.
+    pub(super) fn conditional(&mut self, m: usize) -> ndarray::Array2<f64> {
+        self.row.factorise(m);
+        self.row.conditional(m)
+    }
+
+    pub(super) fn x(&self) -> &[f64] {
+        &self.row.x
+    }
+
+    pub(super) fn laplace(&self, r: &mut [f64]) {
+        self.row.laplace(r);
+    }
+}
+
 impl Layer {
     /// A layer with `levels` targets, evenly spaced on [0, 1].
     pub fn new(levels: usize, epsilon: f64, squash: Squash) -> Result<Layer> {
@@ -267,7 +283,7 @@ impl Layer {
             db[j] = q[j] * s0[j] - s1[j];
         }
         row.factorise(m);
-        newton::solve_factor(&row.factor, db);
+        row.laplace(db);
         newton::centre(db);
         let Some(dw) = dw else { return };
         for (j, c) in c.iter_mut().enumerate() {
@@ -284,13 +300,32 @@ impl Layer {
             scale: 2.0 / self.epsilon,
             out,
         });
-        self.unsquash(w, work, dw);
+        self.pull_squash(w, work, &work.out, dw);
     }
 
-    /// w̄ from x̄ in `work.out`.
-    fn unsquash(&self, w: &[f64], work: &mut Work, dw: &mut [f64]) {
+    /// Change of x for a change of w.
+    pub(super) fn push_squash(&self, w: &[f64], work: &Work, dw: &[f64], dx: &mut [f64]) {
+        if self.squash == Squash::None {
+            return dx.copy_from_slice(dw);
+        }
+        let over = 1.0 / work.spread;
+        let z = |w: &f64| (w - work.location) * over;
+        let n = w.len() as f64;
+        let first = dw.iter().sum::<f64>() / n;
+        let second = if work.flat { 0.0 } else { dw.iter().zip(w).map(|(d, w)| d * z(w)).sum::<f64>() / n };
+        for (((dx, d), w), x) in dx.iter_mut().zip(dw).zip(w).zip(&work.row.x) {
+            let slope = match self.squash {
+                Squash::Arctan => std::f64::consts::FRAC_1_PI / (1.0 + z(w) * z(w)),
+                _ => x * (1.0 - x) * self.squash.rate(),
+            };
+            *dx = slope * (d - first - z(w) * second) * over;
+        }
+    }
+
+    /// w̄ from x̄.
+    pub(super) fn pull_squash(&self, w: &[f64], work: &Work, out: &[f64], dw: &mut [f64]) {
         let n = w.len();
-        let (x, out) = (&work.row.x, &work.out);
+        let x = &work.row.x;
         let over = 1.0 / work.spread;
         match self.squash {
             Squash::None => return dw.copy_from_slice(&out[..n]),

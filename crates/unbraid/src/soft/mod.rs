@@ -33,10 +33,13 @@
 //! | ε      |       | regularisation, on the scale of x      | `epsilon`  |
 //!
 //! The paper runs Sinkhorn's iteration on both potentials and differentiates by its Algorithm 2; both are in
-//! `sinkhorn`, as the slow twin of the Newton form.
+//! [`sinkhorn`], as the slow twin of the Newton form.
 
 mod kernel;
 mod layer;
 mod newton;
+mod operators;
+pub mod sinkhorn;
 
 pub use layer::{Layer, Solved, Squash, Work};
+pub use operators::{Plan, soft_quantile, soft_rank, soft_sort};

@@ -21,6 +21,7 @@ pub struct Row {
     pub factor: Vec<f64>,
     pub step: Vec<f64>,
     best: Vec<f64>,
+    pinned: usize,
     /// Whether the table holds powers (fixed for the row) or the softmax itself.
     powers: bool,
     centre: f64,
@@ -99,7 +100,8 @@ impl Row {
             let half = 0.5 * (layer.levels() - 1) as f64;
             let rate = 2.0 * layer.spacing().unwrap_or(0.0) / layer.epsilon();
             let reach = self.x[..self.n].iter().fold(0.0, |m: f64, x| m.max((x - self.centre).abs()));
-            self.powers = half * rate * reach + (high - low) <= SAFE;
+            // The second moments are taken before they are multiplied by v_j v_k, as small as the square of v.
+            self.powers = half * rate * reach + (high - low) <= SAFE && 2.0 * (high - low) <= SAFE;
             self.v.iter_mut().for_each(|v| *v = (*v - high).exp());
         }
         if !self.powers {
@@ -147,14 +149,23 @@ impl Row {
         let epsilon = layer.epsilon();
         let (mut iterations, mut rescues, mut halvings, mut sweeps) = (0, 0, 0, 0);
         let mut before = f64::INFINITY;
+        self.best.copy_from_slice(g);
+        // No pair of potentials differs by more than the costs do, but for ε log of the weights.
+        let (y, x) = (layer.targets(), &self.x[..self.n]);
+        let low = x.iter().fold(y[0], |m, &x| m.min(x));
+        let span = x.iter().fold(y[y.len() - 1], |m, &x| m.max(x)) - low;
+        let reach = 2.0 * span * span / epsilon + 50.0;
         loop {
             self.moments(layer, g);
             let error = self.error(b);
-            if error <= layer.tol() || iterations >= STEPS {
+            if error <= layer.tol() {
                 return Course { iterations, rescues, error };
             }
+            if iterations >= STEPS {
+                return self.finish(layer, b, g, iterations, rescues);
+            }
             iterations += 1;
-            if error > before {
+            if error >= before || !error.is_finite() {
                 if halvings < 6 {
                     halvings += 1;
                     g.iter_mut().zip(&self.best).for_each(|(g, best)| *g = 0.5 * (*g + best));
@@ -171,8 +182,11 @@ impl Row {
                 continue;
             }
             // Far from the solution a scaling is safer than a step of Newton: s_j is nearly exponential in g_j.
-            if error > 8.0 && sweeps < 30 {
+            let apart = b.iter().zip(&self.s).any(|(b, s)| *s > 8.0 * b || *b > 8.0 * s);
+            if apart && sweeps < 30 {
                 sweeps += 1;
+                before = f64::INFINITY;
+                self.best.copy_from_slice(g);
                 g.iter_mut().zip(b).zip(&self.s).for_each(|((g, b), s)| *g += epsilon * (b / s).ln());
                 centre(g);
                 continue;
@@ -181,8 +195,12 @@ impl Row {
             self.best.copy_from_slice(g);
             self.step.iter_mut().zip(b).zip(&self.s).for_each(|((r, b), s)| *r = b - s);
             self.factorise(b.len());
-            solve_factor(&self.factor, &mut self.step);
-            g.iter_mut().zip(&self.step).for_each(|(g, step)| *g += epsilon * step);
+            let mut step = std::mem::take(&mut self.step);
+            self.laplace(&mut step);
+            self.step = step;
+            let length = self.step.iter().fold(0.0, |m: f64, s| m.max(s.abs()));
+            let scale = epsilon * (reach / length).min(1.0);
+            g.iter_mut().zip(&self.step).for_each(|(g, step)| *g += scale * step);
             centre(g);
         }
     }
@@ -225,10 +243,40 @@ impl Row {
         Course { iterations: count, rescues: rescues + 1, error: self.error(b) }
     }
 
+    /// W, n × m.
+    pub fn conditional(&self, m: usize) -> ndarray::Array2<f64> {
+        let long = self.x.len();
+        ndarray::Array2::from_shape_fn((self.n, m), |(i, j)| {
+            let at = i / kernel::BLOCK * kernel::BLOCK;
+            let block = kernel::BLOCK.min(long - at);
+            self.table[at * m + j * block + i - at] * self.v[j] * self.inverse[i]
+        })
+    }
+
+    /// Solves (diag(s) − Wᵀ diag(a) W) z = r in place, for r that sums to 0; the pinned component of z is 0.
+    pub fn laplace(&self, r: &mut [f64]) {
+        let last = r.len() - 1;
+        r.swap(self.pinned, last);
+        solve_factor(&self.factor, r);
+        r.swap(self.pinned, last);
+    }
+
     /// Factor of diag(s) − Wᵀ diag(a) W with one component pinned.
     pub fn factorise(&mut self, m: usize) {
         let wide = padded(m);
-        let Row { second, factor, .. } = self;
+        let Row { second, factor, s, pinned, .. } = self;
+        // The heaviest node is pinned (it takes the last place), so that a weightless one keeps its own digits.
+        let heaviest = (0..m).max_by(|&j, &k| s[j].total_cmp(&s[k])).unwrap_or(m - 1);
+        *pinned = heaviest;
+        let place = |j: usize| {
+            if j == heaviest {
+                m - 1
+            } else if j == m - 1 {
+                heaviest
+            } else {
+                j
+            }
+        };
         // A graph Laplacian: its diagonal is the sum of the weights of the edges, free of cancellation.
         for j in 0..m {
             factor[j * wide + j] = 0.0;
@@ -236,15 +284,17 @@ impl Row {
         for j in 0..m {
             for k in 0..j {
                 let edge = second[j * wide + k];
-                factor[k * wide + j] = -edge;
+                let (j, k) = (place(j), place(k));
+                factor[j.min(k) * wide + j.max(k)] = -edge;
                 factor[j * wide + j] += edge;
                 factor[k * wide + k] += edge;
             }
         }
-        // Pivoting is not needed in a Laplacian; the last node is pinned.
+        // Pivoting is not needed in a Laplacian.
         for j in 0..m.saturating_sub(1) {
             let pivot = factor[j * wide + j] * (1.0 + 1e-14);
-            let over = if pivot > f64::MIN_POSITIVE { 1.0 / pivot } else { 0.0 };
+            // Below the rounding of s the node hangs on nothing that can be told from zero.
+            let over = if pivot > 1e-17 * s[place(j)] { 1.0 / pivot } else { 0.0 };
             factor[j * wide + j] = over;
             let (left, right) = factor.split_at_mut((j + 1) * wide);
             let column = &left[j * wide..];
@@ -259,7 +309,7 @@ impl Row {
 }
 
 /// Solves with the factor; the last component of the solution is 0.
-pub fn solve_factor(factor: &[f64], r: &mut [f64]) {
+fn solve_factor(factor: &[f64], r: &mut [f64]) {
     let m = r.len();
     let wide = padded(m);
     for j in 0..m.saturating_sub(1) {
