@@ -5,5 +5,6 @@ mod gmgm;
 mod golden;
 mod low_rank;
 mod med_magma;
+mod nmf;
 mod stability;
 mod tyler;

@@ -16,3 +16,4 @@
 //! | k      |        | number of factors                   | `k`        |
 
 pub mod common;
+pub mod nmf;
