@@ -6,5 +6,6 @@ mod golden;
 mod low_rank;
 mod med_magma;
 mod soft;
+mod nmf;
 mod stability;
 mod tyler;

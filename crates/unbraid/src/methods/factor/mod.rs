@@ -21,3 +21,4 @@ pub mod maps;
 pub mod model;
 pub mod qmf;
 pub mod qmfq;
+pub mod nmf;
