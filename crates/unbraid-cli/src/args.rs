@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use unbraid::methods::kronecker::stability::Edges;
 use unbraid::params::Params;
+use unbraid::stats::cox::Ties;
 
 use crate::choice::{Chosen, Entry, List};
 use crate::evaluate;
@@ -46,6 +47,11 @@ pub enum Command {
     /// Refit a method to half-samples and write how often each edge is found again
     #[command(subcommand)]
     Stability(Chosen<Stabilities>),
+    /// Test whether the factors of a fit go with survival: Cox proportional hazards, jointly and one by one
+    #[command(
+        after_help = "Example:\n  unbraid survival tumours.fit.h5ad --key nmf --time days --event died --obs clinical.tsv"
+    )]
+    Survival(SurvivalArgs),
     /// Run a paper's experiments again: tables, figures, the printed numbers beside ours
     #[command(after_help = reproduce_help())]
     Reproduce(ReproduceArgs),
@@ -369,6 +375,37 @@ impl List for Suites {
         };
         evaluate::ALL.iter().map(|s| Entry { name: s.name, about: s.about, help: help(s) }).collect()
     }
+}
+
+/// `unbraid survival`.
+#[derive(Args, Clone, Debug)]
+pub struct SurvivalArgs {
+    /// An .h5ad file that a factor method wrote
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Name under which the fit is stored: factors are the columns of obsm["X_NAME"]; the only one of the
+    /// file if not given
+    #[arg(long, value_name = "NAME")]
+    pub key: Option<String>,
+    /// Column with the time each observation was watched, 0 or later; observations without are dropped
+    #[arg(long, value_name = "COLUMN")]
+    pub time: String,
+    /// Column with 1 where the event happened at that time and 0 where it had not; likewise
+    #[arg(long, value_name = "COLUMN")]
+    pub event: String,
+    /// A tab- or comma-separated table to take the columns from instead of obs; its first column names
+    /// the observations
+    #[arg(long, value_name = "FILE.tsv")]
+    pub obs: Option<PathBuf>,
+    /// How events at one time are counted: efron or breslow
+    #[arg(long, default_value_t = Ties::Efron, value_name = "RULE")]
+    pub ties: Ties,
+    /// Also write both tables as comma-separated text
+    #[arg(long, value_name = "FILE.csv")]
+    pub csv: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[cfg(test)]

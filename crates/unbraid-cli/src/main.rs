@@ -27,6 +27,7 @@ mod reproduce;
 mod set;
 mod simulate;
 mod stability;
+mod survival;
 mod watch;
 
 use std::process::ExitCode;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         Command::Fit(command) => fit::run(&command),
         Command::Evaluate(command) => evaluate::run(&command),
         Command::Stability(command) => stability::run(&command),
+        Command::Survival(args) => survival::run(&args),
         Command::Reproduce(args) => reproduce::run(&args),
     };
     match done {

@@ -5,6 +5,7 @@ use unbraid::Seed;
 use unbraid::data::{Annotations, Dataset};
 use unbraid::params::Params;
 use unbraid::simulate::kronecker::KroneckerDesign;
+use unbraid::simulate::quantile::QuantileDesign;
 use unbraid_io::Input;
 
 use crate::args::Designs;
@@ -20,29 +21,49 @@ pub struct Design {
     pub about: &'static str,
     /// A setting for the example in the help.
     pub example: &'static str,
+    /// The command that goes on from the file.
+    next: &'static str,
     /// Its settings with their documentation.
     pub help: fn() -> String,
     run: fn(Settings, Seed) -> Result<(Dataset, Annotations), Fault>,
 }
 
 /// All designs.
-pub const ALL: &[Design] = &[Design {
-    name: "kronecker",
-    about: "Gaussian data with a network on each axis under chi-square magnitudes (MED-MAGMA §4.1)",
-    example: "noise=0.5",
-    help: || {
-        crate::methods::documented(&[(
-            "Settings for --set and --params, with their defaults:",
-            &listed(&KroneckerDesign::default()),
-            KroneckerDesign::DOCS,
-        )])
+pub const ALL: &[Design] = &[
+    Design {
+        name: "kronecker",
+        about: "Gaussian data with a network on each axis under chi-square magnitudes (MED-MAGMA §4.1)",
+        example: "noise=0.5",
+        next: "fit medmagma",
+        help: help::<KroneckerDesign>,
+        run: |settings, seed| Ok(design::<KroneckerDesign>(settings)?.dataset(seed)?),
     },
-    run: |mut settings, seed| {
-        let design: KroneckerDesign = settings.take(false)?;
-        settings.finish(&KroneckerDesign::DOCS.iter().map(|d| d.name).collect::<Vec<_>>())?;
-        Ok(design.dataset(seed)?)
+    Design {
+        name: "quantile",
+        about: "A low-rank matrix of which every feature passed an increasing map of its own (QMF §5)",
+        example: "noise=10",
+        next: "inspect",
+        help: help::<QuantileDesign>,
+        run: |settings, seed| Ok(design::<QuantileDesign>(settings)?.dataset(seed)?),
     },
-}];
+];
+
+/// The settings of a design with their documentation.
+fn help<D: Params>() -> String {
+    let settings = listed(&D::default());
+    crate::methods::documented(&[(
+        "Settings for --set and --params, with their defaults:",
+        &settings,
+        D::DOCS,
+    )])
+}
+
+/// The design with everything that was set, and nothing left over.
+fn design<D: Params>(mut settings: Settings) -> Result<D, Fault> {
+    let design = settings.take(false)?;
+    settings.finish(&D::DOCS.iter().map(|d| d.name).collect::<Vec<_>>())?;
+    Ok(design)
+}
 
 /// Runs the command.
 pub fn run(command: &Chosen<Designs>) -> Result<(), Fault> {
@@ -63,7 +84,8 @@ pub fn run(command: &Chosen<Designs>) -> Result<(), Fault> {
             design.name,
             args.output.display()
         );
-        say!("  next: unbraid fit medmagma {} -o fit.h5ad", args.output.display());
+        let output = if design.next.starts_with("fit ") { " -o fit.h5ad" } else { "" };
+        say!("  next: unbraid {} {}{output}", design.next, args.output.display());
     }
     Ok(())
 }

@@ -13,10 +13,12 @@ fn every_command_has_help_with_an_example() {
         "inspect ",
         "simulate ",
         "simulate kronecker ",
+        "simulate quantile ",
         "fit ",
         "stability ",
         "evaluate ",
         "evaluate network ",
+        "survival ",
         "reproduce ",
     ]
     .map(String::from);

@@ -7,6 +7,7 @@ mod reproduce;
 mod resume;
 mod road;
 mod stability;
+mod survival;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -1,3 +1,4 @@
 //! Simulated data with a known truth.
 
 pub mod kronecker;
+pub mod quantile;

@@ -1,6 +1,7 @@
 //! Ranks, quantiles, distributions, tests: plain functions on slices.
 
 pub mod anova;
+pub mod cox;
 pub mod curves;
 pub mod enrichment;
 pub mod multiple;

@@ -1,6 +1,7 @@
 //! The one integration binary: golden values, the contract of every method, the road through the crate.
 
 mod contract;
+mod cox;
 mod gmgm;
 mod golden;
 mod low_rank;
