@@ -91,7 +91,8 @@ pub fn pool(threads: Option<usize>) -> Result<rayon::ThreadPool, Fault> {
 }
 
 fn fit(args: &FitArgs, plan: &dyn Plan, key: &str) -> Result<(), Fault> {
-    let options = ReadOptions { layer: args.layer.clone(), max_bytes: args.max_memory };
+    let options =
+        ReadOptions { layer: args.layer.clone(), max_bytes: args.max_memory, transpose: args.transpose };
     let tables =
         args.files.iter().map(|f| Ok(unbraid_io::read(f, &options)?)).collect::<Result<Vec<_>, Fault>>()?;
     let hashes =
