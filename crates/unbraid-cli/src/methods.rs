@@ -50,14 +50,25 @@ const fn entry<M: Shown>() -> Entry {
     }
 }
 
+/// What a method makes of several tables of the same observations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Joins {
+    /// It reads one table.
+    No,
+    /// It reads them as they are.
+    Tables,
+    /// It reads one table, in which their features stand side by side.
+    Stacked,
+}
+
 /// What the program adds to a method.
 pub trait Shown: Refit + 'static {
     /// One line for the help.
     const ABOUT: &'static str;
     /// A setting for the example.
     const EXAMPLE: &'static str;
-    /// Whether it reads several tables of the same observations.
-    const JOINS: bool = false;
+    /// What it makes of several tables of the same observations.
+    const JOINS: Joins = Joins::No;
     /// The preparation unless the user says otherwise.
     fn prepare(&self) -> Prepare {
         Prepare::default()
@@ -134,8 +145,8 @@ pub trait Plan: Sync + Send {
     fn neighbours(&self, key: &str) -> String {
         format!("{key}_neighbors")
     }
-    /// Whether it reads several tables.
-    fn joins(&self) -> bool;
+    /// What it makes of several tables.
+    fn joins(&self) -> Joins;
     /// The preparation before it.
     fn prepare(&self) -> &Prepare;
     /// All parameters, those of the preparation first.
@@ -229,7 +240,7 @@ impl<M: Shown> Plan for Ready<M> {
     fn method(&self) -> &'static str {
         M::NAME
     }
-    fn joins(&self) -> bool {
+    fn joins(&self) -> Joins {
         M::JOINS
     }
     fn prepare(&self) -> &Prepare {
@@ -326,8 +337,8 @@ impl<M: Shown> Plan for Judged<M> {
     fn neighbours(&self, key: &str) -> String {
         format!("{key}_stable_neighbors")
     }
-    fn joins(&self) -> bool {
-        false
+    fn joins(&self) -> Joins {
+        Joins::No
     }
     fn prepare(&self) -> &Prepare {
         &self.prepare
@@ -487,7 +498,7 @@ fn rank_charts(evidence: &Evidence) -> Vec<LineChart> {
 impl Shown for Gmgm {
     const ABOUT: &'static str = "GmGM: networks of all axes of one or several tables that share axes";
     const EXAMPLE: &'static str = "transform=log1p";
-    const JOINS: bool = true;
+    const JOINS: Joins = Joins::Tables;
     fn input<'a>(&self, tables: &'a [Dataset]) -> Self::Input<'a> {
         match tables {
             [one] => Tensors::matrix(one.values()),
@@ -510,6 +521,7 @@ impl Shown for Gmgm {
 impl Shown for SingleAxis {
     const ABOUT: &'static str = "Single axis: pseudo-inverses of both Gram matrices, the plain baseline";
     const EXAMPLE: &'static str = "rcond=1e-4";
+    const JOINS: Joins = Joins::Stacked;
     fn input<'a>(&self, tables: &'a [Dataset]) -> Self::Input<'a> {
         tables[0].values()
     }

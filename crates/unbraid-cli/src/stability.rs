@@ -12,8 +12,9 @@ use crate::set::Settings;
 /// Runs the command.
 pub fn run(command: &Chosen<Stabilities>) -> Result<(), Fault> {
     let args = &command.args;
-    let settings = Settings::new(args.fit.params.as_deref(), &args.fit.set)?;
+    let mut settings = Settings::new(args.fit.params.as_deref(), &args.fit.set)?;
     let default = Refits::default();
+    let apart = settings.apart();
     let refits = Refits {
         refits: args.refits.unwrap_or(default.refits),
         threshold: args.threshold.unwrap_or(default.threshold),
@@ -21,5 +22,5 @@ pub fn run(command: &Chosen<Stabilities>) -> Result<(), Fault> {
         exact: args.exact,
     };
     let plan = (methods::ALL[command.at].stability)(settings, refits)?;
-    carry_out(&args.fit, plan.as_ref())
+    carry_out(&args.fit, plan.as_ref(), &apart)
 }
