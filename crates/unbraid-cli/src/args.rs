@@ -174,6 +174,13 @@ pub struct FitArgs {
     /// A layer to fit instead of X, or `raw` for raw/X
     #[arg(long, value_name = "NAME")]
     pub layer: Option<String>,
+    /// The input files have features in rows and observations in columns
+    #[arg(long)]
+    pub transpose: bool,
+    /// A table whose first column names observations; its columns are added to obs of the output. Numbers
+    /// stay numbers, other columns are labels; a name that no observation has is an error
+    #[arg(long, value_name = "FILE.tsv")]
+    pub obs: Option<PathBuf>,
     /// A TOML file of parameters, as `steps = 200`
     #[arg(long, value_name = "FILE.toml")]
     pub params: Option<PathBuf>,

@@ -116,7 +116,8 @@ const FEATURES: &str = "features";
 impl<'a> Run<'a> {
     /// Reads the file.
     fn open(args: &'a EvaluateArgs, suite: NetworkSuite) -> Result<Run<'a>, Fault> {
-        let options = ReadOptions { layer: args.layer.clone(), max_bytes: args.max_memory };
+        let options =
+            ReadOptions { layer: args.layer.clone(), max_bytes: args.max_memory, ..Default::default() };
         let pairs = Pairs::open(&args.file, &options)?;
         let source = args.file.display();
         let key = choose_key(args, &pairs)?;

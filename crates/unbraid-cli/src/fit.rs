@@ -4,36 +4,40 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ndarray::Array2;
 use serde_json::json;
 use unbraid::Seed;
-use unbraid::data::{Annotations, Column, Dataset, Matrix, Selection, Value};
+use unbraid::data::{Annotations, Column, Csr, Dataset, Matrix, Selection, Table, Value};
 use unbraid::fit::{Ctx, Stop};
+use unbraid::preprocess::prepare::{Constants, Prepare, Prepared};
 use unbraid::report::{Fact, Report};
 use unbraid_io::{Input, ReadOptions};
 
 use crate::args::{FitArgs, Fits, Join};
 use crate::choice::Chosen;
 use crate::fault::Fault;
-use crate::methods::{self, Done, Plan};
+use crate::methods::{self, Done, Joins, Plan};
 use crate::picture::{self, Label, Page};
-use crate::set::Settings;
+use crate::set::{Apart, Settings};
 use crate::watch::{self, Watch};
 
 /// Runs the command.
 pub fn run(command: &Chosen<Fits>) -> Result<(), Fault> {
     let args = &command.args;
     let entry = &methods::ALL[command.at];
-    let plan = (entry.plan)(Settings::new(args.params.as_deref(), &args.set)?)?;
-    carry_out(args, plan.as_ref())
+    let mut settings = Settings::new(args.params.as_deref(), &args.set)?;
+    let apart = settings.apart();
+    let plan = (entry.plan)(settings)?;
+    carry_out(args, plan.as_ref(), &apart)
 }
 
-/// From files to files by any plan.
-pub fn carry_out(args: &FitArgs, plan: &dyn Plan) -> Result<(), Fault> {
+/// From files to files by any plan; `apart` holds what of the preparation is set for one file.
+pub fn carry_out(args: &FitArgs, plan: &dyn Plan, apart: &Apart) -> Result<(), Fault> {
     let key = args.key.clone().unwrap_or_else(|| plan.method().to_owned());
     check_arguments(args, plan, &key)?;
     watch::catch_interrupts();
     let pool = pool(args.threads)?;
-    pool.install(|| fit(args, plan, &key))
+    pool.install(|| fit(args, plan, &key, apart))
 }
 
 /// What the argument parser cannot see.
@@ -48,8 +52,20 @@ fn check_arguments(args: &FitArgs, plan: &dyn Plan, key: &str) -> Result<(), Fau
     if args.files.len() > 1 && args.join.is_none() {
         return usage("several files need `--join obs`, which says how they belong together".into());
     }
-    if args.files.len() > 1 && !plan.joins() {
+    let folder = args.files.iter().find(|f| unbraid_io::omics::is_folder(f));
+    if (args.files.len() > 1 || folder.is_some()) && plan.joins() == Joins::No {
         return usage(format!("`{}` reads one table; give one file", plan.name()));
+    }
+    if let Some(folder) = folder {
+        let folder = folder.display();
+        if args.files.len() > 1 {
+            return usage(format!("{folder} is a folder of several tables; give it alone"));
+        }
+        if args.transpose || args.layer.is_some() {
+            return usage(format!(
+                "{folder} has features in rows and no layers; leave out --transpose and --layer"
+            ));
+        }
     }
     if let Some(twice) = (1..args.files.len()).find(|&i| args.files[..i].contains(&args.files[i])) {
         return usage(format!("{} is named twice; joined files must differ", args.files[twice].display()));
@@ -58,6 +74,13 @@ fn check_arguments(args: &FitArgs, plan: &dyn Plan, key: &str) -> Result<(), Fau
         (Ok(a), Ok(b)) => a == b,
         _ => a == b,
     };
+    if args.transpose && args.files.iter().any(|f| same(f, &args.output)) {
+        let why = "a file that is turned cannot be replaced by its result; name another output";
+        return usage(format!("`--transpose`: {why}"));
+    }
+    if let Some(obs) = args.obs.as_ref().filter(|o| same(o, &args.output)) {
+        return usage(format!("`--obs {}` is also the output; name another file", obs.display()));
+    }
     for (name, path) in [("--report", &args.report), ("--checkpoint", &args.checkpoint)] {
         if let Some(path) = path
             && (same(path, &args.output) || args.files.iter().any(|f| same(path, f)))
@@ -90,28 +113,88 @@ pub fn pool(threads: Option<usize>) -> Result<rayon::ThreadPool, Fault> {
         .map_err(|e| Fault::Usage(format!("cannot start threads: {e}")))
 }
 
-fn fit(args: &FitArgs, plan: &dyn Plan, key: &str) -> Result<(), Fault> {
-    let options = ReadOptions { layer: args.layer.clone(), max_bytes: args.max_memory };
-    let tables =
-        args.files.iter().map(|f| Ok(unbraid_io::read(f, &options)?)).collect::<Result<Vec<_>, Fault>>()?;
-    let hashes =
-        args.files.iter().map(|f| Ok(unbraid_io::input_sha256(f)?)).collect::<Result<Vec<_>, Fault>>()?;
-    let tables = match args.join {
-        Some(Join::Obs) => align(tables)?,
-        None => tables,
+/// The tables as they came, with where they came from.
+struct Inputs {
+    tables: Vec<Dataset>,
+    /// The file of each table.
+    files: Vec<PathBuf>,
+    /// Fingerprint of each file.
+    hashes: Vec<String>,
+    /// Columns that the files themselves do not hold.
+    columns: Vec<(String, Column)>,
+    warnings: Vec<String>,
+}
+
+/// Reads the files or the folder, and the columns of the observations.
+fn read(args: &FitArgs) -> Result<Inputs, Fault> {
+    let options =
+        ReadOptions { layer: args.layer.clone(), max_bytes: args.max_memory, transpose: args.transpose };
+    let (mut tables, files, mut warnings) = match &args.files[..] {
+        [folder] if unbraid_io::omics::is_folder(folder) => {
+            let read = unbraid_io::omics::read(folder, args.max_memory)?;
+            (read.tables, read.files, read.warnings)
+        }
+        files => {
+            let tables = files
+                .iter()
+                .map(|f| Ok(unbraid_io::read(f, &options)?))
+                .collect::<Result<Vec<_>, Fault>>()?;
+            let tables = match args.join {
+                Some(Join::Obs) => align(tables)?,
+                None => tables,
+            };
+            (tables, files.to_vec(), Vec::new())
+        }
     };
-    let mut warnings = Vec::new();
+    let hashes = files.iter().map(|f| Ok(unbraid_io::input_sha256(f)?)).collect::<Result<Vec<_>, Fault>>()?;
+    if args.transpose && files.iter().any(|f| is_h5ad(f)) {
+        warnings
+            .push("Of a turned .h5ad file the matrix and both tables are kept, and no other slot.".into());
+    }
+    let mut columns = Vec::new();
+    if let Some(path) = &args.obs {
+        let file = path.display().to_string();
+        let read = unbraid_io::read_columns(path, args.max_memory)?;
+        let names = &tables[0].obs.names;
+        let (found, without) = unbraid_io::align_columns(&read, names, &file)?;
+        if without > 0 {
+            let all = names.len();
+            warnings.push(format!("{file}: {without} of {all} observations have no row; it is missing."));
+        }
+        for table in &mut tables {
+            table.obs.columns.retain(|(name, _)| found.iter().all(|(new, _)| new != name));
+            table.obs.columns.extend(found.iter().cloned());
+        }
+        columns = found;
+    }
+    Ok(Inputs { tables, files, hashes, columns, warnings })
+}
+
+fn fit(args: &FitArgs, plan: &dyn Plan, key: &str, apart: &Apart) -> Result<(), Fault> {
+    let Inputs { tables, files, hashes, columns, mut warnings } = read(args)?;
+    let each = apart.prepare(plan.prepare(), &files)?;
     let mut prepared = Vec::new();
     let mut chosen = Vec::new();
-    for table in &tables {
+    let mut constants = Vec::new();
+    for (table, prepare) in tables.iter().zip(&each) {
         warnings.extend(twice(table));
-        let (data, selection) = plan.prepared(table, &mut warnings).map_err(|e| Fault::on(table, e))?;
+        let done = match plan.allows_missing() {
+            true => prepare.table_with_missing(table, &mut warnings),
+            false => prepare.table(table, &mut warnings),
+        }
+        .map_err(|e| Fault::on(table, e))?;
+        let Prepared { data, chosen: selection, constants: used } = done;
+        constants.push(used);
         if tables.len() > 1 && selection.obs.is_some() {
             let why = "an observation without a value cannot be dropped from one of several joined tables";
             return Err(Fault::Usage(format!("{}: {why}; use `--set empty=error`", table.source)));
         }
         prepared.push(data);
         chosen.push(selection);
+    }
+    let inputs: Vec<_> = prepared.iter().zip(&hashes).map(|(d, h)| picture::input(d, h)).collect();
+    if prepared.len() > 1 && plan.joins() == Joins::Stacked {
+        prepared = vec![beside(&prepared)];
     }
     let label = args.label.as_deref().map(|name| label(name, &prepared[0])).transpose()?;
     if label.is_some() && args.report.is_none() {
@@ -121,7 +204,7 @@ fn fit(args: &FitArgs, plan: &dyn Plan, key: &str) -> Result<(), Fault> {
         report: Report::default(),
         label,
         seed: Seed(args.seed),
-        logged: plan.prepare().takes_logs(&tables[0]),
+        logged: each[0].takes_logs(&tables[0]),
     });
     if let Some(page) = &mut page {
         page.report.run.method = plan.name().to_owned();
@@ -155,13 +238,20 @@ fn fit(args: &FitArgs, plan: &dyn Plan, key: &str) -> Result<(), Fault> {
     let Done { annotations, seconds, steps, objective, stop, how, networks, factors } = done;
     let mut annotations = annotations.expand(key, &selection, whole.shape());
     note(&mut annotations, &plan.notes(key), plan, args, &hashes, seconds, &warnings);
+    let notes = annotations.notes(&plan.notes(key));
+    notes.insert("preparation".into(), preparation(&files, &each, &constants));
+    notes.insert("transposed".into(), args.transpose.into());
+    for (name, column) in columns {
+        annotations.obs.entry(name).or_insert(column);
+    }
     if args.output.extension().is_none_or(|e| e != "h5ad") {
         eprintln!(
             "warning: {} is written as h5ad although its name does not end in .h5ad.",
             args.output.display()
         );
     }
-    let input = match (&args.files[..], joined.is_none() && is_h5ad(&args.files[0])) {
+    let copied = joined.is_none() && !args.transpose && is_h5ad(&args.files[0]);
+    let input = match (&args.files[..], copied) {
         ([one], true) => Input::File(one),
         _ => Input::Dataset(whole),
     };
@@ -174,7 +264,7 @@ fn fit(args: &FitArgs, plan: &dyn Plan, key: &str) -> Result<(), Fault> {
         report.run.version = env!("CARGO_PKG_VERSION").to_owned();
         report.run.seed = args.seed.to_string();
         report.run.seconds = Some(seconds);
-        report.run.inputs = prepared.iter().zip(&hashes).map(|(d, h)| picture::input(d, h)).collect();
+        report.run.inputs = inputs;
         report.run.parameters = plan.documented();
         let (n, m) = whole.shape();
         report.run.facts = vec![
@@ -351,9 +441,18 @@ fn beside(tables: &[Dataset]) -> Dataset {
     let n = tables[0].shape().0;
     let mut uses: BTreeMap<&String, usize> = BTreeMap::new();
     tables.iter().flat_map(|t| &t.var.names).for_each(|name| *uses.entry(name).or_default() += 1);
+    // An entry of a sparse matrix takes 12 bytes, one of a dense matrix 8.
+    let (filled, all) =
+        tables.iter().fold((0, 0), |(f, a), t| (f + t.x.nonzeros(), a + t.shape().0 * t.shape().1));
+    let sparse = tables.iter().any(|t| matches!(t.x, Matrix::Sparse(_))) && filled * 3 < all * 2;
+    let m = tables.iter().map(|t| t.shape().1).sum();
+    let mut whole = Array2::zeros(if sparse { (0, 0) } else { (n, m) });
     let (mut entries, mut names, mut from, mut offset) = (Vec::new(), Vec::new(), Vec::new(), 0usize);
     for (t, table) in tables.iter().enumerate() {
-        table.x.for_each_nonzero(|i, j, v| entries.push((i as u32, (offset + j) as u32, v)));
+        table.x.for_each_nonzero(|i, j, v| match sparse {
+            true => entries.push((i as u32, (offset + j) as u32, v)),
+            false => whole[[i, offset + j]] = v,
+        });
         let unique =
             |name: &String| if uses[name] > 1 { format!("{name} ({})", table.source) } else { name.clone() };
         names.extend(table.var.names.iter().map(unique));
@@ -362,10 +461,13 @@ fn beside(tables: &[Dataset]) -> Dataset {
     }
     let mut joined = Dataset::from_matrix(
         tables.iter().map(|t| t.source.as_str()).collect::<Vec<_>>().join(", "),
-        Matrix::Sparse(unbraid::data::Csr::from_triplets((n, offset), entries)),
+        match sparse {
+            true => Matrix::Sparse(Csr::from_triplets((n, m), entries)),
+            false => Matrix::Dense(whole),
+        },
     );
     joined.obs = tables[0].obs.clone();
-    joined.var = unbraid::data::Table::named(names);
+    joined.var = Table::named(names);
     let categories = tables.iter().map(|t| t.source.clone()).collect();
     joined
         .var
@@ -390,6 +492,19 @@ fn combine(tables: &[Dataset], chosen: &[Selection]) -> Selection {
         offset += m;
     }
     Selection { obs: chosen[0].obs.clone(), var: Some(var) }
+}
+
+/// How each table was prepared, as a table with a row for each file.
+fn preparation(files: &[PathBuf], each: &[Prepare], constants: &[Constants]) -> Value {
+    let texts = |of: &dyn Fn(usize) -> String| Column::Text((0..files.len()).map(|i| Some(of(i))).collect());
+    let mut out = Table::named(files.iter().map(|f| f.display().to_string()).collect());
+    out.columns = vec![
+        ("genes".into(), texts(&|i| each[i].genes.to_string())),
+        ("transform".into(), texts(&|i| constants[i].transform.to_string())),
+        ("shift".into(), Column::Float(constants.iter().map(|c| c.shift).collect())),
+        ("scale".into(), Column::Float(constants.iter().map(|c| c.scale).collect())),
+    ];
+    Value::Table(out)
 }
 
 /// What every fit says of itself in `uns[map]`.

@@ -1,9 +1,14 @@
 //! All methods behind one list: how each reads its input and what a person sees of its fit.
 
+mod factors;
+
 use std::time::Instant;
 
-use unbraid::data::{Annotations, Dataset, Selection};
+use unbraid::data::{Annotations, Dataset};
 use unbraid::fit::{Annotate, Ctx, Method, Stop};
+use unbraid::methods::factor::nmf::Nmf;
+use unbraid::methods::factor::qmf::Qmf;
+use unbraid::methods::factor::qmfq::Qmfq;
 use unbraid::methods::kronecker::common::Network;
 use unbraid::methods::kronecker::gmgm::{Gmgm, Tensors};
 use unbraid::methods::kronecker::med_magma::low_rank::rank::Evidence;
@@ -40,8 +45,15 @@ pub struct Entry {
 pub type Refitted = fn(Settings, Refits) -> Result<Box<dyn Plan>, Fault>;
 
 /// All methods, in the order of the help.
-pub const ALL: &[Entry] =
-    &[network::<MedMagma>(), network::<Gmgm>(), network::<SingleAxis>(), network::<Tyler>()];
+pub const ALL: &[Entry] = &[
+    network::<MedMagma>(),
+    network::<Gmgm>(),
+    network::<SingleAxis>(),
+    network::<Tyler>(),
+    entry::<Nmf>(),
+    entry::<Qmf>(),
+    entry::<Qmfq>(),
+];
 
 /// A method that is fitted.
 const fn entry<M: Shown>() -> Entry {
@@ -65,14 +77,25 @@ pub fn refitted() -> impl Iterator<Item = (&'static Entry, Refitted)> {
     ALL.iter().filter_map(|m| Some((m, m.stability?)))
 }
 
+/// What a method makes of several tables of the same observations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Joins {
+    /// It reads one table.
+    No,
+    /// It reads them as they are.
+    Tables,
+    /// It reads one table, in which their features stand side by side.
+    Stacked,
+}
+
 /// What the program adds to a method.
 pub trait Shown: Method + Send + Sync + 'static {
     /// One line for the help.
     const ABOUT: &'static str;
     /// A setting for the example.
     const EXAMPLE: &'static str;
-    /// Whether it reads several tables of the same observations.
-    const JOINS: bool = false;
+    /// What it makes of several tables of the same observations.
+    const JOINS: Joins = Joins::No;
     /// The preparation unless the user says otherwise.
     fn prepare(&self) -> Prepare {
         Prepare::default()
@@ -170,25 +193,13 @@ pub trait Plan: Sync + Send {
     fn neighbours(&self, key: &str) -> String {
         format!("{key}_neighbors")
     }
-    /// Whether it reads several tables.
-    fn joins(&self) -> bool;
+    /// What it makes of several tables.
+    fn joins(&self) -> Joins;
     /// The preparation before it.
     fn prepare(&self) -> &Prepare;
     /// Whether NaN is a missing entry, and not an error.
     fn allows_missing(&self) -> bool {
         false
-    }
-    /// The table that the method sees, and which rows and columns of `table` it holds.
-    fn prepared(
-        &self,
-        table: &Dataset,
-        warnings: &mut Vec<String>,
-    ) -> Result<(Dataset, Selection), unbraid::Error> {
-        if self.allows_missing() {
-            self.prepare().apply_with_missing(table, warnings)
-        } else {
-            self.prepare().apply(table, warnings)
-        }
     }
     /// All parameters, those of the preparation first.
     fn parameters(&self) -> serde_json::Map<String, serde_json::Value>;
@@ -281,7 +292,7 @@ impl<M: Shown> Plan for Ready<M> {
     fn method(&self) -> &'static str {
         M::NAME
     }
-    fn joins(&self) -> bool {
+    fn joins(&self) -> Joins {
         M::JOINS
     }
     fn prepare(&self) -> &Prepare {
@@ -390,8 +401,8 @@ impl<M: Shown + Refit> Plan for Judged<M> {
     fn neighbours(&self, key: &str) -> String {
         format!("{key}_stable_neighbors")
     }
-    fn joins(&self) -> bool {
-        false
+    fn joins(&self) -> Joins {
+        Joins::No
     }
     fn prepare(&self) -> &Prepare {
         &self.prepare
@@ -553,7 +564,7 @@ fn rank_charts(evidence: &Evidence) -> Vec<LineChart> {
 impl Shown for Gmgm {
     const ABOUT: &'static str = "GmGM: networks of all axes of one or several tables that share axes";
     const EXAMPLE: &'static str = "transform=log1p";
-    const JOINS: bool = true;
+    const JOINS: Joins = Joins::Tables;
     fn input<'a>(&self, tables: &'a [Dataset]) -> Self::Input<'a> {
         match tables {
             [one] => Tensors::matrix(one.values()),
@@ -574,6 +585,7 @@ impl Shown for Gmgm {
 impl Shown for SingleAxis {
     const ABOUT: &'static str = "Single axis: pseudo-inverses of both Gram matrices, the plain baseline";
     const EXAMPLE: &'static str = "rcond=1e-4";
+    const JOINS: Joins = Joins::Stacked;
     fn input<'a>(&self, tables: &'a [Dataset]) -> Self::Input<'a> {
         tables[0].values()
     }

@@ -1,9 +1,10 @@
 //! `--set key=value`, `--params FILE.toml` and `preset=NAME`, turned into parameter structs.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 use unbraid::params::Params;
+use unbraid::preprocess::prepare::Prepare;
 
 use crate::fault::Fault;
 
@@ -33,7 +34,10 @@ impl Settings {
             }
         }
         for text in set {
-            let Some((key, value)) = text.split_once('=') else {
+            // The file of `KEY@FILE=VALUE` may hold a `=`, the value of such a parameter does not.
+            let named = text.split('=').next().is_some_and(|key| key.contains('@'));
+            let parts = if named { text.rsplit_once('=') } else { text.split_once('=') };
+            let Some((key, value)) = parts else {
                 return Err(Fault::Usage(format!("`--set {text}` has no `=`; write `--set key=value`")));
             };
             all.push((key.trim().to_owned(), value.trim().to_owned()));
@@ -81,6 +85,13 @@ impl Settings {
             .map_err(|e| Fault::Usage(format!("`--set {}`: {e}", touched.join(" --set "))))
     }
 
+    /// Takes out the parameters that are set for one table only, as `KEY@FILE=VALUE`.
+    pub fn apart(&mut self) -> Apart {
+        let (apart, rest) = std::mem::take(&mut self.0).into_iter().partition(|(key, _)| key.contains('@'));
+        self.0 = rest;
+        Apart(apart)
+    }
+
     /// Whether a value is given for `key` that nobody has taken yet.
     pub fn names(&self, key: &str) -> bool {
         self.0.iter().any(|(name, _)| name == key)
@@ -96,6 +107,46 @@ impl Settings {
             known.join(", ")
         )))
     }
+}
+
+/// Preparation that differs between tables.
+#[derive(Clone, Debug, Default)]
+pub struct Apart(Vec<(String, String)>);
+
+impl Apart {
+    /// The preparation of each file: `usual`, with what is set for that file on top.
+    pub fn prepare(&self, usual: &Prepare, files: &[PathBuf]) -> Result<Vec<Prepare>, Fault> {
+        let mut of_file = vec![Settings::default(); files.len()];
+        for (whole, value) in &self.0 {
+            let (key, file) = whole.split_once('@').unwrap_or((whole, ""));
+            let known: Vec<&str> = Prepare::DOCS.iter().map(|d| d.name).collect();
+            if !known.contains(&key) {
+                return Err(Fault::Usage(format!(
+                    "`--set {whole}={value}`: only the preparation can differ between files: {}",
+                    known.join(", ")
+                )));
+            }
+            let meant: Vec<usize> = (0..files.len()).filter(|&i| is_called(&files[i], file)).collect();
+            let [at] = meant[..] else {
+                let names: Vec<String> = files.iter().map(|f| f.display().to_string()).collect();
+                let what = if meant.is_empty() { "names none" } else { "names more than one" };
+                return Err(Fault::Usage(format!(
+                    "`--set {whole}={value}`: `{file}` {what} of the files; they are {}",
+                    names.join(", ")
+                )));
+            };
+            of_file[at].0.push((key.to_owned(), value.clone()));
+        }
+        of_file.into_iter().map(|mut settings| settings.take_over(usual.clone())).collect()
+    }
+}
+
+/// Whether `name` is the path as typed, the file's name, or that without its endings.
+fn is_called(path: &Path, name: &str) -> bool {
+    let file = path.file_name().unwrap_or_default().to_string_lossy();
+    let plain = file.strip_suffix(".gz").unwrap_or(&file);
+    let stem = plain.rsplit_once('.').map_or(plain, |(stem, _)| stem);
+    path == Path::new(name) || [&file, plain, stem].contains(&name)
 }
 
 /// The text as a value of the kind that the field holds now.
@@ -156,6 +207,30 @@ mod tests {
         assert_eq!(p.keep.to_string(), "fraction:0.1");
         let why = s.finish(&["steps", "nonsens"]).unwrap_err();
         assert!(why.to_string().contains("Did you mean `nonsens`?"), "{why}");
+    }
+
+    #[test]
+    fn the_preparation_of_one_file_is_set_apart() {
+        use unbraid::preprocess::prepare::{Scale, Transform};
+        let files = ["a/exp.tsv.gz", "b/exp.tsv", "b/methylation=2.csv"].map(PathBuf::from);
+        let mut s = settings(&["scale=max", "transform@methylation=2=none", "transform@a/exp.tsv.gz=log1p"]);
+        let apart = s.apart();
+        let usual: Prepare =
+            s.take_over(Prepare { transform: Transform::Log2p1, ..Prepare::default() }).unwrap();
+        let each = apart.prepare(&usual, &files).unwrap();
+        let transforms: Vec<Transform> = each.iter().map(|p| p.transform).collect();
+        assert_eq!(transforms, [Transform::Log1p, Transform::Log2p1, Transform::None]);
+        assert!(each.iter().all(|p| p.scale == Scale::Max));
+        for (text, part) in [
+            ("scale@exp=max", "names more than one of the files"),
+            ("scale@rna=max", "names none of the files; they are a/exp.tsv.gz, b/exp.tsv"),
+            ("k@exp.tsv=3", "only the preparation can differ between files: genes, empty"),
+            ("scale@exp.tsv=most", "a scale"),
+        ] {
+            let why = settings(&[text]).apart().prepare(&usual, &files).unwrap_err();
+            assert_eq!(why.exit_code(), 2);
+            assert!(why.to_string().contains(part), "{why}");
+        }
     }
 
     #[test]

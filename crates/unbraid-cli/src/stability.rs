@@ -12,8 +12,9 @@ use crate::set::Settings;
 /// Runs the command.
 pub fn run(command: &Chosen<Stabilities>) -> Result<(), Fault> {
     let args = &command.args;
-    let settings = Settings::new(args.fit.params.as_deref(), &args.fit.set)?;
+    let mut settings = Settings::new(args.fit.params.as_deref(), &args.fit.set)?;
     let default = Refits::default();
+    let apart = settings.apart();
     let refits = Refits {
         refits: args.refits.unwrap_or(default.refits),
         threshold: args.threshold.unwrap_or(default.threshold),
@@ -23,5 +24,5 @@ pub fn run(command: &Chosen<Stabilities>) -> Result<(), Fault> {
     let (_, plan) = methods::refitted()
         .nth(command.at)
         .ok_or_else(|| Fault::Usage("no such method; see `unbraid stability --help`".into()))?;
-    carry_out(&args.fit, plan(settings, refits)?.as_ref())
+    carry_out(&args.fit, plan(settings, refits)?.as_ref(), &apart)
 }

@@ -49,6 +49,15 @@ impl Format {
     /// [`Error::Input`] when there is nothing readable at `path` or it has none of these formats.
     pub fn of(path: &Path) -> Result<Format> {
         let name = path.display().to_string();
+        if crate::omics::is_folder(path) {
+            return Err(Error::input(
+                &name,
+                "the folder",
+                "several tables",
+                "one table is read here",
+                "give the folder to `unbraid fit`, or name one file",
+            ));
+        }
         if path.is_dir() {
             tenx::files(path, &name)?;
             return Ok(Format::TenX);

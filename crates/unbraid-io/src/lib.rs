@@ -3,7 +3,8 @@
 //! [`read`] turns any of them into the [`Dataset`] that methods read, [`write_h5ad`] adds what a fit
 //! found to an `.h5ad` file, and [`inspect`] says what a file holds and what a method would stop at.
 //! [`h5ad::AnnData`] is a whole `.h5ad` file in memory, without loss; [`h5ad::FileRows`] reads a matrix
-//! larger than memory by blocks of rows. [`read_gmt`] reads gene sets.
+//! larger than memory by blocks of rows. [`read_gmt`] reads gene sets, [`read_columns`] columns of the
+//! observations, [`omics`] a folder of several tables.
 //!
 //! Files are not trusted: sizes, shapes, row starts, indices, categories and texts are checked before
 //! anything is allocated, and output replaces an existing file only when it is whole ([`atomic`]).
@@ -11,7 +12,9 @@
 pub mod atomic;
 pub mod h5ad;
 pub mod npz;
+pub mod omics;
 
+mod columns;
 mod error;
 mod format;
 mod gmt;
@@ -25,6 +28,7 @@ mod tenx;
 mod text;
 
 pub use atomic::{check_writable, write_atomically, write_bytes_atomically};
+pub use columns::{align_columns, read_columns};
 pub use error::{Error, Result};
 pub use format::{Format, input_sha256};
 pub use gmt::read_gmt;
@@ -35,7 +39,7 @@ pub use memory::available_memory;
 
 use std::path::Path;
 
-use unbraid::data::Dataset;
+use unbraid::data::{Dataset, Table};
 
 /// What of a file to read.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +47,10 @@ pub struct ReadOptions {
     /// `X` (also when `None`), the name of a layer, or `raw` for the unfiltered data of an `.h5ad`
     /// file. Only `.h5ad` files have more than `X`.
     pub layer: Option<String>,
+    /// Whether the file has features in rows and observations in columns, as many tables of expression do.
+    /// Rows and columns of an `.h5ad` file are then exchanged with their tables, and its embeddings of the
+    /// rows are not read. A 10x folder is turned in any case.
+    pub transpose: bool,
     /// Most memory that one array may take, in bytes; `None` is what is free now.
     pub max_bytes: Option<u64>,
 }
@@ -65,12 +73,37 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Dataset> {
             "leave out the layer, or convert the file to .h5ad",
         ));
     }
-    match format {
+    if format == Format::TenX && options.transpose {
+        return Err(Error::input(
+            &name,
+            "the folder",
+            "features in rows",
+            "a 10x folder always has them there, and is read so",
+            "leave out the transposition",
+        ));
+    }
+    let data = match format {
         Format::H5ad => h5ad::read(path, &name, options),
         Format::TenX => tenx::read(path, &name, options.max_bytes),
         Format::MatrixMarket => mtx::read(path, &name, options.max_bytes),
         Format::Table => table::read(path, &name, options.max_bytes),
         Format::Npy => npy::read_npy(path, &name, options.max_bytes),
         Format::Npz => npy::read_npz(path, &name, options.max_bytes),
+    }?;
+    Ok(if options.transpose { turned(data) } else { data })
+}
+
+/// Rows and columns exchanged. Names that were made up for a file without any are made up again.
+fn turned(data: Dataset) -> Dataset {
+    let (n, m) = data.shape();
+    let again = |table: Table, was: &str, is: &str, len: usize| {
+        if table == Table::numbered(was, len) { Table::numbered(is, len) } else { table }
+    };
+    Dataset {
+        x: data.x.transpose(),
+        obs: again(data.var, "var", "obs", m),
+        var: again(data.obs, "obs", "var", n),
+        obsm: Default::default(),
+        ..data
     }
 }

@@ -18,11 +18,16 @@ use crate::text;
 /// How a missing number is written; it becomes NaN, which methods refuse with its place.
 const MISSING: [&str; 5] = ["", "na", "nan", "n/a", "null"];
 
+/// Whether a cell says that its entry is missing.
+pub(crate) fn missing(cell: &str) -> bool {
+    MISSING.iter().any(|m| cell.eq_ignore_ascii_case(m))
+}
+
 fn number(cell: &str) -> Option<f64> {
     let cell = cell.trim();
     match cell.parse::<f64>() {
         Ok(v) => Some(v),
-        Err(_) if MISSING.iter().any(|m| cell.eq_ignore_ascii_case(m)) => Some(f64::NAN),
+        Err(_) if missing(cell) => Some(f64::NAN),
         Err(_) => None,
     }
 }
@@ -35,8 +40,21 @@ fn is_header(cells: &[&str]) -> bool {
 
 /// Whether the header's first cell stands over names, not over numbers.
 fn is_corner(cell: &str) -> bool {
-    const NAMES: [&str; 10] =
-        ["", "index", "id", "name", "cell", "cell_id", "sample", "sample_id", "barcode", "unnamed: 0"];
+    const NAMES: [&str; 13] = [
+        "",
+        "index",
+        "id",
+        "name",
+        "cell",
+        "cell_id",
+        "sample",
+        "sample_id",
+        "barcode",
+        "unnamed: 0",
+        "feature",
+        "gene",
+        "patient",
+    ];
     NAMES.iter().any(|n| cell.eq_ignore_ascii_case(n))
 }
 
@@ -180,7 +198,7 @@ pub(crate) fn repeated(names: &[String]) -> Option<(usize, usize)> {
 }
 
 /// A cell as a message shows it.
-fn clip(cell: &str) -> String {
+pub(crate) fn clip(cell: &str) -> String {
     match cell.char_indices().nth(40) {
         Some((at, _)) => format!("{}…", &cell[..at]),
         None => cell.to_owned(),
@@ -188,7 +206,7 @@ fn clip(cell: &str) -> String {
 }
 
 /// Comma, tab or semicolon: by the file's name, else by what the first line holds most.
-fn delimiter(path: &Path, name: &str, budget: &Budget) -> Result<u8> {
+pub(crate) fn delimiter(path: &Path, name: &str, budget: &Budget) -> Result<u8> {
     let file = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     let stem = file.strip_suffix(".gz").unwrap_or(&file);
     if stem.ends_with(".tsv") {

@@ -66,7 +66,8 @@ impl Fit {
     /// What the method or its preparation refuses, with the name of the data.
     pub fn run(&self, data: &Dataset, more: &[String], seed: Seed) -> Result<Fitted, Fault> {
         let mut plan = self.plan(more)?;
-        let (prepared, chosen) = plan.prepared(data, &mut Vec::new()).map_err(|e| Fault::on(data, e))?;
+        let (prepared, chosen) =
+            plan.prepare().apply(data, &mut Vec::new()).map_err(|e| Fault::on(data, e))?;
         let (n, m) = prepared.shape();
         if self.set.iter().any(|s| s.contains(SIDE)) {
             plan = self.plan_for(more, n.min(m))?;

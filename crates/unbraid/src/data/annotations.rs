@@ -150,6 +150,7 @@ impl Annotations {
             out.obs.insert(format!("{key}_used"), lift.used());
             out.obsm = out.obsm.into_iter().map(|(k, s)| (k, lift.rows(s))).collect();
             out.obsp = out.obsp.into_iter().map(|(k, s)| (k, lift.square(s))).collect();
+            out.layers = out.layers.into_iter().map(|(k, s)| (k, lift.rows(s))).collect();
         }
         if let Some(at) = &chosen.var {
             let lift = Lift { at, to: shape.1 };
@@ -157,6 +158,7 @@ impl Annotations {
             out.var.insert(format!("{key}_used"), lift.used());
             out.varm = out.varm.into_iter().map(|(k, s)| (k, lift.rows(s))).collect();
             out.varp = out.varp.into_iter().map(|(k, s)| (k, lift.square(s))).collect();
+            out.layers = out.layers.into_iter().map(|(k, s)| (k, lift.columns(s))).collect();
         }
         out
     }
@@ -210,6 +212,26 @@ impl Lift<'_> {
         }
     }
 
+    fn columns(&self, s: Slot) -> Slot {
+        match s {
+            Slot::F64(x) => {
+                let mut out = Array2::zeros((x.nrows(), self.to));
+                self.at.iter().zip(x.columns()).for_each(|(&j, column)| out.column_mut(j).assign(&column));
+                Slot::F64(out)
+            }
+            Slot::F32(x) => {
+                let mut out = Array2::zeros((x.nrows(), self.to));
+                self.at.iter().zip(x.columns()).for_each(|(&j, column)| out.column_mut(j).assign(&column));
+                Slot::F32(out)
+            }
+            Slot::Csr(x) => {
+                let entries = x.entries().map(|(i, j, v)| (i as u32, self.at[j] as u32, v)).collect();
+                Slot::Csr(Csr::from_triplets((x.shape().0, self.to), entries))
+            }
+            Slot::Blocks(x) => Slot::Blocks(x),
+        }
+    }
+
     /// A square slot; dense ones become sparse, since most of the whole square is left out.
     fn square(&self, s: Slot) -> Slot {
         let entry = |i: usize, j: usize, v: f64| (self.at[i] as u32, self.at[j] as u32, v);
@@ -234,6 +256,7 @@ mod tests {
         a.var.insert("m_scale".into(), Column::Float(vec![2.0, 3.0]));
         a.varp.insert("m_p".into(), Slot::F64(array![[1.0, -1.0], [-1.0, 4.0]]));
         a.varm.insert("m_l".into(), Slot::F64(array![[5.0], [6.0]]));
+        a.layers.insert("m_r".into(), Slot::F64(array![[7.0, 8.0]]));
         let chosen = Selection { obs: None, var: Some(vec![1, 3]) };
         let a = a.expand("m", &chosen, (9, 4));
         assert_eq!(a.var["m_scale"], Column::Float(vec![0.0, 2.0, 0.0, 3.0]));
@@ -242,6 +265,8 @@ mod tests {
         assert_eq!(p.entries().collect::<Vec<_>>(), [(1, 1, 1.0), (1, 3, -1.0), (3, 1, -1.0), (3, 3, 4.0)]);
         let Slot::F64(l) = &a.varm["m_l"] else { panic!("not dense") };
         assert_eq!(l, &array![[0.0], [5.0], [0.0], [6.0]]);
+        let Slot::F64(r) = &a.layers["m_r"] else { panic!("not dense") };
+        assert_eq!(r, &array![[0.0, 7.0, 0.0, 8.0]]);
     }
     #[test]
     fn notes_are_kept_and_made() {

@@ -22,6 +22,8 @@ pub enum Genes {
     All,
     /// The N most variable.
     Variable(usize),
+    /// The N of largest standard deviation after the transform.
+    Variance(usize),
     /// Appendix F of the MED-MAGMA paper: about as many as there are observations.
     AppendixF,
     /// Where no value is negative the 2000 most variable of those seen in 3 observations or more; else all.
@@ -35,6 +37,7 @@ impl fmt::Display for Genes {
         match self {
             Genes::All => f.write_str("all"),
             Genes::Variable(n) => write!(f, "variable:{n}"),
+            Genes::Variance(n) => write!(f, "variance:{n}"),
             Genes::AppendixF => f.write_str("appendix-f"),
             Genes::Auto => f.write_str("auto"),
         }
@@ -45,13 +48,15 @@ impl FromStr for Genes {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let number = |n: &str| n.parse().ok().filter(|n| *n > 0);
-        match (text, text.strip_prefix("variable:").and_then(number)) {
-            ("all", _) => Ok(Genes::All),
-            ("appendix-f", _) => Ok(Genes::AppendixF),
-            ("auto", _) => Ok(Genes::Auto),
-            (_, Some(n)) => Ok(Genes::Variable(n)),
+        let counted = |word: &str| text.strip_prefix(word).and_then(number);
+        match (text, counted("variable:"), counted("variance:")) {
+            ("all", ..) => Ok(Genes::All),
+            ("appendix-f", ..) => Ok(Genes::AppendixF),
+            ("auto", ..) => Ok(Genes::Auto),
+            (_, Some(n), _) => Ok(Genes::Variable(n)),
+            (_, _, Some(n)) => Ok(Genes::Variance(n)),
             _ => Err(format!(
-                "`{text}` is not a choice of genes; allowed are all, variable:N, appendix-f, auto"
+                "`{text}` is not a choice of genes; allowed are all, variable:N, variance:N, appendix-f, auto"
             )),
         }
     }
@@ -73,6 +78,7 @@ impl Genes {
         match self {
             Genes::All => Ok(None),
             Genes::Variable(n) => Ok(Some(most_variable(x, n)?)),
+            Genes::Variance(n) => Ok(widest(x.matrix, n)),
             Genes::AppendixF => {
                 let variable = most_variable(x, CANDIDATES)?;
                 Ok(Some(about_square(x.matrix, variable)))
@@ -95,6 +101,30 @@ impl Genes {
             }
         }
     }
+}
+
+/// The `count` features of largest standard deviation, ascending, and of those that tie the first ones;
+/// `None` where these are all.
+pub fn widest(x: &Matrix, count: usize) -> Option<Vec<usize>> {
+    let (n, m) = x.shape();
+    if count >= m {
+        return None;
+    }
+    let mut mean = vec![0.0; m];
+    x.for_each_nonzero(|_, j, v| mean[j] += v / n as f64);
+    // Σ (v − mean)² over the non-zeros, then mean² for each zero.
+    let (mut square, mut seen) = (vec![0.0; m], vec![0usize; m]);
+    x.for_each_nonzero(|_, j, v| {
+        square[j] += (v - mean[j]) * (v - mean[j]);
+        seen[j] += 1;
+    });
+    let spread = |j: usize| square[j] + (n - seen[j]) as f64 * mean[j] * mean[j];
+    let mut order: Vec<usize> = (0..m).collect();
+    // Stable, so that ties are in the order of the table.
+    order.sort_by(|&a, &b| spread(b).total_cmp(&spread(a)));
+    order.truncate(count);
+    order.sort_unstable();
+    Some(order)
 }
 
 /// The `count` features of largest normalised dispersion; all that tie with the last are kept.
@@ -182,10 +212,11 @@ mod tests {
 
     #[test]
     fn words_round_trip() {
-        for text in ["all", "variable:20", "appendix-f", "auto"] {
+        for text in ["all", "variable:20", "variance:7", "appendix-f", "auto"] {
             assert_eq!(text.parse::<Genes>().unwrap().to_string(), text);
         }
         assert!("variable:0".parse::<Genes>().is_err());
+        assert!("variance:0".parse::<Genes>().is_err());
     }
 
     /// A count table with the choice that Scanpy makes; the file names its origin.
@@ -209,6 +240,18 @@ mod tests {
         assert_eq!(about_square(&x, chosen), square);
         let sparse = Matrix::Sparse(crate::data::Csr::from_dense(x.to_dense().view()));
         assert_eq!(most_variable(Values { what: "X", matrix: &sparse }, top).unwrap(), variable);
+    }
+
+    #[test]
+    fn the_widest_features_are_those_of_largest_deviation() {
+        // Variances 2/3, 0, 8/3, 2/3 (the last after its mean of 100), negative values allowed.
+        let x = ndarray::array![[1.0, 5.0, -2.0, 99.0], [0.0, 5.0, 0.0, 100.0], [-1.0, 5.0, 2.0, 101.0]];
+        for matrix in [Matrix::Dense(x.clone()), Matrix::Sparse(crate::data::Csr::from_dense(x.view()))] {
+            assert_eq!(widest(&matrix, 1), Some(vec![2]));
+            assert_eq!(widest(&matrix, 2), Some(vec![0, 2]));
+            assert_eq!(widest(&matrix, 3), Some(vec![0, 2, 3]));
+            assert_eq!(widest(&matrix, 4), None);
+        }
     }
 
     #[test]

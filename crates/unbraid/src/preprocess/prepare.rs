@@ -1,8 +1,18 @@
-//! What happens to a table before any method sees it: features chosen, empty lines, transform.
+//! What happens to a table before any method sees it, in this order: features chosen, empty lines left
+//! out, transform, shift, scale.
+//!
+//! With f the transform, a the `shift` and b the `scale` of a table, a method sees (f(x) − a) / b, where
+//!
+//! - `shift=min`: a = min(0, smallest f(x) of the table), so that no value is negative;
+//! - `scale=max`: b = the largest f(x) − a of the table, so that the largest value is 1.
+//!
+//! Both are constants of a whole table, not of a feature: tables of different units can then be put side
+//! by side (Cantini et al. 2020 prepare omics so for non-negative factors), and new samples are prepared by
+//! the constants of the table that was fitted ([`Constants`]).
 
 use super::genes::Genes;
 use super::totals::to_total;
-use crate::data::{Dataset, Matrix, Selection};
+use crate::data::{Dataset, Matrix, Selection, Values};
 use crate::error::{Error, Result};
 use crate::fit::Check;
 use crate::params::{ParamDoc, Params};
@@ -23,6 +33,8 @@ pub enum Transform {
     None,
     /// log(1 + x).
     Log1p,
+    /// log₂(1 + x).
+    Log2p1,
     /// log(1 + 10⁴ x / sum of the row), the sum over all features before any is left out: the usual
     /// first step for counts, which takes the sequencing depth out.
     Lognorm,
@@ -30,16 +42,45 @@ pub enum Transform {
     Auto,
 }
 
+/// What is subtracted from a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shift {
+    /// Nothing.
+    None,
+    /// The smallest value where it is negative, else nothing.
+    Min,
+}
+
+/// What a table is divided by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scale {
+    /// 1.
+    None,
+    /// The largest value, after the shift.
+    Max,
+}
+
 /// Sum of a row after `lognorm` has scaled it.
 const DEPTH: f64 = 1e4;
 
 crate::words!(Empty, "a treatment of empty lines", Error = "error", Drop = "drop");
-crate::words!(Transform, "a transform", None = "none", Log1p = "log1p", Lognorm = "lognorm", Auto = "auto");
+crate::words!(
+    Transform,
+    "a transform",
+    None = "none",
+    Log1p = "log1p",
+    Log2p1 = "log2p1",
+    Lognorm = "lognorm",
+    Auto = "auto"
+);
+crate::words!(Shift, "a shift", None = "none", Min = "min");
+crate::words!(Scale, "a scale", None = "none", Max = "max");
 
 crate::params! {
     /// Preparation of a table, the same for every method.
     pub struct Prepare {
         /// Features that take part: `all`, `variable:N` (the N most variable, Seurat's dispersion),
+        /// `variance:N` (the N of largest standard deviation after the transform, negative values allowed),
         /// `appendix-f` (of the 2000 most variable about as many as there are observations; MED-MAGMA
         /// paper, Appendix F) or `auto` (where no value is negative, the 2000 most variable of those seen in
         /// at least 3 observations; else all). Default all.
@@ -47,10 +88,16 @@ crate::params! {
         /// Rows and columns without a non-zero value, after `genes`: `error` leaves them to the method,
         /// `drop` leaves them out with a warning. Default error.
         pub empty: Empty = Empty::Error,
-        /// Transform of the values: `none`, `log1p`, `lognorm` (every row scaled to a sum of 10 000 over all
+        /// Transform of the values: `none`, `log1p`, `log2p1` (log2(1 + x)), `lognorm` (every row scaled to a sum of 10 000 over all
         /// features, then log(1 + x)) or `auto` (lognorm where no value is negative, else none). Features
         /// are chosen on the scaled values before the logarithm. Default none.
         pub transform: Transform = Transform::None,
+        /// What is subtracted after the transform: `none`, or `min` (where the table holds negative values,
+        /// its smallest value). Of each table by itself. Default none.
+        pub shift: Shift = Shift::None,
+        /// What the values are divided by after the shift: `none`, or `max` (the largest value of the
+        /// table). Of each table by itself. Default none.
+        pub scale: Scale = Scale::None,
     }
 }
 
@@ -77,26 +124,31 @@ impl Prepare {
     /// sentences.
     ///
     /// # Errors
+    /// As [`Prepare::table`].
+    pub fn apply(&self, data: &Dataset, warnings: &mut Vec<String>) -> Result<(Dataset, Selection)> {
+        let Prepared { data, chosen, .. } = self.table(data, warnings)?;
+        Ok((data, chosen))
+    }
+
+    /// The same with the constants that were used. Warnings are whole sentences.
+    ///
+    /// # Errors
     /// [`Error::Value`] where an entry is not finite or a choice or transform is not defined for it,
     /// [`Error::Shape`] when nothing is there or left.
-    pub fn apply(&self, data: &Dataset, warnings: &mut Vec<String>) -> Result<(Dataset, Selection)> {
+    pub fn table(&self, data: &Dataset, warnings: &mut Vec<String>) -> Result<Prepared> {
         // Before anything is scaled, so that a value that is not finite is named as it stands in the file.
         data.values().check()?;
         self.carry_out(data, warnings)
     }
 
-    /// As [`apply`](Self::apply) for a table in which NaN is a missing entry. Missing entries stay NaN and count as
+    /// As [`table`](Self::table) for a table in which NaN is a missing entry. Missing entries stay NaN and count as
     /// no value where empty lines are dropped. Statistics of features and row totals are not defined with them, so a
     /// table that has some is taken with all of its features (`genes=auto`) and untransformed (`transform=auto`).
     ///
     /// # Errors
-    /// As [`apply`](Self::apply) for an infinite entry; [`Error::Value`] at the first missing entry where `genes` or
+    /// As [`table`](Self::table) for an infinite entry; [`Error::Value`] at the first missing entry where `genes` or
     /// `transform` needs every value.
-    pub fn apply_with_missing(
-        &self,
-        data: &Dataset,
-        warnings: &mut Vec<String>,
-    ) -> Result<(Dataset, Selection)> {
+    pub fn table_with_missing(&self, data: &Dataset, warnings: &mut Vec<String>) -> Result<Prepared> {
         let (mut infinite, mut missing) = (None, None);
         data.x.for_each_nonzero(|i, j, v| {
             if v.is_nan() {
@@ -113,7 +165,7 @@ impl Prepare {
                 rule: "finite, or NaN if missing",
             });
         }
-        let Some(at) = missing else { return self.apply(data, warnings) };
+        let Some(at) = missing else { return self.table(data, warnings) };
         let mut given = self.clone();
         if given.genes == Genes::Auto {
             given.genes = Genes::All;
@@ -129,7 +181,7 @@ impl Prepare {
         Err(Error::Value { what: data.slot.clone(), found: f64::NAN, at, rule })
     }
 
-    fn carry_out(&self, data: &Dataset, warnings: &mut Vec<String>) -> Result<(Dataset, Selection)> {
+    fn carry_out(&self, data: &Dataset, warnings: &mut Vec<String>) -> Result<Prepared> {
         let transform = self.transform_of(&data.x);
         let scaled;
         let data = if transform == Transform::Lognorm {
@@ -138,7 +190,14 @@ impl Prepare {
         } else {
             data
         };
-        let mut chosen = Selection { obs: None, var: self.genes.choose(data.values())? };
+        let var = match self.genes {
+            Genes::Variance(_) => {
+                let logs = logarithms(transform, data.values())?;
+                self.genes.choose(Values { what: &data.slot, matrix: logs.as_ref().unwrap_or(&data.x) })?
+            }
+            _ => self.genes.choose(data.values())?,
+        };
+        let mut chosen = Selection { obs: None, var };
         let mut out = data.select(&chosen);
         if self.empty == Empty::Drop {
             let (n, m) = out.shape();
@@ -170,21 +229,111 @@ impl Prepare {
             let rule = "at least 1 × 1 after the choice of genes";
             return Err(Error::Shape { what: data.slot.clone(), found: vec![n, m], rule });
         }
-        if matches!(transform, Transform::Log1p | Transform::Lognorm) {
-            let mut low = None;
-            out.x.for_each_nonzero(|i, j, v| {
-                if v <= -1.0 && low.is_none() {
-                    low = Some(((i, j), v));
-                }
-            });
-            if let Some((at, found)) = low {
-                let rule = "larger than -1 for transform=log1p";
-                return Err(Error::Value { what: data.slot.clone(), found, at, rule });
-            }
-            out.x = out.x.map(f64::ln_1p);
+        if let Some(logs) = logarithms(transform, out.values())? {
+            out.x = logs;
         }
-        Ok((out, chosen))
+        let constants = self.constants(transform, &out, warnings);
+        constants.move_and_divide(&mut out.x);
+        Ok(Prepared { data: out, chosen, constants })
     }
+
+    /// Shift and scale of a transformed table.
+    fn constants(&self, transform: Transform, data: &Dataset, warnings: &mut Vec<String>) -> Constants {
+        let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
+        let mut seen = 0usize;
+        data.x.for_each_nonzero(|_, _, v| (low, high, seen) = (low.min(v), high.max(v), seen + 1));
+        if seen < data.shape().0 * data.shape().1 {
+            (low, high) = (low.min(0.0), high.max(0.0));
+        }
+        let shift = if self.shift == Shift::Min { low.min(0.0) } else { 0.0 };
+        let top = high - shift;
+        let scale = match self.scale {
+            Scale::Max if top > 0.0 => top,
+            Scale::Max => {
+                let why = "no value is above 0, so that the values were not divided by the largest";
+                warnings.push(format!("{}: {why}.", data.source));
+                1.0
+            }
+            Scale::None => 1.0,
+        };
+        Constants { transform, shift, scale }
+    }
+}
+
+/// A prepared table.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// What a method sees.
+    pub data: Dataset,
+    /// Which rows and columns of the table it holds.
+    pub chosen: Selection,
+    /// How its values came about.
+    pub constants: Constants,
+}
+
+/// How the values of one table were changed: (f(x) − `shift`) / `scale`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Constants {
+    /// The transform f; never `auto`.
+    pub transform: Transform,
+    /// What was subtracted after it; 0 or smaller.
+    pub shift: f64,
+    /// What was divided by; positive.
+    pub scale: f64,
+}
+
+impl Constants {
+    /// Changes the values of another table in the same way, for example those of new samples. With
+    /// `lognorm` the table must hold all features, since rows are scaled by their sums; features are chosen
+    /// afterwards.
+    ///
+    /// # Errors
+    /// [`Error::Value`] where an entry is not finite or the transform is not defined for it.
+    pub fn apply(&self, values: Values<'_>) -> Result<Matrix> {
+        values.check()?;
+        let scaled;
+        let values = if self.transform == Transform::Lognorm {
+            scaled = to_total(values, DEPTH)?;
+            Values { what: values.what, matrix: &scaled }
+        } else {
+            values
+        };
+        let mut out = logarithms(self.transform, values)?.unwrap_or_else(|| values.matrix.clone());
+        self.move_and_divide(&mut out);
+        Ok(out)
+    }
+
+    fn move_and_divide(&self, x: &mut Matrix) {
+        let Constants { shift, scale, .. } = *self;
+        if shift != 0.0 {
+            // Zeros become -shift, so that nothing is left of a sparse form.
+            *x = Matrix::Dense(x.to_dense().mapv_into(|v| (v - shift) / scale));
+        } else if scale != 1.0 {
+            *x = x.map(|v| v / scale);
+        }
+    }
+}
+
+/// The logarithms that a transform takes, if it takes any.
+fn logarithms(transform: Transform, x: Values<'_>) -> Result<Option<Matrix>> {
+    let rule = match transform {
+        Transform::None | Transform::Auto => return Ok(None),
+        Transform::Log2p1 => "larger than -1 for transform=log2p1",
+        Transform::Log1p | Transform::Lognorm => "larger than -1 for transform=log1p",
+    };
+    let mut low = None;
+    x.matrix.for_each_nonzero(|i, j, v| {
+        if v <= -1.0 && low.is_none() {
+            low = Some(((i, j), v));
+        }
+    });
+    if let Some((at, found)) = low {
+        return Err(Error::Value { what: x.what.to_owned(), found, at, rule });
+    }
+    Ok(Some(match transform {
+        Transform::Log2p1 => x.matrix.map(|v| v.ln_1p() / std::f64::consts::LN_2),
+        _ => x.matrix.map(f64::ln_1p),
+    }))
 }
 
 fn nonnegative(x: &Matrix) -> bool {
@@ -237,14 +386,14 @@ mod tests {
         let nan = f64::NAN;
         let data = Dataset::from_matrix("t", Matrix::Dense(array![[nan, 1.0, 0.0], [3.0, 0.0, nan]]));
         let auto = Prepare { transform: Transform::Auto, genes: Genes::Auto, ..Prepare::default() };
-        let (out, chosen) = auto.apply_with_missing(&data, &mut Vec::new()).unwrap();
+        let Prepared { data: out, chosen, .. } = auto.table_with_missing(&data, &mut Vec::new()).unwrap();
         assert!(out.x.to_dense()[[0, 0]].is_nan() && chosen == Selection::default());
         // A column of nothing but zeros and missing entries holds no value.
         let log = Prepare { transform: Transform::Log1p, empty: Empty::Drop, ..Prepare::default() };
-        let (out, chosen) = log.apply_with_missing(&data, &mut Vec::new()).unwrap();
+        let Prepared { data: out, chosen, .. } = log.table_with_missing(&data, &mut Vec::new()).unwrap();
         assert_eq!((out.x.to_dense()[[1, 0]], chosen.var), (4f64.ln(), Some(vec![0, 1])));
         assert!(log.apply(&data, &mut Vec::new()).unwrap_err().to_string().contains("row 0, column 0"));
-        let why = |p: Prepare, d: &Dataset| p.apply_with_missing(d, &mut Vec::new()).unwrap_err().to_string();
+        let why = |p: Prepare, d: &Dataset| p.table_with_missing(d, &mut Vec::new()).unwrap_err().to_string();
         let scaled = Prepare { transform: Transform::Lognorm, ..Prepare::default() };
         assert!(why(scaled, &data).contains("transform=log1p or none"));
         let chosen = Prepare { genes: Genes::Variable(2), ..Prepare::default() };
@@ -259,5 +408,52 @@ mod tests {
         let prepare = Prepare { transform: Transform::Log1p, ..Prepare::default() };
         let why = prepare.apply(&data, &mut Vec::new()).unwrap_err().to_string();
         assert!(why.contains("-2 at row 0, column 1"), "{why}");
+    }
+
+    #[test]
+    fn tables_are_shifted_and_scaled_as_a_whole_and_new_rows_by_the_same_constants() {
+        let x = array![[-2.0, 0.0, 6.0], [1.0, 0.0, 2.0]];
+        for matrix in [Matrix::Dense(x.clone()), Matrix::Sparse(crate::data::Csr::from_dense(x.view()))] {
+            let data = Dataset::from_matrix("t", matrix);
+            let prepare = Prepare { shift: Shift::Min, scale: Scale::Max, ..Prepare::default() };
+            let out = prepare.table(&data, &mut Vec::new()).unwrap();
+            assert_eq!(out.data.x.to_dense(), array![[0.0, 0.25, 1.0], [0.375, 0.25, 0.5]]);
+            assert_eq!(out.constants, Constants { transform: Transform::None, shift: -2.0, scale: 8.0 });
+            let new = Matrix::Dense(array![[-10.0, 14.0, 6.0]]);
+            let new = out.constants.apply(Values { what: "X", matrix: &new }).unwrap();
+            assert_eq!(new.to_dense(), array![[-1.0, 2.0, 1.0]]);
+        }
+        // Nothing is negative, so nothing is subtracted, and a sparse table stays so.
+        let x = array![[3.0, 0.0], [7.0, 1.0]];
+        let data = Dataset::from_matrix("t", Matrix::Sparse(crate::data::Csr::from_dense(x.view())));
+        let log = Transform::Log2p1;
+        let prepare = Prepare { transform: log, shift: Shift::Min, scale: Scale::Max, ..Prepare::default() };
+        let out = prepare.table(&data, &mut Vec::new()).unwrap();
+        assert_eq!(out.constants.shift, 0.0);
+        assert!((out.constants.scale - 3.0).abs() < 1e-15 && matches!(out.data.x, Matrix::Sparse(_)));
+        let near = &out.data.x.to_dense() - &array![[2.0 / 3.0, 0.0], [1.0, 1.0 / 3.0]];
+        assert!(near.iter().all(|d| d.abs() < 1e-15), "{near}");
+        assert_eq!(out.constants.apply(data.values()).unwrap(), out.data.x);
+    }
+
+    #[test]
+    fn features_are_chosen_by_the_deviation_of_the_transformed_values() {
+        // Before the logarithm the first feature varies most, after it the second.
+        let data = Dataset::from_matrix("t", Matrix::Dense(array![[1000.0, 0.0, 5.0], [1200.0, 7.0, 5.0]]));
+        let chosen = |transform| {
+            let prepare = Prepare { genes: Genes::Variance(1), transform, ..Prepare::default() };
+            prepare.apply(&data, &mut Vec::new()).unwrap().1.var
+        };
+        assert_eq!(chosen(Transform::None), Some(vec![0]));
+        assert_eq!(chosen(Transform::Log2p1), Some(vec![1]));
+    }
+
+    #[test]
+    fn a_table_without_a_positive_value_is_not_scaled() {
+        let data = Dataset::from_matrix("t", Matrix::Dense(array![[-1.0, -2.0]]));
+        let prepare = Prepare { scale: Scale::Max, ..Prepare::default() };
+        let mut warnings = Vec::new();
+        let out = prepare.table(&data, &mut warnings).unwrap();
+        assert_eq!((out.data.x, out.constants.scale, warnings.len()), (data.x.clone(), 1.0, 1));
     }
 }

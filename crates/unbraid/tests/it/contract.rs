@@ -4,6 +4,11 @@ use ndarray::Array2;
 use rand_distr::{Distribution, StandardNormal};
 use unbraid::data::{Annotations, Column, Csr, Matrix, Slot, Value, Values};
 use unbraid::fit::{Annotate, Ctx, Draw, Flow, Method, Observer, Seed, Step};
+use unbraid::methods::factor::adam::Adam;
+use unbraid::methods::factor::common::{Loss, Nonnegative};
+use unbraid::methods::factor::nmf::{Nmf, Solver};
+use unbraid::methods::factor::qmf::{Qmf, Sharing};
+use unbraid::methods::factor::qmfq::Qmfq;
 use unbraid::methods::kronecker::gmgm::{Gmgm, Tensors};
 use unbraid::methods::kronecker::med_magma::{Features, Form, Laplace, MedMagma, Rank};
 use unbraid::methods::kronecker::single_axis::SingleAxis;
@@ -117,6 +122,18 @@ fn methods_keep_the_contract() {
     let matrix = Matrix::Sparse(Csr::from_dense(random(150, 120, 2).mapv(|v| (v - 0.8).max(0.0)).view()));
     let values = || Values { what: "X", matrix: &matrix };
     keeps_the_contract(&low_rank_em(), values);
+    let matrix = Matrix::Dense(random(60, 45, 4).mapv(|v| v * v));
+    let table = || Nonnegative::new(Values { what: "X", matrix: &matrix });
+    for solver in [Solver::Coordinate, Solver::Multiplicative] {
+        for loss in [Loss::Kl, Loss::Frobenius] {
+            keeps_the_contract(&Nmf { k: 4, max_steps: 12, solver, loss, ..Nmf::default() }, table);
+        }
+    }
+    let qmf = Qmf { k: 4, levels: 8, max_steps: 12, ..Qmf::default() };
+    keeps_the_contract(&qmf, table);
+    keeps_the_contract(&Qmf { minibatch: 16, rho: 1e-3, shrink: 0.1, ..qmf.clone() }, table);
+    keeps_the_contract(&Qmf { minibatch: 16, maps: Sharing::Tied, adam: Adam::Lazy, ..qmf }, table);
+    keeps_the_contract(&Qmfq { k: 4, levels: 8, max_steps: 10, nmf_steps: 5, ..Qmfq::default() }, table);
 }
 
 /// EM in the low-rank mode.

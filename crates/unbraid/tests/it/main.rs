@@ -6,7 +6,7 @@ mod gmgm;
 mod golden;
 mod low_rank;
 mod med_magma;
-mod soft;
 mod nmf;
+mod soft;
 mod stability;
 mod tyler;

@@ -19,6 +19,6 @@ pub mod adam;
 pub mod common;
 pub mod maps;
 pub mod model;
+pub mod nmf;
 pub mod qmf;
 pub mod qmfq;
-pub mod nmf;

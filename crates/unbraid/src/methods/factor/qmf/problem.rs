@@ -482,7 +482,10 @@ mod tests {
             let mut first = problem.state(u.clone(), v.clone(), f.clone(), r.clone());
             let [divergence, penalty, _] = problem.batch(&mut first, &all);
             let penalty_there = case.array::<ndarray::Ix0>("loss_reg").into_scalar();
-            assert!((penalty - penalty_there).abs() <= 1e-12 * penalty_there, "{name}: {penalty} {penalty_there}");
+            assert!(
+                (penalty - penalty_there).abs() <= 1e-12 * penalty_there,
+                "{name}: {penalty} {penalty_there}"
+            );
             let kl = case.array::<ndarray::Ix0>("loss_kl").into_scalar();
             assert!((divergence - kl).abs() < 1e-9 * kl, "{name}: {divergence} {kl}");
             let course = Course { state: problem.state(u, v, f, r), objective: Vec::new() };
