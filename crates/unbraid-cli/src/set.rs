@@ -126,7 +126,11 @@ impl Apart {
                     known.join(", ")
                 )));
             }
-            let meant: Vec<usize> = (0..files.len()).filter(|&i| is_called(&files[i], file)).collect();
+            // A whole name goes before one without its endings, which another file may share.
+            let meant = [is_named, is_called].map(|same: fn(&Path, &str) -> bool| -> Vec<usize> {
+                (0..files.len()).filter(|&i| same(&files[i], file)).collect()
+            });
+            let meant = meant.into_iter().find(|m| !m.is_empty()).unwrap_or_default();
             let [at] = meant[..] else {
                 let names: Vec<String> = files.iter().map(|f| f.display().to_string()).collect();
                 let what = if meant.is_empty() { "names none" } else { "names more than one" };
@@ -141,12 +145,17 @@ impl Apart {
     }
 }
 
-/// Whether `name` is the path as typed, the file's name, or that without its endings.
+/// Whether `name` is the path as typed, or the file's name.
+fn is_named(path: &Path, name: &str) -> bool {
+    path == Path::new(name) || path.file_name().is_some_and(|file| file == name)
+}
+
+/// Whether `name` is the file's name without its endings, or without `.gz`.
 fn is_called(path: &Path, name: &str) -> bool {
     let file = path.file_name().unwrap_or_default().to_string_lossy();
     let plain = file.strip_suffix(".gz").unwrap_or(&file);
     let stem = plain.rsplit_once('.').map_or(plain, |(stem, _)| stem);
-    path == Path::new(name) || [&file, plain, stem].contains(&name)
+    [plain, stem].contains(&name)
 }
 
 /// The text as a value of the kind that the field holds now.

@@ -42,7 +42,7 @@ pub const ALL: &[Design] = &[
         name: "quantile",
         about: "A low-rank matrix of which every feature passed an increasing map of its own (QMF §5)",
         example: "noise=10",
-        next: "inspect",
+        next: "fit qmf",
         help: help::<QuantileDesign>,
         run: |settings, seed| Ok(design::<QuantileDesign>(settings)?.dataset(seed)?),
     },

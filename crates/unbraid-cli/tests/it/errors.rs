@@ -120,7 +120,11 @@ fn preparation_refuses_what_it_is_not_defined_for() {
     }
     let parts = ["x.h5ad: X holds -3 at row 2, column 5", "larger than -1 for transform=log1p"];
     bad.every_method("x.h5ad --set transform=log1p", 3, &parts);
-    bad.every_method("x.h5ad --set genes=most", 2, &["genes=most", "all, variable:N, appendix-f"]);
+    bad.every_method(
+        "x.h5ad --set genes=most",
+        2,
+        &["genes=most", "all, variable:N, variance:N, appendix-f"],
+    );
     bad.every_method("x.h5ad --set genes=variable:0", 2, &["variable:0", "variable:N"]);
     bad.every_method("x.h5ad --set empty=keep", 2, &["empty=keep", "error, drop"]);
 }

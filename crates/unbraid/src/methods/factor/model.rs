@@ -140,7 +140,8 @@ impl Model {
         }
         let start = project(Loss::Frobenius, &target, rows.view());
         let top = start.iter().copied().fold(0.0, f64::max).max(TINY);
-        let mut log: Vec<f64> = start.iter().map(|v| v.max(1e-6 * top).ln()).collect();
+        // Not nearer to 0 than this: there the slope in log v vanishes, and a factor would stay away for good.
+        let mut log: Vec<f64> = start.iter().map(|v| v.max(0.05 * top).ln()).collect();
         let objective = |log: &[f64], slope: Option<&mut [f64]>| -> f64 {
             let v: Vec<f64> = log.iter().map(|l| l.exp()).collect();
             let z = product(self.loadings.view(), &v);
