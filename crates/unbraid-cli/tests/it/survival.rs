@@ -70,7 +70,8 @@ fn columns_may_be_text_in_the_file_or_in_a_table() {
     let work = with_factors(|_, _| {});
     let plain = json(&work, LINE);
     let days = crate::column(&work.read("fit.h5ad").obs, "days");
-    let line = |i: usize| format!("obs{i}\t{}\t{}\n", days[i], if i % 5 != 0 { "TRUE" } else { "0" });
+    let line =
+        |i: usize| format!("obs{i}\t{}\t{}\n", days[i], if i.is_multiple_of(5) { "0" } else { "TRUE" });
     let table = format!("patient\tdays\tdied\n{}", (0..40).rev().map(line).collect::<String>());
     work.write("clinical.tsv", &table);
     work.write("clinical.csv", table.replace('\t', ","));
