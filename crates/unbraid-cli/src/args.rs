@@ -11,7 +11,7 @@ use unbraid::stats::cox::Ties;
 use crate::choice::{Chosen, Entry, List};
 use crate::evaluate;
 use crate::methods;
-use crate::reproduce::{Design, Part};
+use crate::reproduce::{medmagma, qmf};
 use crate::set::listed;
 use crate::simulate;
 
@@ -53,23 +53,25 @@ pub enum Command {
     )]
     Survival(SurvivalArgs),
     /// Run a paper's experiments again: tables, figures, the printed numbers beside ours
-    #[command(after_help = reproduce_help())]
-    Reproduce(ReproduceArgs),
+    #[command(subcommand, subcommand_value_name = "PAPER", subcommand_help_heading = "Papers")]
+    #[command(after_help = "Example:\n  unbraid reproduce qmf -o reproduced --quick")]
+    Reproduce(Reproduce),
 }
 
-/// A paper whose experiments can be run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Paper {
-    /// Andrew, Westhead and Cutillo: MED-MAGMA
-    Medmagma,
+/// `unbraid reproduce PAPER`.
+#[derive(Debug, Subcommand)]
+pub enum Reproduce {
+    /// MED-MAGMA (Andrew, Westhead and Cutillo 2026): networks under multiplicative noise
+    #[command(after_help = sizes::<medmagma::Design>("medmagma"))]
+    Medmagma(MedmagmaArgs),
+    /// QMF and QMFQ (Cuturi, Teboul, Niles-Weed and Vert 2020): factors behind learnt quantile maps
+    #[command(after_help = sizes::<qmf::Design>("qmf"))]
+    Qmf(QmfArgs),
 }
 
-/// `unbraid reproduce`.
+/// What all papers share.
 #[derive(Args, Clone, Debug)]
 pub struct ReproduceArgs {
-    /// The paper
-    #[arg(value_name = "PAPER")]
-    pub paper: Paper,
     /// Folder for tables (csv), figures (svg) and index.html; made if missing. A part that is complete
     /// there from the same program, settings and data is not run again
     #[arg(short, long, value_name = "DIR")]
@@ -77,21 +79,10 @@ pub struct ReproduceArgs {
     /// Fewer data sets and settings: under 10 minutes on 2 cores
     #[arg(long)]
     pub quick: bool,
-    /// A folder with labelled data (.h5ad, or folders with X.mtx and row_labels.txt) and the published
-    /// results; looked through three levels deep; may be repeated
-    #[arg(long, value_name = "DIR")]
-    pub data: Vec<PathBuf>,
-    /// The obs column with the labels of one file. If not given: the only categorical column; of several
-    /// `cell_type`, else the first whose name contains `label`, else the first
-    #[arg(long, value_name = "FILE.h5ad=COLUMN")]
-    pub label: Vec<String>,
-    /// Only these parts; may be repeated
-    #[arg(long, value_name = "PART", value_enum)]
-    pub only: Vec<Part>,
     /// Seed of everything random
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub seed: u64,
-    /// Threads; all cores if not given. The result does not depend on it
+    /// Threads; all cores if not given. No result but a measured time depends on it
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
     /// One size of the experiments; may be repeated
@@ -102,14 +93,41 @@ pub struct ReproduceArgs {
     pub json: bool,
 }
 
-/// Sizes and an example.
-fn reproduce_help() -> String {
-    let sizes = methods::documented(&[(
-        "Sizes for --set, with their defaults:",
-        &listed(&Design::default()),
-        Design::DOCS,
-    )]);
-    format!("{sizes}\nExample:\n  unbraid reproduce medmagma -o reproduced --quick")
+/// `unbraid reproduce medmagma`.
+#[derive(Args, Clone, Debug)]
+pub struct MedmagmaArgs {
+    /// What all papers share.
+    #[command(flatten)]
+    pub common: ReproduceArgs,
+    /// A folder with labelled data (.h5ad, or folders with X.mtx and row_labels.txt) and the published
+    /// results; looked through three levels deep; may be repeated
+    #[arg(long, value_name = "DIR")]
+    pub data: Vec<PathBuf>,
+    /// The obs column with the labels of one file. If not given: the only categorical column; of several
+    /// `cell_type`, else the first whose name contains `label`, else the first
+    #[arg(long, value_name = "FILE.h5ad=COLUMN")]
+    pub label: Vec<String>,
+    /// Only these parts; may be repeated
+    #[arg(long, value_name = "PART", value_enum)]
+    pub only: Vec<medmagma::Part>,
+}
+
+/// `unbraid reproduce qmf`.
+#[derive(Args, Clone, Debug)]
+pub struct QmfArgs {
+    /// What all papers share.
+    #[command(flatten)]
+    pub common: ReproduceArgs,
+    /// Only these parts; may be repeated
+    #[arg(long, value_name = "PART", value_enum)]
+    pub only: Vec<qmf::Part>,
+}
+
+/// Sizes of a paper's experiments and an example.
+fn sizes<D: Params>(paper: &str) -> String {
+    let sizes =
+        methods::documented(&[("Sizes for --set, with their defaults:", &listed(&D::default()), D::DOCS)]);
+    format!("{sizes}\nExample:\n  unbraid reproduce {paper} -o reproduced --quick")
 }
 
 /// `unbraid demo`.
