@@ -21,33 +21,12 @@
 //! All halves are kept: 8 (d + n) k bytes a round. The truncated singular value decomposition Π_k(X′) is the other
 //! projector; its derivative is self-adjoint, so one routine is both (spec of the method, section 8).
 
-use ndarray::{Array1, Array2, ArrayView2, Axis, Zip};
+use ndarray::{Array1, Array2, ArrayView2, Axis};
 
 use super::super::common::{Loss, TINY};
+use super::super::nmf::half;
 use crate::error::Result;
 use crate::linalg::{matmul, svd};
-
-/// R⁺ from X′ ≈ L R.
-fn half(loss: Loss, x: ArrayView2<'_, f64>, l: ArrayView2<'_, f64>, r: ArrayView2<'_, f64>) -> Array2<f64> {
-    let mut out = r.to_owned();
-    match loss {
-        Loss::Kl => {
-            let mut e = matmul(l, r);
-            Zip::from(&mut e).and(x).for_each(|y, x| *y = x / (*y + TINY));
-            let n = matmul(l.t(), e.view());
-            let c = l.sum_axis(Axis(0)) + TINY;
-            for (mut row, (n, c)) in out.rows_mut().into_iter().zip(n.rows().into_iter().zip(&c)) {
-                Zip::from(&mut row).and(n).for_each(|r, n| *r *= n / c);
-            }
-        }
-        Loss::Frobenius => {
-            let (n, s) = (matmul(l.t(), x), matmul(l.t(), l));
-            let g = matmul(s.view(), r);
-            Zip::from(&mut out).and(&n).and(&g).for_each(|r, n, g| *r *= n / (g + TINY));
-        }
-    }
-    out
-}
 
 /// Cotangents of X′ (added to), L (added to) and R, from that of R⁺.
 fn half_back(
@@ -112,9 +91,9 @@ impl Rounds {
         let mut course = vec![(u, v)];
         for at in 0..rounds {
             let (u, v) = &course[at];
-            let v = half(loss, x, u.view(), v.view());
+            let v = half(loss, x, None, u.view(), v.view());
             // Uᵀ from X′ᵀ ≈ Vᵀ Uᵀ
-            let u = half(loss, x.t(), v.t(), u.t()).t().as_standard_layout().into_owned();
+            let u = half(loss, x.t(), None, v.t(), u.t()).t().as_standard_layout().into_owned();
             course.push((u, v));
         }
         Rounds { loss, course }
