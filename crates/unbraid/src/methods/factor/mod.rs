@@ -22,3 +22,4 @@ pub mod model;
 pub mod nmf;
 pub mod qmf;
 pub mod qmfq;
+pub mod stored;

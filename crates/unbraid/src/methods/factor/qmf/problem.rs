@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::super::adam::{Adam, Tensor};
-use super::super::common::{Nonnegative, by_share};
+use super::super::common::{Nonnegative, by_share, warn_of_the_end};
 use super::super::maps::{self, Maps, Quantiles, softmax, softmax_adjoint};
 use super::{Qmf, QmfFit, Sharing};
 use crate::error::Result;
@@ -336,12 +336,8 @@ impl<'a> Problem<'a> {
             }
             sum += loss;
         }
-        if stop == Stop::MaxSteps && self.params.tol > 0.0 {
-            ctx.warn(format!(
-                "QMF took all {} epochs and its objective was still falling; set a larger `max_steps` or `learning_rate`.",
-                self.params.max_steps
-            ));
-        }
+        let steps = (self.params.max_steps, "epochs");
+        warn_of_the_end("QMF", steps, self.params.tol, stop, ctx);
         let entries: usize = self.measured.iter().sum();
         let order = by_share(loadings.view(), v.view());
         Ok(QmfFit {
