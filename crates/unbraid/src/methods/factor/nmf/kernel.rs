@@ -31,7 +31,7 @@ fn fused<S: Simd>(a: f64, b: f64, c: f64) -> f64 {
 pub(super) struct Descend<'a> {
     /// G, k × k for all lines, or k × k × lanes.
     pub gram: &'a [f64],
-    /// 1 / diagonal, k × lanes.
+    /// 1 / diagonal for steps upwards and downwards, k × 2 × lanes.
     pub inverse: &'a mut [f64],
     /// b − G v, k × lanes; kept up to date.
     pub rest: &'a mut [f64],
@@ -43,52 +43,60 @@ pub(super) struct Descend<'a> {
 impl WithSimd for Descend<'_> {
     type Output = ();
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
+    fn with_simd<S: Simd>(self, simd: S) {
         let Descend { gram, inverse, rest, v, passes } = self;
         let k = v.len() / LANES;
         let own = gram.len() > k * k;
-        for a in 0..k {
+        // Without curvature the loss is linear: it falls to the bound, by a step as long as one likes, or not at all.
+        for (a, inverse) in inverse.chunks_exact_mut(2 * LANES).enumerate() {
+            let (up, down) = inverse.split_at_mut(LANES);
             for l in 0..LANES {
                 let g = if own { gram[(a * k + a) * LANES + l] } else { gram[a * k + a] };
-                inverse[a * LANES + l] = if g > FLAT { 1.0 / g } else { 0.0 };
+                (up[l], down[l]) = if g > FLAT { (1.0 / g, 1.0 / g) } else { (0.0, 1.0 / FLAT) };
             }
         }
-        let mut first = [0.0; LANES];
+        let zero = simd.splat_f64s(0.0);
+        let (mut first, mut gains) = ([0.0; LANES], [0.0; LANES]);
         for pass in 0..passes {
-            let mut gain = [0.0; LANES];
+            gains.fill(0.0);
             for a in 0..k {
-                let mut step = [0.0; LANES];
+                let mut steps = [0.0; LANES];
                 let at = a * LANES..(a + 1) * LANES;
-                let (inverse, r, v) = (&inverse[at.clone()], &rest[at.clone()], &mut v[at]);
-                for l in 0..LANES {
-                    // Without curvature the loss is linear: it falls to the bound or not at all.
-                    let down = if r[l] < 0.0 { -v[l] } else { 0.0 };
-                    let wish = if inverse[l] > 0.0 { r[l] * inverse[l] } else { down };
-                    let new = v[l] + wish;
-                    let new = if new > 0.0 { new } else { 0.0 };
-                    step[l] = new - v[l];
+                let (up, down) = inverse[2 * a * LANES..][..2 * LANES].split_at(LANES);
+                let (step, _) = S::as_mut_simd_f64s(&mut steps);
+                let (gain, _) = S::as_mut_simd_f64s(&mut gains);
+                let (v, _) = S::as_mut_simd_f64s(&mut v[at.clone()]);
+                let (r, up, down) =
+                    (S::as_simd_f64s(&rest[at]).0, S::as_simd_f64s(up).0, S::as_simd_f64s(down).0);
+                for l in 0..step.len() {
+                    let rise = simd.mul_f64s(simd.max_f64s(r[l], zero), up[l]);
+                    let wish = simd.mul_add_e_f64s(simd.min_f64s(r[l], zero), down[l], rise);
+                    let new = simd.max_f64s(simd.add_f64s(v[l], wish), zero);
+                    step[l] = simd.sub_f64s(new, v[l]);
                     v[l] = new;
-                    gain[l] = fused::<S>(step[l], r[l], gain[l]);
+                    gain[l] = simd.mul_add_e_f64s(step[l], r[l], gain[l]);
+                    step[l] = simd.neg_f64s(step[l]);
                 }
+                let (rest, step) = (S::as_mut_simd_f64s(rest).0, &*step);
                 if own {
-                    for (r, g) in
-                        rest.chunks_exact_mut(LANES).zip(gram[a * k * LANES..].chunks_exact(LANES)).take(k)
-                    {
-                        for l in 0..LANES {
-                            r[l] = fused::<S>(-g[l], step[l], r[l]);
+                    let gram = S::as_simd_f64s(&gram[a * k * LANES..(a + 1) * k * LANES]).0;
+                    for (r, g) in rest.chunks_exact_mut(step.len()).zip(gram.chunks_exact(step.len())) {
+                        for l in 0..step.len() {
+                            r[l] = simd.mul_add_e_f64s(g[l], step[l], r[l]);
                         }
                     }
                 } else {
-                    for (r, &g) in rest.chunks_exact_mut(LANES).zip(&gram[a * k..(a + 1) * k]) {
-                        for l in 0..LANES {
-                            r[l] = fused::<S>(-g, step[l], r[l]);
+                    for (r, &g) in rest.chunks_exact_mut(step.len()).zip(&gram[a * k..(a + 1) * k]) {
+                        let g = simd.splat_f64s(g);
+                        for l in 0..step.len() {
+                            r[l] = simd.mul_add_e_f64s(g, step[l], r[l]);
                         }
                     }
                 }
             }
             if pass == 0 {
-                first = gain;
-            } else if (0..LANES).all(|l| gain[l] <= SHARE * first[l]) {
+                first = gains;
+            } else if (0..LANES).all(|l| gains[l] <= SHARE * first[l]) {
                 break;
             }
         }
@@ -226,7 +234,7 @@ impl WithSimd for Pull<'_> {
     }
 }
 
-/// z + t y in place of z, and Σ x log(x / z) − x there; zeros of x add nothing.
+/// Σ x log(x / (z + t y)) − x; zeros of x add nothing. Leaves the terms in z.
 pub(super) struct Divergence<'a> {
     pub x: &'a [f64],
     pub z: &'a mut [f64],
@@ -237,20 +245,19 @@ pub(super) struct Divergence<'a> {
 impl WithSimd for Divergence<'_> {
     type Output = f64;
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> f64 {
-        let mut sum = [0.0; PAD];
+    fn with_simd<S: Simd>(self, simd: S) -> f64 {
         let t = self.t;
-        for ((x, z), y) in
-            self.x.chunks_exact(PAD).zip(self.z.chunks_exact_mut(PAD)).zip(self.y.chunks_exact(PAD))
-        {
-            for l in 0..PAD {
-                let there = fused::<S>(t, y[l], z[l]);
-                z[l] = if there > 0.0 { there } else { 0.0 };
-                let ratio = (x[l] + TINY) / (z[l] + TINY);
-                sum[l] += x[l] * ln::<S>(ratio) - x[l];
-            }
+        for ((x, z), y) in self.x.iter().zip(self.z.iter_mut()).zip(self.y) {
+            let there = fused::<S>(t, *y, *z);
+            let there = if there > 0.0 { there } else { 0.0 };
+            let ratio = (x + TINY) / (there + TINY);
+            *z = x * ln::<S>(ratio) - x;
         }
-        sum.iter().sum()
+        let mut sum = simd.splat_f64s(0.0);
+        for z in S::as_simd_f64s(self.z).0 {
+            sum = simd.add_f64s(sum, *z);
+        }
+        simd.reduce_sum_f64s(sum)
     }
 }
 

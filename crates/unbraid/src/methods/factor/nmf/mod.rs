@@ -162,8 +162,8 @@ impl Kernel<'_> {
         Zip::from(x).and(before).map_collect(|&x, &before| (x + beta * (x - before)).max(kept * x))
     }
 
-    fn how(&self) -> How {
-        How { loss: self.method.loss, solver: self.method.solver, passes: self.method.repeats }
+    fn how(&self, measured: bool) -> How {
+        How { loss: self.method.loss, solver: self.method.solver, passes: self.method.repeats, measured }
     }
 }
 
@@ -183,9 +183,10 @@ impl Iterate for Kernel<'_> {
     }
 
     fn step(&self, state: &mut State) -> Result<Step> {
-        let how = self.how();
-        let better_v = |u: ArrayView2<'_, f64>, v: &mut Array2<f64>| sweep(how, &self.samples, u, v);
-        let better_u = |v: ArrayView2<'_, f64>, u: &mut Array2<f64>| sweep(how, &self.features, v, u);
+        let better_v =
+            |u: ArrayView2<'_, f64>, v: &mut Array2<f64>| sweep(self.how(false), &self.samples, u, v);
+        let better_u =
+            |v: ArrayView2<'_, f64>, u: &mut Array2<f64>| sweep(self.how(true), &self.features, v, u);
         let mut fresh = state.v.clone();
         better_v(state.ahead.view(), &mut fresh);
         let extrapolate = self.method.solver == Solver::Coordinate;

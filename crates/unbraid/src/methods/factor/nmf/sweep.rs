@@ -39,9 +39,12 @@ pub(super) struct How {
     pub loss: Loss,
     pub solver: Solver,
     pub passes: usize,
+    /// Whether the loss is wanted, whose logarithms cost as much as a third of the rest.
+    pub measured: bool,
 }
 
-/// Updates every row of `v` (lines × k) for the factor `f` (entries × k) of the other side; returns the total loss.
+/// Updates every row of `v` (lines × k) for the factor `f` (entries × k) of the other side; returns the total loss,
+/// where it is wanted.
 pub(super) fn sweep(how: How, side: &Side<'_>, f: ArrayView2<'_, f64>, v: &mut Array2<f64>) -> f64 {
     let other = Other::new(side, how.loss, f);
     let k = other.k;
@@ -61,7 +64,8 @@ pub(super) fn sweep(how: How, side: &Side<'_>, f: ArrayView2<'_, f64>, v: &mut A
             .collect(),
         None => Vec::new(),
     };
-    parts.iter().sum::<f64>().max(0.0)
+    // Only squared error has an energy; both losses are 0 at least but for rounding.
+    (parts.iter().sum::<f64>() + 0.5 * side.energy).max(0.0)
 }
 
 /// The factor of the other side in the forms that the loops read.
@@ -182,7 +186,7 @@ impl Scratch {
         let zeros = |n: usize| vec![0.0; n];
         Scratch {
             gram: zeros(k * k * LANES),
-            inverse: zeros(k * LANES),
+            inverse: zeros(2 * k * LANES),
             rest: zeros(k * LANES),
             v: zeros(k * LANES),
             second: zeros(rows_k * rows_k),
@@ -206,7 +210,7 @@ impl Scratch {
     }
 }
 
-/// Squared error of the lines from `first` on, `v` their rows.
+/// Squared error of the lines from `first` on, `v` their rows, less ½ Σ x².
 fn squares(
     how: How,
     side: &Side<'_>,
@@ -269,7 +273,7 @@ fn squares(
             cross += new * (b[[first + l, a]] + scratch.rest[a * LANES + l]);
             v[l * k + a] = new;
         }
-        total += 0.5 * (side.energies[first + l] - cross);
+        total -= 0.5 * cross;
     }
     total
 }
@@ -336,7 +340,9 @@ fn divergence(
             *v = (*v + t * delta[a]).max(0.0);
             total += *v * c[a];
         }
-        total += dispatch(Divergence { x, z, y, t });
+        if how.measured {
+            total += dispatch(Divergence { x, z, y, t });
+        }
     }
     total
 }
@@ -357,7 +363,7 @@ fn balance(total: f64, c: &[f64], v: &mut [f64]) {
 fn slopes(entries: Entries<'_>, other: &Other, v: &[f64], scratch: &mut Scratch, l: usize, second: bool) {
     let Scratch { rows: buffer, w, q, lines, second: h, .. } = scratch;
     let line = &mut lines[l];
-    let (Entries::All(x) | Entries::Some(_, x)) = entries;
+    let x = entries.values();
     let long = x.len().next_multiple_of(PAD);
     line.x.clear();
     line.x.extend_from_slice(x);

@@ -12,6 +12,14 @@ pub(super) enum Entries<'a> {
     Some(&'a [u32], &'a [f64]),
 }
 
+impl<'a> Entries<'a> {
+    /// The values that are stored.
+    pub fn values(self) -> &'a [f64] {
+        let (Entries::All(x) | Entries::Some(_, x)) = self;
+        x
+    }
+}
+
 enum Store<'a> {
     Dense(CowArray<'a, f64, Ix2>),
     Sparse(Csr),
@@ -22,23 +30,22 @@ pub(super) struct Side<'a> {
     store: Store<'a>,
     /// Places that were not measured, line by line; empty where every entry was.
     absent: Vec<Vec<u32>>,
-    /// Σ x and Σ x² of each line.
+    /// Σ x of each line, for KL.
     pub sums: Vec<f64>,
-    pub energies: Vec<f64>,
+    /// Σ x² of the whole table, for squared error.
+    pub energy: f64,
 }
 
 impl<'a> Side<'a> {
-    fn new(store: Store<'a>, absent: Vec<Vec<u32>>) -> Side<'a> {
-        let of = |f: fn(f64) -> f64| -> Vec<f64> {
-            match &store {
-                Store::Dense(x) => x.rows().into_iter().map(|r| r.iter().map(|&v| f(v)).sum()).collect(),
-                Store::Sparse(x) => {
-                    (0..x.shape().0).map(|i| x.row(i).1.iter().map(|&v| f(v)).sum()).collect()
-                }
-            }
-        };
-        let (sums, energies) = (of(|v| v), of(|v| v * v));
-        Side { store, absent, sums, energies }
+    fn new(store: Store<'a>, absent: Vec<Vec<u32>>, loss: Loss) -> Side<'a> {
+        let mut side = Side { store, absent, sums: Vec::new(), energy: 0.0 };
+        let lines = side.shape().0;
+        match (loss, &side.store) {
+            (Loss::Kl, _) => side.sums = (0..lines).map(|i| side.line(i).values().iter().sum()).collect(),
+            (Loss::Frobenius, Store::Dense(x)) => side.energy = x.iter().map(|x| x * x).sum(),
+            (Loss::Frobenius, Store::Sparse(x)) => side.energy = x.values().iter().map(|x| x * x).sum(),
+        }
+        side
     }
 
     /// Lines and entries of a line.
@@ -96,7 +103,7 @@ pub(super) fn sides(matrix: &Matrix, loss: Loss, scale: f64) -> (Side<'_>, Side<
             Matrix::Sparse(x) => Matrix::Sparse(x.map(clean)).to_csr(),
         };
         let features = kept.transpose();
-        return (Side::new(Store::Sparse(kept), absent), Side::new(Store::Sparse(features), across));
+        return (Side::new(Store::Sparse(kept), absent, loss), Side::new(Store::Sparse(features), across, loss));
     }
     let x: CowArray<'_, f64, Ix2> = match matrix {
         Matrix::Dense(x) if absent.is_empty() && scale == 1.0 && x.is_standard_layout() => x.view().into(),
@@ -108,7 +115,7 @@ pub(super) fn sides(matrix: &Matrix, loss: Loss, scale: f64) -> (Side<'_>, Side<
         (Loss::Frobenius, Matrix::Dense(x)) if absent.is_empty() && scale == 1.0 => x.t().into(),
         _ => transposed(x.view()).into(),
     };
-    (Side::new(Store::Dense(x), absent), Side::new(Store::Dense(features), across))
+    (Side::new(Store::Dense(x), absent, loss), Side::new(Store::Dense(features), across, loss))
 }
 
 /// A transposed copy, in square blocks.
