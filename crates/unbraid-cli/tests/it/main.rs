@@ -3,6 +3,7 @@
 mod errors;
 mod evaluate;
 mod help;
+mod omics;
 mod reproduce;
 mod resume;
 mod road;
