@@ -248,7 +248,7 @@ fn several(method: &methods::Entry) -> String {
     }
     let name = method.name;
     format!(
-        "\n\nSeveral tables of the same observations, features in rows, the second in logarithms, with columns for obs:\n  \
+        "\n\nSeveral tables of the same observations, features in rows, the second in logarithms:\n  \
          unbraid fit {name} expression.tsv.gz mirna.tsv.gz --join obs --transpose --obs clinical.tsv \\\n      \
          -o tumours.h5ad --set transform@mirna=log2p1\n\n\
          A folder with exp, methy, mirna and survival:\n  unbraid fit {name} gbm/ -o gbm.h5ad"

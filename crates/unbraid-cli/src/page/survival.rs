@@ -42,10 +42,11 @@ pub(super) fn section(page: &mut String, s: &SurvivalFigure) {
         let by = if s.split == "tertiles" { "thirds" } else { "halves" };
         let _ = writeln!(
             page,
-            "<section>\n<h2>Kaplan–Meier curves of {by} by each factor</h2>\n<div class=\"two\">"
+            "<section>\n<h2>Kaplan–Meier curves of {by} by each factor</h2>\n<p class=\"soft\">Vertical: share without the \
+             event, with 95 % bands. Strokes: watches that ended without it.</p>\n<div class=\"two\">"
         );
         for figure in &s.curves {
-            curves(page, figure);
+            curves(page, figure, &s.time);
         }
         page.push_str("</div>\n</section>\n");
     }
@@ -135,7 +136,7 @@ fn forest(page: &mut String, s: &SurvivalFigure) {
     let _ = writeln!(
         page,
         "<figure><div class=\"scroll\"><svg viewBox=\"0 0 {wide} {:.0}\" role=\"img\" aria-label=\"Hazard ratios of the factors with \
-         95 % intervals\" style=\"width:100%;min-width:560px\" fill=\"none\" font-size=\"14\">",
+         95 % intervals\" style=\"width:100%;min-width:760px\" fill=\"none\" font-size=\"14\">",
         bottom + 48.0
     );
     let mut at = low;
@@ -189,7 +190,7 @@ fn forest(page: &mut String, s: &SurvivalFigure) {
             bar(page, r, colour, y, (low, high), &x);
             let label = match (r.hazard_ratio, r.p) {
                 (Some(ratio), Some(p)) => {
-                    format!("{} ({}), {}", short(ratio), interval(r), minus(&p_value(p)))
+                    format!("{} ({}), p {}", short(ratio), interval(r), minus(&p_value(p)))
                 }
                 _ => "infinite".into(),
             };
@@ -245,17 +246,17 @@ fn bar(page: &mut String, r: &CoxRow, colour: &str, y: f64, range: (f64, f64), x
     }
 }
 
-/// Round numbers from 0 to `last`, about five of them.
+/// Round numbers from 0 to `last`, five to eight of them.
 fn ticks(last: f64) -> Vec<f64> {
-    let rough = last / 5.0;
+    let rough = last / 7.0;
     let unit = 10f64.powf(rough.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].map(|f| f * unit).into_iter().find(|s| *s >= rough).unwrap_or(rough);
     // Counted, not added up, so that rounding cannot lose one.
-    (0..=6).map(|i| step * f64::from(i)).take_while(|t| *t <= last * (1.0 + 1e-9)).collect()
+    (0..=7).map(|i| step * f64::from(i)).take_while(|t| *t <= last * (1.0 + 1e-9)).collect()
 }
 
 /// Curves with bands and marks, and below them how many are at risk.
-fn curves(page: &mut String, f: &CurveFigure) {
+fn curves(page: &mut String, f: &CurveFigure, time: &str) {
     let (wide, left, right, top, floor) = (520.0, 64.0, 508.0, 12.0, 262.0);
     let last = f.arms.iter().filter_map(|a| a.steps.last()).map(|s| s.time).fold(0.0, f64::max);
     if last <= 0.0 {
@@ -294,10 +295,11 @@ fn curves(page: &mut String, f: &CurveFigure) {
     }
     let _ = writeln!(
         page,
-        "<text x=\"{:.0}\" y=\"{:.0}\" fill=\"var(--soft)\" text-anchor=\"middle\">time</text><text x=\"0\" y=\"{:.0}\" \
+        "<text x=\"{:.0}\" y=\"{:.0}\" fill=\"var(--soft)\" text-anchor=\"middle\">{}</text><text x=\"0\" y=\"{:.0}\" \
          fill=\"var(--soft)\">at risk</text>",
         (left + right) / 2.0,
         floor + 34.0,
+        escape(time),
         floor + 34.0
     );
     let colours = match f.arms.len() {
@@ -320,8 +322,10 @@ fn curves(page: &mut String, f: &CurveFigure) {
         let _ = writeln!(
             page,
             "<path d=\"{path}\" stroke=\"{colour}\" stroke-width=\"2\"/><path d=\"{ended}\" stroke=\"{colour}\"/>\
-             <text x=\"0\" y=\"{line:.0}\" fill=\"{colour}\">{}</text>",
-            escape(&arm.name)
+             <text x=\"0\" y=\"{line:.0}\" fill=\"{colour}\">{0}</text><text x=\"{right}\" y=\"{1:.0}\" fill=\"{colour}\" \
+             text-anchor=\"end\">{0}</text>",
+            escape(&arm.name),
+            top + 14.0 + 16.0 * at as f64
         );
         for &t in &marks {
             let left = arm.steps.iter().find(|s| s.time >= t).map_or(0, |s| s.at_risk);

@@ -161,6 +161,7 @@ fn survival() -> SurvivalFigure {
         observations: 60,
         events: 45,
         dropped: 1,
+        time: HOSTILE.into(),
         ties: "efron".into(),
         split: "tertiles".into(),
         joint: Some(model(rows().to_vec())),

@@ -146,6 +146,7 @@ impl Survival {
             observations: rows.len(),
             events: event.iter().filter(|e| **e).count(),
             dropped: data.obs.len() - rows.len(),
+            time: args.time.clone(),
             ties: args.ties.to_string(),
             split: args.split.to_string(),
             ..SurvivalFigure::default()

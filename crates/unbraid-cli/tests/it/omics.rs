@@ -266,14 +266,14 @@ fn tumours_go_from_two_tables_to_hazard_ratios() {
 fn help_shows_how_tables_are_joined() {
     let work = Work::new();
     for line in ["fit --help", "fit nmf --help", "fit qmf --help"] {
-        let help = work.ok(line).out;
+        let help = work.run(line).out;
         for part in
             ["--join obs --transpose --obs clinical.tsv", "--set transform@mirna=log2p1", "gbm/ -o gbm.h5ad"]
         {
             assert!(help.contains(part), "{line}: {part}");
         }
     }
-    let help = work.ok("fit qmf --help").out;
+    let help = work.run("fit qmf --help").out;
     for part in ["KEY@FILE=VALUE", "`exp`, `methy` and `mirna`", "shift [auto]", "scale [auto]"] {
         assert!(help.contains(part), "{part}: {help}");
     }

@@ -100,11 +100,11 @@ crate::params! {
         pub transform: Transform = Transform::None,
         /// What is subtracted after the transform: `none`, `min` (where the table holds negative values,
         /// its smallest value) or `auto` (`min` where several tables are put side by side, `none` for a
-        /// table alone). Of each table by itself. Default none.
+        /// table alone). Of each table by itself. Default none; auto for methods that factorise.
         pub shift: Shift = Shift::None,
         /// What the values are divided by after the shift: `none`, `max` (the largest value of the
         /// table) or `auto` (`max` where several tables are put side by side, `none` for a table alone). Of
-        /// each table by itself. Default none.
+        /// each table by itself. Default none; auto for methods that factorise.
         pub scale: Scale = Scale::None,
     }
 }

@@ -31,6 +31,8 @@ pub struct SurvivalFigure {
     pub events: usize,
     /// Observations without a time, an event or factors.
     pub dropped: usize,
+    /// Name of the column of times.
+    pub time: String,
     /// How events at one time are counted.
     pub ties: String,
     /// How observations are grouped for the curves.
