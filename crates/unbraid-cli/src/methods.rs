@@ -1,11 +1,13 @@
 //! All methods behind one list: how each reads its input and what a person sees of its fit.
 
-mod factors;
+pub mod factors;
+mod ranks;
 
 use std::time::Instant;
 
 use unbraid::data::{Annotations, Dataset};
 use unbraid::fit::{Annotate, Ctx, Method, Stop};
+use unbraid::methods::factor::choice::{Choice, Ranked};
 use unbraid::methods::factor::nmf::Nmf;
 use unbraid::methods::factor::qmf::Qmf;
 use unbraid::methods::factor::qmfq::Qmfq;
@@ -41,10 +43,15 @@ pub struct Entry {
     pub plan: fn(Settings) -> Result<Box<dyn Plan>, Fault>,
     /// Reads the parameters of refits by this method; `None` for a method without networks.
     pub stability: Option<Refitted>,
+    /// Reads how its number of factors is judged; `None` for a method without factors.
+    pub choice: Option<ByK>,
 }
 
 /// From settings to refits that are ready to run.
 pub type Refitted = fn(Settings, Refits) -> Result<Box<dyn Plan>, Fault>;
+
+/// From settings to a choice of k that is ready to run.
+pub type ByK = fn(Settings, Choice) -> Result<Box<dyn Plan>, Fault>;
 
 /// All methods, in the order of the help.
 pub const ALL: &[Entry] = &[
@@ -52,9 +59,9 @@ pub const ALL: &[Entry] = &[
     network::<Gmgm>(),
     network::<SingleAxis>(),
     network::<Tyler>(),
-    entry::<Nmf>(),
-    entry::<Qmf>(),
-    entry::<Qmfq>(),
+    factors::<Nmf>(),
+    factors::<Qmf>(),
+    factors::<Qmfq>(),
 ];
 
 /// A method that is fitted.
@@ -67,12 +74,23 @@ const fn entry<M: Shown>() -> Entry {
         help: help::<M>,
         plan: plan::<M>,
         stability: None,
+        choice: None,
     }
 }
 
 /// A method whose networks can also be judged by refits.
 const fn network<M: Shown + Refit>() -> Entry {
     Entry { stability: Some(stability::<M>), ..entry::<M>() }
+}
+
+/// A factorisation, whose number of factors can also be chosen.
+const fn factors<M: Shown + Ranked>() -> Entry {
+    Entry { choice: Some(ranks::plan::<M>), ..entry::<M>() }
+}
+
+/// The methods whose number of factors can be chosen, in the order of the help.
+pub fn ranked() -> impl Iterator<Item = (&'static Entry, ByK)> {
+    ALL.iter().filter_map(|m| Some((m, m.choice?)))
 }
 
 /// The methods that can be refitted, in the order of the help.
@@ -155,6 +173,14 @@ pub struct Done {
     pub networks: Vec<Summary>,
     /// The factorisations in a few words.
     pub factors: Vec<FactorSummary>,
+    /// Further members of the JSON object.
+    pub more: serde_json::Map<String, serde_json::Value>,
+    /// Further lines for people.
+    pub lines: Vec<String>,
+    /// A table as comma-separated text.
+    pub csv: Option<String>,
+    /// What to do next, in place of the usual.
+    pub next: Option<String>,
 }
 
 /// What is said of one factorisation at the end.
@@ -361,6 +387,10 @@ impl<M: Shown> Plan for Ready<M> {
                 })
                 .collect(),
             annotations,
+            more: serde_json::Map::new(),
+            lines: Vec::new(),
+            csv: None,
+            next: None,
         })
     }
 }
@@ -451,6 +481,10 @@ impl<M: Shown + Refit> Plan for Judged<M> {
             how: None,
             networks: fit.networks.iter().map(judged).collect(),
             factors: Vec::new(),
+            more: serde_json::Map::new(),
+            lines: Vec::new(),
+            csv: None,
+            next: None,
         })
     }
 }
@@ -550,6 +584,7 @@ fn rank_charts(evidence: &Evidence) -> Vec<LineChart> {
             "Values above 1 stand out of the noise. The first must reach 4/3: {verdict}, rank {} with the mean.",
             evidence.rank
         ),
+        mark: None,
     }];
     if evidence.held_out.len() > 1 {
         charts.push(LineChart {
@@ -562,6 +597,7 @@ fn rank_charts(evidence: &Evidence) -> Vec<LineChart> {
                 "A second opinion on the rank: {} components predict best.",
                 evidence.best_held_out().unwrap_or(0)
             ),
+            mark: None,
         });
     }
     charts

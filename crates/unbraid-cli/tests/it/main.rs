@@ -1,7 +1,9 @@
 //! The program from outside: files in, files and messages out.
 
+mod apply;
 mod errors;
 mod evaluate;
+mod factors;
 mod help;
 mod omics;
 mod reproduce;

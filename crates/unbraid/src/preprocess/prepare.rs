@@ -311,6 +311,31 @@ impl Constants {
     /// [`Error::Value`] where an entry is not finite or the transform is not defined for it.
     pub fn apply(&self, values: Values<'_>) -> Result<Matrix> {
         values.check()?;
+        self.carry_out(values)
+    }
+
+    /// As [`apply`](Self::apply) for a table in which NaN is a missing entry, which stays NaN.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply) for an infinite entry, and at the first missing one where rows are scaled by their sums.
+    pub fn apply_to_measured(&self, values: Values<'_>) -> Result<Matrix> {
+        let rule = match self.transform {
+            Transform::Lognorm => "a number, since the fit scaled rows by their sums",
+            _ => "finite, or NaN if missing",
+        };
+        let mut odd = None;
+        values.matrix.for_each_nonzero(|i, j, v| {
+            if v.is_infinite() || v.is_nan() && self.transform == Transform::Lognorm {
+                odd.get_or_insert(((i, j), v));
+            }
+        });
+        match odd {
+            Some((at, found)) => Err(Error::Value { what: values.what.to_owned(), found, at, rule }),
+            None => self.carry_out(values),
+        }
+    }
+
+    fn carry_out(&self, values: Values<'_>) -> Result<Matrix> {
         let scaled;
         let values = if self.transform == Transform::Lognorm {
             scaled = to_total(values, DEPTH)?;
