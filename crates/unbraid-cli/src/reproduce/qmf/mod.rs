@@ -1,6 +1,7 @@
-//! Cuturi, Teboul, Niles-Weed and Vert (2020), QMF and QMFQ: the toy experiment.
+//! Cuturi, Teboul, Niles-Weed and Vert (2020), QMF and QMFQ: the toy experiment and the genomics protocol.
 
 mod fits;
+mod genomics;
 mod toy;
 
 use serde_json::{Map, Value};
@@ -31,6 +32,10 @@ unbraid::params! {
         pub outer: usize = 300,
         /// Rounds of the factorisation in a step of QMFQ; at least 1. Default 100.
         pub inner: usize = 100,
+        /// Starts of each method on a cohort; at least 1. Default 5, `--quick` 2.
+        pub starts: usize = 5,
+        /// Epochs of QMF on a cohort; at least 1. Default 1000, `--quick` 60.
+        pub genomics: usize = 1000,
     }
 }
 
@@ -39,7 +44,14 @@ impl Params for Design {
 
     /// `quick`: fewer data sets and steps, the same data.
     fn preset(name: &str) -> Option<Design> {
-        (name == "quick").then(|| Design { seeds: 2, epochs: 200, outer: 40, ..Design::default() })
+        (name == "quick").then(|| Design {
+            seeds: 2,
+            epochs: 200,
+            outer: 40,
+            starts: 2,
+            genomics: 60,
+            ..Design::default()
+        })
     }
 }
 
@@ -54,6 +66,8 @@ impl Design {
             ("epochs", self.epochs, 1, "at least 1"),
             ("outer", self.outer, 1, "at least 1"),
             ("inner", self.inner, 1, "at least 1"),
+            ("starts", self.starts, 1, "at least 1"),
+            ("genomics", self.genomics, 1, "at least 1"),
         ])
     }
 }
@@ -63,12 +77,15 @@ impl Design {
 pub enum Part {
     /// Figures 5 and 6: losses of NMF, QMF and QMFQ, and the maps they find
     Toy,
+    /// Figures 3 and 7: NMF and QMF on cohorts of several omics, and survival
+    Genomics,
 }
 
 /// The experiments with their sizes.
 #[derive(Default)]
 struct Qmf {
     design: Design,
+    cohorts: Vec<genomics::Cohort>,
 }
 
 impl Paper for Qmf {
@@ -87,16 +104,19 @@ impl Paper for Qmf {
     fn reads(&self, part: Part) -> Value {
         match part {
             Part::Toy => Value::Null,
+            Part::Genomics => genomics::fingerprint(&self.cohorts),
         }
     }
     fn pieces(&self, part: Part) -> u64 {
         match part {
             Part::Toy => toy::pieces(&self.design),
+            Part::Genomics => genomics::pieces(&self.design, &self.cohorts),
         }
     }
     fn run(&self, part: Part, run: &Run<'_>) -> Result<Section, Fault> {
         match part {
             Part::Toy => toy::run(&self.design, run),
+            Part::Genomics => genomics::run(&self.design, &self.cohorts, run),
         }
     }
 }
@@ -106,5 +126,5 @@ pub fn run(args: &QmfArgs) -> Result<(), Fault> {
     let design: Design = design(&args.common)?;
     design.validate()?;
     let wanted = |p: &Part| args.only.is_empty() || args.only.contains(p);
-    super::run(&Qmf { design }, &args.common, wanted)
+    super::run(&Qmf { design, cohorts: genomics::find(&args.data)? }, &args.common, wanted)
 }
