@@ -1,7 +1,8 @@
 //! Cuturi, Teboul, Niles-Weed and Vert (2020), QMF and QMFQ: the toy experiment, new samples, larger data
-//! with noise, and the time of the Jacobian.
+//! with noise, the time of the Jacobian and the genomics protocol.
 
 mod fits;
+mod genomics;
 mod jacobian;
 mod samples;
 mod sweeps;
@@ -53,6 +54,10 @@ unbraid::params! {
         /// Most values of a row of which the Jacobian is timed, from 64 in doublings; at least 64. Default 4096,
         /// `--quick` 512.
         pub longest: usize = 4096,
+        /// Starts of each method on a cohort; at least 1. Default 5, `--quick` 2.
+        pub starts: usize = 5,
+        /// Epochs of QMF on a cohort; at least 1. Default 1000, `--quick` 60.
+        pub genomics: usize = 1000,
     }
 }
 
@@ -72,6 +77,8 @@ impl Params for Design {
             sweep_outer: 10,
             averages: 3,
             longest: 512,
+            starts: 2,
+            genomics: 60,
             ..Design::default()
         })
     }
@@ -96,6 +103,8 @@ impl Design {
             ("sweep_outer", self.sweep_outer, 1, "at least 1"),
             ("averages", self.averages, 1, "at least 1"),
             ("longest", self.longest, 64, "at least 64"),
+            ("starts", self.starts, 1, "at least 1"),
+            ("genomics", self.genomics, 1, "at least 1"),
         ])
     }
 }
@@ -112,12 +121,15 @@ pub enum Part {
     Sweeps,
     /// Figure 2: time of the Jacobian, and of an epoch of QMF
     Jacobian,
+    /// Figures 3 and 7: NMF and QMF on cohorts of several omics, and survival
+    Genomics,
 }
 
 /// The experiments with their sizes.
 #[derive(Default)]
 struct Qmf {
     design: Design,
+    cohorts: Vec<genomics::Cohort>,
 }
 
 impl Paper for Qmf {
@@ -136,6 +148,7 @@ impl Paper for Qmf {
     fn reads(&self, part: Part) -> Value {
         match part {
             Part::Toy | Part::NewSamples | Part::Sweeps | Part::Jacobian => Value::Null,
+            Part::Genomics => genomics::fingerprint(&self.cohorts),
         }
     }
     fn pieces(&self, part: Part) -> u64 {
@@ -144,6 +157,7 @@ impl Paper for Qmf {
             Part::NewSamples => samples::pieces(&self.design),
             Part::Sweeps => sweeps::pieces(&self.design),
             Part::Jacobian => jacobian::pieces(&self.design),
+            Part::Genomics => genomics::pieces(&self.design, &self.cohorts),
         }
     }
     fn run(&self, part: Part, run: &Run<'_>) -> Result<Section, Fault> {
@@ -152,6 +166,7 @@ impl Paper for Qmf {
             Part::NewSamples => samples::run(&self.design, run),
             Part::Sweeps => sweeps::run(&self.design, run),
             Part::Jacobian => jacobian::run(&self.design, run),
+            Part::Genomics => genomics::run(&self.design, &self.cohorts, run),
         }
     }
 }
@@ -161,5 +176,5 @@ pub fn run(args: &QmfArgs) -> Result<(), Fault> {
     let design: Design = design(&args.common)?;
     design.validate()?;
     let wanted = |p: &Part| args.only.is_empty() || args.only.contains(p);
-    super::run(&Qmf { design }, &args.common, wanted)
+    super::run(&Qmf { design, cohorts: genomics::find(&args.data)? }, &args.common, wanted)
 }
