@@ -3,6 +3,7 @@
 
 pub mod assortativity;
 pub mod clustering;
+pub mod consensus;
 pub mod degree;
 pub mod modules;
 pub mod network;

@@ -260,7 +260,7 @@ impl Nmf {
         let count = n as f64 * d as f64 - tally.absent as f64;
         let mean = tally.total / count;
         let scale = scale_of(mean);
-        let (samples, features, _) = table::sides(matrix, self.loss, scale);
+        let (samples, features) = table::sides(matrix, self.loss, scale);
         let kernel = Kernel { method: self, given, matrix, samples, features, count, mean, scale };
         let (course, stop) = drive(&kernel, StopRule { max_steps: self.max_steps, tol: self.tol }, ctx)?;
         if stop == Stop::MaxSteps && self.tol > 0.0 {

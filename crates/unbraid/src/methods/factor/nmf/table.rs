@@ -126,8 +126,8 @@ impl Tally {
     }
 }
 
-/// Samples and features of a table whose values are multiplied by `scale`, a power of two; and its tally.
-pub(super) fn sides(matrix: &Matrix, loss: Loss, scale: f64) -> (Side<'_>, Side<'_>, Tally) {
+/// Samples and features of a table whose values are multiplied by `scale`, a power of two.
+pub(super) fn sides(matrix: &Matrix, loss: Loss, scale: f64) -> (Side<'_>, Side<'_>) {
     let (n, d) = matrix.shape();
     let tally = Tally::of(matrix, scale);
     let (mut absent, mut across) = (Vec::new(), Vec::new());
@@ -164,7 +164,7 @@ pub(super) fn sides(matrix: &Matrix, loss: Loss, scale: f64) -> (Side<'_>, Side<
         };
         (Store::Dense(x), Store::Dense(features))
     };
-    let mut both = (Side::new(samples, absent, loss), Side::new(features, across, loss), tally);
+    let mut both = (Side::new(samples, absent, loss), Side::new(features, across, loss));
     if loss == Loss::Frobenius {
         (both.0.energy, both.1.energy) = (tally.energy, tally.energy);
     }

@@ -159,7 +159,7 @@ fn half(
 ) -> (Array2<f64>, f64) {
     let mut v = odd.v.clone();
     let matrix = if turned { form.transpose() } else { form.clone() };
-    let (samples, features, _) = sides(&matrix, loss, 1.0);
+    let (samples, features) = sides(&matrix, loss, 1.0);
     let how = How { loss, solver, passes, measured: true };
     let total = sweep(how, if turned { &features } else { &samples }, odd.f.view(), &mut v);
     (v, total)
