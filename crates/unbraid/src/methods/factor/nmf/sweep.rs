@@ -399,8 +399,7 @@ fn slopes(entries: Entries<'_>, other: &Other, v: &[f64], scratch: &mut Scratch,
 
 /// The first of 1 and shorter lengths at which the loss of a line does not rise along y any more; 0 where there is none.
 fn length(x: &[f64], z: &[f64], y: &[f64], rise: f64, start: f64) -> f64 {
-    // `!(… < 0)` also holds for NaN.
-    if !(start < 0.0) {
+    if start >= 0.0 || start.is_nan() {
         return 0.0;
     }
     let mut t = 1.0;
