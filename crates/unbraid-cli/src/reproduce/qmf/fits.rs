@@ -1,11 +1,13 @@
 //! NMF, QMF and QMFQ at the settings of the paper's section 4.1, with one form of result.
 
+use std::mem::take;
+
 use ndarray::{Array2, ArrayView2};
 use unbraid::Seed;
 use unbraid::data::{Matrix, Values};
 use unbraid::fit::{Ctx, Method, Stop};
 use unbraid::linalg::matmul;
-use unbraid::methods::factor::common::{Loss, Nonnegative};
+use unbraid::methods::factor::common::Nonnegative;
 use unbraid::methods::factor::model::Model;
 use unbraid::methods::factor::nmf::{Nmf, Solver};
 use unbraid::methods::factor::qmf::Qmf;
@@ -82,31 +84,29 @@ impl Way {
         let input = Nonnegative::new(Values { what: "simulated data", matrix: &matrix });
         let mut observer = UntilInterrupted;
         let mut ctx = Ctx::new(seed, &mut observer);
-        let (loadings, scores, input_maps, maps, course, divergence, stop) = match self {
+        let (scores, course, divergence, stop, model) = match self {
             Way::Nmf { k, rounds } => {
                 let paper = Nmf { scaled: false, tol: 0.0, solver: Solver::Multiplicative, ..Nmf::default() };
-                let fit = Nmf { k, max_steps: rounds, ..paper }.fit(input, &mut ctx)?;
+                let mut fit = Nmf { k, max_steps: rounds, ..paper }.fit(input, &mut ctx)?;
                 let last = fit.objective.last().copied().unwrap_or(f64::NAN);
-                (fit.loadings, fit.scores, None, None, fit.objective, last, fit.stop)
+                (fit.scores.clone(), take(&mut fit.objective), last, fit.stop, Model::from(fit))
             }
             Way::Qmf { k, levels, epochs, batch } => {
                 let sizes = Qmf { k, levels, max_steps: epochs, minibatch: batch, ..Qmf::default() };
-                let fit =
+                let mut fit =
                     Qmf { epsilon: EPSILON, learning_rate: RATE, tol: 0.0, ..sizes }.fit(input, &mut ctx)?;
-                (fit.loadings, fit.scores, None, Some(fit.maps), fit.objective, fit.divergence, fit.stop)
+                (fit.scores.clone(), take(&mut fit.objective), fit.divergence, fit.stop, Model::from(fit))
             }
             Way::Qmfq { k, levels, steps, rounds } => {
                 let sizes = Qmfq { k, levels, max_steps: steps, nmf_steps: rounds, ..Qmfq::default() };
-                let fit =
+                let mut fit =
                     Qmfq { epsilon: EPSILON, learning_rate: RATE, tol: 0.0, ..sizes }.fit(input, &mut ctx)?;
-                let maps = (Some(fit.input_maps), Some(fit.maps));
-                (fit.loadings, fit.scores, maps.0, maps.1, fit.objective, fit.divergence, fit.stop)
+                (fit.scores.clone(), take(&mut fit.objective), fit.divergence, fit.stop, Model::from(fit))
             }
         };
         if stop == Stop::Cancelled {
             return Err(Fault::Interrupted("stopped by the user".into()));
         }
-        let model = Model { loss: Loss::Kl, loadings, input_maps, maps };
         Ok(Fitted { course, divergence, scores, model })
     }
 }

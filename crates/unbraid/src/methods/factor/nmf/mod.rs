@@ -230,12 +230,11 @@ impl Nmf {
         let (n, d) = input.values.matrix.shape();
         for (what, side, rows) in [("the first loadings", &loadings, d), ("the first scores", &scores, n)] {
             if side.dim() != (rows, self.k) {
-                let (found, rule) = (vec![side.nrows(), side.ncols()], "as many rows as the table, k columns");
+                let (found, rule) =
+                    (vec![side.nrows(), side.ncols()], "as many rows as the table, k columns");
                 return Err(Error::Shape { what: what.into(), found, rule });
             }
-            if let Some((at, &found)) =
-                side.indexed_iter().find(|(_, v)| !(v.is_finite() && **v >= 0.0))
-            {
+            if let Some((at, &found)) = side.indexed_iter().find(|(_, v)| !(v.is_finite() && **v >= 0.0)) {
                 return Err(Error::Value { what: what.into(), found, at, rule: "finite and 0 or larger" });
             }
         }

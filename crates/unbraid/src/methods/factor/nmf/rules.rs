@@ -44,7 +44,8 @@ pub fn half(
             let up = matmul(u.t(), ratio.view());
             let Some(mask) = mask else {
                 let down = u.sum_axis(Axis(0)) + TINY;
-                for (mut row, (up, down)) in out.rows_mut().into_iter().zip(up.rows().into_iter().zip(&down)) {
+                for (mut row, (up, down)) in out.rows_mut().into_iter().zip(up.rows().into_iter().zip(&down))
+                {
                     Zip::from(&mut row).and(up).for_each(|v, up| *v *= up / down);
                 }
                 return out;

@@ -38,7 +38,13 @@ const EFFORT: Effort = Effort { power: 4, oversamples: 10 };
 ///
 /// # Errors
 /// [`crate::Error::Numeric`] where a decomposition does not converge.
-pub fn start(init: Init, matrix: &Matrix, k: usize, mean: f64, seed: Seed) -> Result<(Array2<f64>, Array2<f64>)> {
+pub fn start(
+    init: Init,
+    matrix: &Matrix,
+    k: usize,
+    mean: f64,
+    seed: Seed,
+) -> Result<(Array2<f64>, Array2<f64>)> {
     let (n, d) = matrix.shape();
     if init == Init::Random {
         let size = (mean / k as f64).sqrt();
@@ -50,9 +56,7 @@ pub fn start(init: Init, matrix: &Matrix, k: usize, mean: f64, seed: Seed) -> Re
     }
     let known = |v: f64| if v.is_nan() { mean } else { v };
     let svd = match matrix {
-        Matrix::Dense(x) if x.iter().any(|v| v.is_nan()) => {
-            leading(&x.mapv(known).view(), k, EFFORT, seed)?
-        }
+        Matrix::Dense(x) if x.iter().any(|v| v.is_nan()) => leading(&x.mapv(known).view(), k, EFFORT, seed)?,
         Matrix::Dense(x) => leading(&x.view(), k, EFFORT, seed)?,
         Matrix::Sparse(x) => leading(&SparseShifted::plain(x.map(known)), k, EFFORT, seed)?,
     };
@@ -70,7 +74,12 @@ pub fn start(init: Init, matrix: &Matrix, k: usize, mean: f64, seed: Seed) -> Re
 }
 
 /// One factor from one pair of singular vectors.
-fn parts(first: bool, sigma: f64, u: ArrayView1<'_, f64>, v: ArrayView1<'_, f64>) -> (Array1<f64>, Array1<f64>) {
+fn parts(
+    first: bool,
+    sigma: f64,
+    u: ArrayView1<'_, f64>,
+    v: ArrayView1<'_, f64>,
+) -> (Array1<f64>, Array1<f64>) {
     if first {
         let root = sigma.sqrt();
         return (u.mapv(|u| root * u.abs()), v.mapv(|v| root * v.abs()));

@@ -103,7 +103,10 @@ pub(super) fn sides(matrix: &Matrix, loss: Loss, scale: f64) -> (Side<'_>, Side<
             Matrix::Sparse(x) => Matrix::Sparse(x.map(clean)).to_csr(),
         };
         let features = kept.transpose();
-        return (Side::new(Store::Sparse(kept), absent, loss), Side::new(Store::Sparse(features), across, loss));
+        return (
+            Side::new(Store::Sparse(kept), absent, loss),
+            Side::new(Store::Sparse(features), across, loss),
+        );
     }
     let x: CowArray<'_, f64, Ix2> = match matrix {
         Matrix::Dense(x) if absent.is_empty() && scale == 1.0 && x.is_standard_layout() => x.view().into(),
