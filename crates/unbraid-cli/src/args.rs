@@ -7,12 +7,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use unbraid::methods::factor::choice::Ks;
 use unbraid::methods::kronecker::stability::Edges;
 use unbraid::params::Params;
+use unbraid::report::Split;
 use unbraid::stats::cox::Ties;
 
 use crate::choice::{Chosen, Entry, List};
 use crate::evaluate;
 use crate::methods;
-use crate::reproduce::{Design, Part};
+use crate::reproduce::{medmagma, qmf};
 use crate::set::listed;
 use crate::simulate;
 
@@ -58,27 +59,29 @@ pub enum Command {
     ChooseK(Chosen<Choices>),
     /// Test whether the factors of a fit go with survival: Cox proportional hazards, jointly and one by one
     #[command(
-        after_help = "Example:\n  unbraid survival tumours.fit.h5ad --key nmf --time days --event died --obs clinical.tsv"
+        after_help = "Example:\n  unbraid survival tumours.fit.h5ad --key nmf --time days --event died --obs clinical.tsv \\\n      --report survival.html"
     )]
     Survival(SurvivalArgs),
     /// Run a paper's experiments again: tables, figures, the printed numbers beside ours
-    #[command(after_help = reproduce_help())]
-    Reproduce(ReproduceArgs),
+    #[command(subcommand, subcommand_value_name = "PAPER", subcommand_help_heading = "Papers")]
+    #[command(after_help = "Example:\n  unbraid reproduce qmf -o reproduced --quick")]
+    Reproduce(Reproduce),
 }
 
-/// A paper whose experiments can be run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Paper {
-    /// Andrew, Westhead and Cutillo: MED-MAGMA
-    Medmagma,
+/// `unbraid reproduce PAPER`.
+#[derive(Debug, Subcommand)]
+pub enum Reproduce {
+    /// MED-MAGMA (Andrew, Westhead and Cutillo 2026): networks under multiplicative noise
+    #[command(after_help = sizes::<medmagma::Design>("medmagma"))]
+    Medmagma(MedmagmaArgs),
+    /// QMF and QMFQ (Cuturi, Teboul, Niles-Weed and Vert 2020): factors behind learnt quantile maps
+    #[command(after_help = sizes::<qmf::Design>("qmf"))]
+    Qmf(QmfArgs),
 }
 
-/// `unbraid reproduce`.
+/// What all papers share.
 #[derive(Args, Clone, Debug)]
 pub struct ReproduceArgs {
-    /// The paper
-    #[arg(value_name = "PAPER")]
-    pub paper: Paper,
     /// Folder for tables (csv), figures (svg) and index.html; made if missing. A part that is complete
     /// there from the same program, settings and data is not run again
     #[arg(short, long, value_name = "DIR")]
@@ -86,21 +89,10 @@ pub struct ReproduceArgs {
     /// Fewer data sets and settings: under 10 minutes on 2 cores
     #[arg(long)]
     pub quick: bool,
-    /// A folder with labelled data (.h5ad, or folders with X.mtx and row_labels.txt) and the published
-    /// results; looked through three levels deep; may be repeated
-    #[arg(long, value_name = "DIR")]
-    pub data: Vec<PathBuf>,
-    /// The obs column with the labels of one file. If not given: the only categorical column; of several
-    /// `cell_type`, else the first whose name contains `label`, else the first
-    #[arg(long, value_name = "FILE.h5ad=COLUMN")]
-    pub label: Vec<String>,
-    /// Only these parts; may be repeated
-    #[arg(long, value_name = "PART", value_enum)]
-    pub only: Vec<Part>,
     /// Seed of everything random
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub seed: u64,
-    /// Threads; all cores if not given. The result does not depend on it
+    /// Threads; all cores if not given. No result but a measured time depends on it
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
     /// One size of the experiments; may be repeated
@@ -111,14 +103,41 @@ pub struct ReproduceArgs {
     pub json: bool,
 }
 
-/// Sizes and an example.
-fn reproduce_help() -> String {
-    let sizes = methods::documented(&[(
-        "Sizes for --set, with their defaults:",
-        &listed(&Design::default()),
-        Design::DOCS,
-    )]);
-    format!("{sizes}\nExample:\n  unbraid reproduce medmagma -o reproduced --quick")
+/// `unbraid reproduce medmagma`.
+#[derive(Args, Clone, Debug)]
+pub struct MedmagmaArgs {
+    /// What all papers share.
+    #[command(flatten)]
+    pub common: ReproduceArgs,
+    /// A folder with labelled data (.h5ad, or folders with X.mtx and row_labels.txt) and the published
+    /// results; looked through three levels deep; may be repeated
+    #[arg(long, value_name = "DIR")]
+    pub data: Vec<PathBuf>,
+    /// The obs column with the labels of one file. If not given: the only categorical column; of several
+    /// `cell_type`, else the first whose name contains `label`, else the first
+    #[arg(long, value_name = "FILE.h5ad=COLUMN")]
+    pub label: Vec<String>,
+    /// Only these parts; may be repeated
+    #[arg(long, value_name = "PART", value_enum)]
+    pub only: Vec<medmagma::Part>,
+}
+
+/// `unbraid reproduce qmf`.
+#[derive(Args, Clone, Debug)]
+pub struct QmfArgs {
+    /// What all papers share.
+    #[command(flatten)]
+    pub common: ReproduceArgs,
+    /// Only these parts; may be repeated
+    #[arg(long, value_name = "PART", value_enum)]
+    pub only: Vec<qmf::Part>,
+}
+
+/// Sizes of a paper's experiments and an example.
+fn sizes<D: Params>(paper: &str) -> String {
+    let sizes =
+        methods::documented(&[("Sizes for --set, with their defaults:", &listed(&D::default()), D::DOCS)]);
+    format!("{sizes}\nExample:\n  unbraid reproduce {paper} -o reproduced --quick")
 }
 
 /// `unbraid demo`.
@@ -156,7 +175,9 @@ pub enum Join {
 /// `unbraid fit METHOD`.
 #[derive(Args, Clone, Debug)]
 pub struct FitArgs {
-    /// Input: .h5ad, .npy, .npz, .mtx, .csv, .tsv (also .gz) or a 10x folder; rows are observations
+    /// Input: .h5ad, .npy, .npz, .mtx, .csv, .tsv (also .gz) or a 10x folder; rows are observations. Or a
+    /// folder of one cohort's tables as the multi-omics benchmarks lay it out: `exp`, `methy` and `mirna`
+    /// (features in rows; any may be absent) and `survival` (PatientID, Survival, Death)
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
     /// Output .h5ad: the input's slots unchanged plus the new ones
@@ -183,17 +204,19 @@ pub struct FitArgs {
     /// A layer to fit instead of X, or `raw` for raw/X
     #[arg(long, value_name = "NAME")]
     pub layer: Option<String>,
-    /// The input files have features in rows and observations in columns
+    /// The input files have features in rows and observations in columns, as many tables of expression do
     #[arg(long)]
     pub transpose: bool,
-    /// A table whose first column names observations; its columns are added to obs of the output. Numbers
-    /// stay numbers, other columns are labels; a name that no observation has is an error
+    /// A table whose first column names observations; its columns are added to obs of the output, as
+    /// survival times or labels. Separated by tabs, commas or semicolons; numbers stay numbers; a name that
+    /// no observation has is an error
     #[arg(long, value_name = "FILE.tsv")]
     pub obs: Option<PathBuf>,
     /// A TOML file of parameters, as `steps = 200`
     #[arg(long, value_name = "FILE.toml")]
     pub params: Option<PathBuf>,
-    /// One parameter; may be repeated and wins over --params
+    /// One parameter; may be repeated and wins over --params. KEY@FILE=VALUE sets a preparation for one of
+    /// several files only, named as typed, by its name or by its name without endings: `transform@mirna=log2p1`
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// Save the state here while fitting; the same command run again goes on from it
@@ -330,11 +353,26 @@ fn of_methods<'a>(
 ) -> Vec<Entry> {
     let help = |m: &methods::Entry| {
         let (settings, name, set) = ((m.help)(), m.name, m.example);
+        let more = if command == "fit" { several(m) } else { String::new() };
         format!(
-            "{settings}\nExample:\n  unbraid {command} {name} cells.h5ad -o {output} --report cells.html --set {set}"
+            "{settings}\nExample:\n  unbraid {command} {name} cells.h5ad -o {output} --report cells.html --set {set}{more}"
         )
     };
     methods.map(|m| Entry { name: m.name, about: m.about, help: help(m) }).collect()
+}
+
+/// Examples of several tables, for a method that takes them.
+fn several(method: &methods::Entry) -> String {
+    if method.joins == methods::Joins::No {
+        return String::new();
+    }
+    let name = method.name;
+    format!(
+        "\n\nSeveral tables of the same observations, features in rows, the second in logarithms:\n  \
+         unbraid fit {name} expression.tsv.gz mirna.tsv.gz --join obs --transpose --obs clinical.tsv \\\n      \
+         -o tumours.h5ad --set transform@mirna=log2p1\n\n\
+         A folder with exp, methy, mirna and survival:\n  unbraid fit {name} gbm/ -o gbm.h5ad"
+    )
 }
 
 /// `unbraid fit` with the method as a subcommand, so that each has its own help.
@@ -345,7 +383,17 @@ impl List for Fits {
     type Args = FitArgs;
     const WORD: &'static str = "METHOD";
     const HEADING: &'static str = "Methods";
-    const EXAMPLE: &'static str = "unbraid fit medmagma cells.h5ad -o cells.fit.h5ad\n\nParameters of a method: unbraid fit METHOD --help";
+    const EXAMPLE: &'static str = "unbraid fit medmagma cells.h5ad -o cells.fit.h5ad
+
+Several tables of the same observations (--join obs), features in rows (--transpose), a table of columns for
+obs (--obs), and a preparation for one file only (KEY@FILE=VALUE):
+  unbraid fit qmf expression.tsv.gz mirna.tsv.gz --join obs --transpose --obs clinical.tsv \\
+      -o tumours.h5ad --set transform@mirna=log2p1
+
+A folder of one cohort, with exp, methy, mirna and survival:
+  unbraid fit qmf gbm/ -o gbm.h5ad
+
+Parameters of a method: unbraid fit METHOD --help";
     fn entries() -> Vec<Entry> {
         of_methods(methods::ALL.iter(), "fit", "cells.fit.h5ad")
     }
@@ -546,16 +594,22 @@ pub struct SurvivalArgs {
     /// Column with 1 where the event happened at that time and 0 where it had not; likewise
     #[arg(long, value_name = "COLUMN")]
     pub event: String,
-    /// A tab- or comma-separated table to take the columns from instead of obs; its first column names
-    /// the observations
+    /// A table to take the columns from instead of obs, separated by tabs, commas or semicolons; its first
+    /// column names observations, as the file does
     #[arg(long, value_name = "FILE.tsv")]
     pub obs: Option<PathBuf>,
     /// How events at one time are counted: efron or breslow
     #[arg(long, default_value_t = Ties::Efron, value_name = "RULE")]
     pub ties: Ties,
+    /// How observations are grouped by a factor for curves and log-rank tests: median or tertiles
+    #[arg(long, default_value_t = Split::Median, value_name = "RULE")]
+    pub split: Split,
     /// Also write both tables as comma-separated text
     #[arg(long, value_name = "FILE.csv")]
     pub csv: Option<PathBuf>,
+    /// Also write a self-contained page: both tables, hazard ratios, Kaplan-Meier curves by each factor
+    #[arg(long, value_name = "FILE.html")]
+    pub report: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,

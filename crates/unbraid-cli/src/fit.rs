@@ -122,6 +122,8 @@ pub struct Inputs {
     pub files: Vec<PathBuf>,
     /// Fingerprint of each file.
     pub hashes: Vec<String>,
+    /// Further files that were read, with their fingerprints: survival of a folder, columns of observations.
+    pub beside: Vec<(PathBuf, String)>,
     /// Columns that the files themselves do not hold.
     pub columns: Vec<(String, Column)>,
     /// Whole sentences.
@@ -132,9 +134,11 @@ pub struct Inputs {
 pub fn read(args: &FitArgs) -> Result<Inputs, Fault> {
     let options =
         ReadOptions { layer: args.layer.clone(), max_bytes: args.max_memory, transpose: args.transpose };
+    let mut beside: Vec<PathBuf> = Vec::new();
     let (mut tables, files, mut warnings) = match &args.files[..] {
         [folder] if unbraid_io::omics::is_folder(folder) => {
             let read = unbraid_io::omics::read(folder, args.max_memory)?;
+            beside.extend(read.survival);
             (read.tables, read.files, read.warnings)
         }
         files => {
@@ -150,6 +154,11 @@ pub fn read(args: &FitArgs) -> Result<Inputs, Fault> {
         }
     };
     let hashes = files.iter().map(|f| Ok(unbraid_io::input_sha256(f)?)).collect::<Result<Vec<_>, Fault>>()?;
+    beside.extend(args.obs.clone());
+    let beside = beside
+        .into_iter()
+        .map(|f| Ok((f.clone(), unbraid_io::input_sha256(&f)?)))
+        .collect::<Result<Vec<_>, Fault>>()?;
     if args.transpose && files.iter().any(|f| is_h5ad(f)) {
         warnings
             .push("Of a turned .h5ad file the matrix and both tables are kept, and no other slot.".into());
@@ -170,12 +179,14 @@ pub fn read(args: &FitArgs) -> Result<Inputs, Fault> {
         }
         columns = found;
     }
-    Ok(Inputs { tables, files, hashes, columns, warnings })
+    Ok(Inputs { tables, files, hashes, beside, columns, warnings })
 }
 
 fn fit(args: &FitArgs, plan: &dyn Plan, key: &str, apart: &Apart) -> Result<Option<String>, Fault> {
-    let Inputs { tables, files, hashes, columns, mut warnings } = read(args)?;
-    let each = apart.prepare(plan.prepare(), &files)?;
+    let Inputs { tables, files, hashes, beside: others, columns, mut warnings } = read(args)?;
+    let joined = tables.len() > 1;
+    let each: Vec<Prepare> =
+        apart.prepare(plan.prepare(), &files)?.into_iter().map(|p| p.among(joined)).collect();
     let mut prepared = Vec::new();
     let mut chosen = Vec::new();
     let mut constants = Vec::new();
@@ -235,13 +246,19 @@ fn fit(args: &FitArgs, plan: &dyn Plan, key: &str, apart: &Apart) -> Result<Opti
         }));
     }
 
-    let joined = (tables.len() > 1).then(|| beside(&tables));
+    let joined = joined.then(|| beside(&tables));
     let whole = joined.as_ref().unwrap_or(&tables[0]);
     let selection = combine(&tables, &chosen);
     let Done { annotations, seconds, steps, objective, stop, how, networks, factors, more, lines, csv, next } =
         done;
     let mut annotations = annotations.expand(key, &selection, whole.shape());
-    note(&mut annotations, &plan.notes(key), plan, args, &hashes, seconds, &warnings);
+    let read: Vec<(&Path, &str)> = files
+        .iter()
+        .zip(&hashes)
+        .chain(others.iter().map(|(f, h)| (f, h)))
+        .map(|(f, h)| (f.as_path(), h.as_str()))
+        .collect();
+    note(&mut annotations, &plan.notes(key), plan, args, &read, seconds, &warnings);
     let notes = annotations.notes(&plan.notes(key));
     notes.insert("preparation".into(), preparation(&files, &each, &constants));
     notes.insert("transposed".into(), args.transpose.into());
@@ -264,6 +281,7 @@ fn fit(args: &FitArgs, plan: &dyn Plan, key: &str, apart: &Apart) -> Result<Opti
             Fact { name: "shape of the file".into(), value: format!("{n} × {m}") },
             Fact { name: "written to".into(), value: args.output.display().to_string() },
         ];
+        report.run.facts.extend(others.iter().map(|(f, h)| columns_from(f, h)));
         let html = crate::page::render(report);
         unbraid_io::write_bytes_atomically(path, html.as_bytes())?;
     }
@@ -291,7 +309,8 @@ fn fit(args: &FitArgs, plan: &dyn Plan, key: &str, apart: &Apart) -> Result<Opti
             factors.iter().map(|f| json!({ "k": f.k, "loss": f.loss, "value": f.value })).collect();
         let mut all = json!({
             "method": plan.method(), "key": key, "version": env!("CARGO_PKG_VERSION"), "seed": args.seed,
-            "inputs": args.files, "input_sha256": hashes, "output": args.output, "report": args.report,
+            "inputs": read.iter().map(|(f, _)| f).collect::<Vec<_>>(),
+            "input_sha256": read.iter().map(|(_, h)| h).collect::<Vec<_>>(), "output": args.output, "report": args.report,
             "observations": shape.0, "features": prepared.iter().map(|p| p.shape().1).sum::<usize>(),
             "stop": stop.map(Stop::name), plan.words()[0]: steps, "objective": objective,
             "seconds": seconds, "resumed": resumed, "networks": networks, "factors": factors,
@@ -508,6 +527,12 @@ fn combine(tables: &[Dataset], chosen: &[Selection]) -> Selection {
     Selection { obs: chosen[0].obs.clone(), var: Some(var) }
 }
 
+/// A table of columns among the facts of a page.
+pub fn columns_from(file: &Path, sha256: &str) -> Fact {
+    let short = sha256.get(..16).unwrap_or(sha256);
+    Fact { name: "columns of observations".into(), value: format!("{} (SHA-256 {short})", file.display()) }
+}
+
 /// How each table was prepared, as a table with a row for each file.
 fn preparation(files: &[PathBuf], each: &[Prepare], constants: &[Constants]) -> Value {
     let texts = |of: &dyn Fn(usize) -> String| Column::Text((0..files.len()).map(|i| Some(of(i))).collect());
@@ -527,21 +552,20 @@ fn note(
     map: &str,
     plan: &dyn Plan,
     args: &FitArgs,
-    hashes: &[String],
+    files: &[(&Path, &str)],
     seconds: f64,
     warnings: &[String],
 ) {
+    let texts = |of: Vec<String>| if let [one] = &of[..] { one.as_str().into() } else { Value::Texts(of) };
     let params = plan.parameters().into_iter().map(|(k, v)| (k, value(v))).collect();
     let map = out.notes(map);
-    let new: [(&str, Value); 7] = [
+    let new: [(&str, Value); 8] = [
         ("method", plan.method().into()),
         ("params", Value::Map(params)),
         ("seed", i64::try_from(args.seed).map_or_else(|_| args.seed.to_string().into(), Value::Int)),
         ("version", env!("CARGO_PKG_VERSION").into()),
-        (
-            "input_sha256",
-            if let [one] = hashes { one.as_str().into() } else { Value::Texts(hashes.to_vec()) },
-        ),
+        ("inputs", texts(files.iter().map(|(f, _)| f.display().to_string()).collect())),
+        ("input_sha256", texts(files.iter().map(|(_, h)| (*h).to_owned()).collect())),
         ("seconds", seconds.into()),
         ("warnings", Value::Texts(warnings.to_vec())),
     ];

@@ -36,7 +36,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Cli, Command};
+use args::{Cli, Command, Reproduce};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -50,7 +50,8 @@ fn main() -> ExitCode {
         Command::Stability(command) => stability::run(&command),
         Command::ChooseK(command) => choose::run(&command),
         Command::Survival(args) => survival::run(&args),
-        Command::Reproduce(args) => reproduce::run(&args),
+        Command::Reproduce(Reproduce::Medmagma(args)) => reproduce::medmagma::run(&args),
+        Command::Reproduce(Reproduce::Qmf(args)) => reproduce::qmf::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

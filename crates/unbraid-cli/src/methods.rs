@@ -20,7 +20,7 @@ use unbraid::methods::kronecker::stability::{Refit, Refits, Stability, Stable};
 use unbraid::methods::kronecker::tyler::{self, Tyler};
 use unbraid::params::{ParamDoc, Params};
 use unbraid::preprocess::genes::Genes;
-use unbraid::preprocess::prepare::{Prepare, Transform};
+use unbraid::preprocess::prepare::{Prepare, Scale, Shift, Transform};
 use unbraid::report::{Factors, LineChart, Maps, Parameter, Series};
 
 use crate::fault::Fault;
@@ -35,6 +35,8 @@ pub struct Entry {
     pub about: &'static str,
     /// A setting for the example in the help.
     pub example: &'static str,
+    /// What it makes of several tables.
+    pub joins: Joins,
     /// The parameters with their documentation.
     pub help: fn() -> String,
     /// Reads the parameters.
@@ -68,6 +70,7 @@ const fn entry<M: Shown>() -> Entry {
         name: M::NAME,
         about: M::ABOUT,
         example: M::EXAMPLE,
+        joins: M::JOINS,
         help: help::<M>,
         plan: plan::<M>,
         stability: None,
@@ -114,9 +117,12 @@ pub trait Shown: Method + Send + Sync + 'static {
     const EXAMPLE: &'static str;
     /// What it makes of several tables of the same observations.
     const JOINS: Joins = Joins::No;
-    /// The preparation unless the user says otherwise.
+    /// The preparation unless the user says otherwise. Tables that are stacked are brought to one scale.
     fn prepare(&self) -> Prepare {
-        Prepare::default()
+        match Self::JOINS {
+            Joins::Stacked => Prepare { shift: Shift::Auto, scale: Scale::Auto, ..Prepare::default() },
+            _ => Prepare::default(),
+        }
     }
     /// Whether NaN in a table is a missing entry, and not an error.
     fn allows_missing(&self) -> bool {
@@ -622,6 +628,10 @@ impl Shown for SingleAxis {
     const ABOUT: &'static str = "Single axis: pseudo-inverses of both Gram matrices, the plain baseline";
     const EXAMPLE: &'static str = "rcond=1e-4";
     const JOINS: Joins = Joins::Stacked;
+    /// Its Gram matrices are of the values as they are.
+    fn prepare(&self) -> Prepare {
+        Prepare::default()
+    }
     fn input<'a>(&self, tables: &'a [Dataset]) -> Self::Input<'a> {
         tables[0].values()
     }

@@ -9,6 +9,7 @@ mod evaluation;
 mod factors;
 mod network;
 mod stability;
+mod survival;
 
 pub use chart::{LineChart, Series};
 pub use comparison::{Class, Comparison, Graph, Row};
@@ -21,6 +22,7 @@ pub use factors::{
 };
 pub use network::{Degree, Edge, Group, HeatMap, NetworkFigure};
 pub use stability::{Frequent, Point, StabilityFigure};
+pub use survival::{Arm, ArmStep, CoxRow, CoxTable, CurveFigure, Split, SurvivalFigure};
 
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +55,9 @@ pub struct Report {
     /// An evaluation of stored networks.
     #[serde(default)]
     pub evaluation: Option<Evaluation>,
+    /// Factors beside survival.
+    #[serde(default)]
+    pub survival: Option<SurvivalFigure>,
 }
 
 /// How much an alert matters.

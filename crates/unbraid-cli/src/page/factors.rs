@@ -17,7 +17,8 @@ pub(super) fn section(page: &mut String, f: &FactorsFigure) {
         "</div>\n<div class=\"scroll\"><table>\n<thead><tr><th class=\"n\">factor</th><th>share</th>\
          <th class=\"n\">carriers</th><th class=\"n\">largest in</th><th>top features</th></tr></thead>\n<tbody>\n",
     );
-    let largest = f.factors.iter().filter_map(|factor| factor.share).fold(0.0, f64::max).max(f64::MIN_POSITIVE);
+    let largest =
+        f.factors.iter().filter_map(|factor| factor.share).fold(0.0, f64::max).max(f64::MIN_POSITIVE);
     for (at, factor) in f.factors.iter().enumerate() {
         let share = factor.share.map_or("–".into(), |s| {
             format!(
@@ -28,7 +29,11 @@ pub(super) fn section(page: &mut String, f: &FactorsFigure) {
             )
         });
         let top = factor.top.iter().map(|l| {
-            format!("<bdi>{}</bdi> <span class=\"soft\">{}</span>", escape(&l.name), number((1000.0 * l.part).round() / 10.0))
+            format!(
+                "<bdi>{}</bdi> <span class=\"soft\">{}</span>",
+                escape(&l.name),
+                number((1000.0 * l.part).round() / 10.0)
+            )
         });
         let _ = writeln!(
             page,

@@ -27,9 +27,14 @@ fn every_method_writes_its_slots() {
         let shape = |e: &Elem| dense(e).dim();
         assert_eq!((shape(&out.obsm["X_f"]), shape(&out.varm["f_loadings"])), ((20, 2), (14, 2)));
         assert_eq!(shape(&out.layers["f_reconstruction"]), (20, 14));
-        for which in [&["", "in_"][..], &[""], &[]][METHODS.iter().rev().position(|m| *m == method).unwrap()] {
+        for which in [&["", "in_"][..], &[""], &[]][METHODS.iter().rev().position(|m| *m == method).unwrap()]
+        {
             for name in ["quantiles", "weights", "potentials"] {
-                assert_eq!(dense(&out.varm[&format!("f_{which}{name}")]).nrows(), 14, "{method} {which}{name}");
+                assert_eq!(
+                    dense(&out.varm[&format!("f_{which}{name}")]).nrows(),
+                    14,
+                    "{method} {which}{name}"
+                );
             }
             for name in ["location", "spread", "stretch"] {
                 assert_eq!(column(&out.var, &format!("f_{which}{name}")).len(), 14);
@@ -95,7 +100,11 @@ fn missing_entries_take_no_part_and_are_predicted() {
     work.h5ad("x.h5ad", Matrix::Dense(x.clone()));
     for method in METHODS {
         let line = format!("fit {method} x.h5ad -o out.h5ad {QUICK}");
-        work.fails(&line, 3, &["x.h5ad: X holds NaN at row 0, column 0", "missing=nan", "observation `obs0`"]);
+        work.fails(
+            &line,
+            3,
+            &["x.h5ad: X holds NaN at row 0, column 0", "missing=nan", "observation `obs0`"],
+        );
         work.ok(&format!("{line} --set missing=nan --set reconstruction=true"));
         assert_finite(&work.path("out.h5ad"));
         let predicted = dense(&work.read("out.h5ad").layers[&format!("{method}_reconstruction")]);
@@ -137,7 +146,11 @@ fn values_that_no_factors_can_have_are_refused() {
             assert!(!work.path("out.h5ad").exists(), "{rest}");
         };
         let place = ["row 2, column 5", "observation `obs2`, feature `var5`"];
-        fails("negative.h5ad", 3, &["negative.h5ad: X holds -0.5", place[0], place[1], "0 or larger", "shift"]);
+        fails(
+            "negative.h5ad",
+            3,
+            &["negative.h5ad: X holds -0.5", place[0], place[1], "0 or larger", "shift"],
+        );
         fails("infinite.h5ad", 3, &["infinite.h5ad: X holds inf", place[0], place[1], "finite"]);
         fails("absent.h5ad", 3, &["absent.h5ad: X holds NaN at row 0, column 4", "feature `var4`"]);
         fails("absent.h5ad --set missing=nan", 3, &["column 4 holds no measured value", "feature `var4`"]);
@@ -153,7 +166,9 @@ fn values_that_no_factors_can_have_are_refused() {
         fails("x.h5ad --set preset=nature", 2, &["`preset=nature` is not known", "preset=paper"]);
         fails("x.h5ad x.h5ad", 2, &["--join obs"]);
         // A preset is the base, and what is set goes on top, whatever the order.
-        work.ok(&format!("fit {method} x.h5ad -o out.h5ad --set k=2 --set max_steps=3 --set preset=paper --quiet"));
+        work.ok(&format!(
+            "fit {method} x.h5ad -o out.h5ad --set k=2 --set max_steps=3 --set preset=paper --quiet"
+        ));
         let out = work.read("out.h5ad");
         let params = dict(dict(&out.uns, method), "params");
         assert_eq!(params["max_steps"], Elem::scalar(Numbers::I64(vec![3])));
@@ -166,7 +181,11 @@ fn values_that_no_factors_can_have_are_refused() {
         };
         for levels in [0, 1] {
             let found = format!("`levels` is {levels}");
-            fails(&format!("x.h5ad --set k=2 --set levels={levels}"), 2, &[&found, "at least 2", "a constant"]);
+            fails(
+                &format!("x.h5ad --set k=2 --set levels={levels}"),
+                2,
+                &[&found, "at least 2", "a constant"],
+            );
         }
         for epsilon in ["0", "-0.01"] {
             fails(&format!("x.h5ad --set k=2 --set epsilon={epsilon}"), 2, &["`epsilon`", "positive"]);
@@ -178,7 +197,11 @@ fn values_that_no_factors_can_have_are_refused() {
         fails("x.h5ad --max-memory 20kB", 3, &["20.0 kB are allowed"]);
         fails("flat.h5ad --set k=2", if method == "qmf" { 3 } else { 2 }, &["var"]);
     }
-    work.fails("fit qmf x.h5ad -o out.h5ad --set maps=tied --set quantiles=free", 2, &["`quantiles` is free", "maps=tied"]);
+    work.fails(
+        "fit qmf x.h5ad -o out.h5ad --set maps=tied --set quantiles=free",
+        2,
+        &["`quantiles` is free", "maps=tied"],
+    );
     work.fails("fit qmf x.h5ad -o out.h5ad --set rho=-1", 2, &["`rho` is -1"]);
     work.fails("fit qmfq x.h5ad -o out.h5ad --set nmf_steps=0", 2, &["`nmf_steps` is 0"]);
     work.fails("fit qmfq x.h5ad -o out.h5ad --set projector=ica", 2, &["`ica` is not a projector", "svd"]);
@@ -194,7 +217,9 @@ fn a_killed_fit_goes_on_to_the_same_bits() {
         ("fit qmfq x.h5ad --set k=4 --set tol=0 --set max_steps=25", "qmfq"),
         ("choose-k nmf x.h5ad --k 2..6 --masks 3 --restarts 3", "nmf_choice"),
     ] {
-        let line = format!("{command} -o out.h5ad --seed 3 --threads 2 --checkpoint state --checkpoint-every 0 --quiet");
+        let line = format!(
+            "{command} -o out.h5ad --seed 3 --threads 2 --checkpoint state --checkpoint-every 0 --quiet"
+        );
         work.ok(&line);
         let begun = Instant::now();
         work.ok(&line);
@@ -234,12 +259,16 @@ fn a_choice_of_k_is_printed_written_and_drawn() {
     assert!([1, 2, 4].contains(&said["suggested_k"].as_u64().unwrap()));
     let csv = std::fs::read_to_string(work.path("k.csv")).unwrap();
     assert_eq!(csv.lines().count(), 4);
-    assert!(csv.starts_with("k,held_out,standard_error,above_best,above_best_error,dispersion,loss,suggested,mask_1"));
+    assert!(csv.starts_with(
+        "k,held_out,standard_error,above_best,above_best_error,dispersion,loss,suggested,mask_1"
+    ));
     let page = std::fs::read_to_string(work.path("k.html")).unwrap();
     assert!(page.contains("Loss of held-out entries") && page.contains("Agreement of restarts"));
     let out = work.read("out.h5ad");
     let notes = dict(&out.uns, "nmf_choice");
-    assert!(notes.contains_key("table") && notes.contains_key("suggested") && notes.contains_key("preparation"));
+    assert!(
+        notes.contains_key("table") && notes.contains_key("suggested") && notes.contains_key("preparation")
+    );
     assert_finite(&work.path("out.h5ad"));
     for (more, parts) in [
         ("--k 0..3", &["FROM..TO"][..]),
