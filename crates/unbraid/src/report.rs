@@ -9,6 +9,7 @@ mod evaluation;
 mod factors;
 mod network;
 mod stability;
+mod truth;
 
 pub use chart::{LineChart, Series};
 pub use comparison::{Class, Comparison, Graph, Row};
@@ -21,6 +22,7 @@ pub use factors::{
 };
 pub use network::{Degree, Edge, Group, HeatMap, NetworkFigure};
 pub use stability::{Frequent, Point, StabilityFigure};
+pub use truth::{Block, FactorSide, FactorTruth, SHARED, SupportRule, TrueFactor};
 
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +55,9 @@ pub struct Report {
     /// An evaluation of stored networks.
     #[serde(default)]
     pub evaluation: Option<Evaluation>,
+    /// Stored factors beside the true ones.
+    #[serde(default)]
+    pub truth: Option<FactorTruth>,
 }
 
 /// How much an alert matters.
