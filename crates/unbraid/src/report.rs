@@ -9,6 +9,7 @@ mod evaluation;
 mod factors;
 mod network;
 mod stability;
+mod survival;
 mod truth;
 
 pub use chart::{LineChart, Series};
@@ -22,6 +23,7 @@ pub use factors::{
 };
 pub use network::{Degree, Edge, Group, HeatMap, NetworkFigure};
 pub use stability::{Frequent, Point, StabilityFigure};
+pub use survival::{Arm, ArmStep, CoxRow, CoxTable, CurveFigure, Split, SurvivalFigure};
 pub use truth::{Block, FactorSide, FactorTruth, SHARED, SupportRule, TrueFactor};
 
 use serde::{Deserialize, Serialize};
@@ -58,6 +60,9 @@ pub struct Report {
     /// Stored factors beside the true ones.
     #[serde(default)]
     pub truth: Option<FactorTruth>,
+    /// Factors beside survival.
+    #[serde(default)]
+    pub survival: Option<SurvivalFigure>,
 }
 
 /// How much an alert matters.

@@ -11,7 +11,7 @@ use unbraid::report::{self, Curve, Factors};
 use super::{Joins, Picture, Shown};
 
 /// The first table, and which of several joined tables each feature came from.
-fn table(tables: &[Dataset], missing: Missing) -> Nonnegative<'_> {
+pub fn table(tables: &[Dataset], missing: Missing) -> Nonnegative<'_> {
     let groups = match tables[0].var.column("table") {
         Some(Column::Categorical { codes, .. }) => Some(&codes[..]),
         _ => None,

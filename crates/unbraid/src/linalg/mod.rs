@@ -88,6 +88,18 @@ pub fn matmul_alone<T: faer::traits::ComplexField>(a: ArrayView2<'_, T>, b: Arra
     out
 }
 
+/// `out := a b`, or `out += a b` where `add` is set, on the calling thread alone.
+pub fn matmul_alone_into(
+    out: ArrayViewMut2<'_, f64>,
+    add: bool,
+    a: ArrayView2<'_, f64>,
+    b: ArrayView2<'_, f64>,
+) {
+    let accum = if add { Accum::Add } else { Accum::Replace };
+    faer::linalg::matmul::matmul(view_mut(out), accum, view(a), view(b), 1.0, Par::Seq);
+    settle();
+}
+
 /// `a b` where the caller knows that the product is symmetric: half the work, exactly symmetric.
 pub fn symmetric_product(a: ArrayView2<'_, f64>, b: ArrayView2<'_, f64>) -> Array2<f64> {
     let n = a.nrows();

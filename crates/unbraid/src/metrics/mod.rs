@@ -4,6 +4,7 @@
 pub mod assortativity;
 pub mod boosting;
 pub mod clustering;
+pub mod consensus;
 pub mod degree;
 pub mod disentanglement;
 pub mod modules;

@@ -4,7 +4,9 @@
 //! With f the transform, a the `shift` and b the `scale` of a table, a method sees (f(x) − a) / b, where
 //!
 //! - `shift=min`: a = min(0, smallest f(x) of the table), so that no value is negative;
-//! - `scale=max`: b = the largest f(x) − a of the table, so that the largest value is 1.
+//! - `scale=max`: b = the largest f(x) − a of the table, so that the largest value is 1;
+//! - `auto` is either of these where several tables are put side by side, and 0 and 1 for a table alone
+//!   ([`Prepare::among`]).
 //!
 //! Both are constants of a whole table, not of a feature: tables of different units can then be put side
 //! by side (Cantini et al. 2020 prepare omics so for non-negative factors), and new samples are prepared by
@@ -50,6 +52,8 @@ pub enum Shift {
     None,
     /// The smallest value where it is negative, else nothing.
     Min,
+    /// `min` where tables are put side by side, else `none`.
+    Auto,
 }
 
 /// What a table is divided by.
@@ -59,6 +63,8 @@ pub enum Scale {
     None,
     /// The largest value, after the shift.
     Max,
+    /// `max` where tables are put side by side, else `none`.
+    Auto,
 }
 
 /// Sum of a row after `lognorm` has scaled it.
@@ -74,8 +80,8 @@ crate::words!(
     Lognorm = "lognorm",
     Auto = "auto"
 );
-crate::words!(Shift, "a shift", None = "none", Min = "min");
-crate::words!(Scale, "a scale", None = "none", Max = "max");
+crate::words!(Shift, "a shift", None = "none", Min = "min", Auto = "auto");
+crate::words!(Scale, "a scale", None = "none", Max = "max", Auto = "auto");
 
 crate::params! {
     /// Preparation of a table, the same for every method.
@@ -105,11 +111,13 @@ crate::params! {
         /// features, then log(1 + x)) or `auto` (lognorm where no value is negative, else none). Features
         /// are chosen on the scaled values before the logarithm. Default none.
         pub transform: Transform = Transform::None,
-        /// What is subtracted after the transform: `none`, or `min` (where the table holds negative values,
-        /// its smallest value). Of each table by itself. Default none.
+        /// What is subtracted after the transform: `none`, `min` (where the table holds negative values,
+        /// its smallest value) or `auto` (`min` where several tables are put side by side, `none` for a
+        /// table alone). Of each table by itself. Default none; auto for methods that factorise.
         pub shift: Shift = Shift::None,
-        /// What the values are divided by after the shift: `none`, or `max` (the largest value of the
-        /// table). Of each table by itself. Default none.
+        /// What the values are divided by after the shift: `none`, `max` (the largest value of the
+        /// table) or `auto` (`max` where several tables are put side by side, `none` for a table alone). Of
+        /// each table by itself. Default none; auto for methods that factorise.
         pub scale: Scale = Scale::None,
     }
 }
@@ -119,6 +127,18 @@ impl Params for Prepare {
 }
 
 impl Prepare {
+    /// The preparation of a table that is put beside others (`joined`) or stands alone: `auto` of shift and
+    /// scale decided.
+    pub fn among(mut self, joined: bool) -> Prepare {
+        if self.shift == Shift::Auto {
+            self.shift = if joined { Shift::Min } else { Shift::None };
+        }
+        if self.scale == Scale::Auto {
+            self.scale = if joined { Scale::Max } else { Scale::None };
+        }
+        self
+    }
+
     /// Whether the values that a method sees are logarithms.
     pub fn takes_logs(&self, data: &Dataset) -> bool {
         self.transform_of(&data.x) != Transform::None
@@ -277,7 +297,7 @@ impl Prepare {
                 warnings.push(format!("{}: {why}.", data.source));
                 1.0
             }
-            Scale::None => 1.0,
+            Scale::None | Scale::Auto => 1.0,
         };
         Constants { transform, shift, scale }
     }
@@ -554,6 +574,18 @@ mod tests {
         let prepare = Prepare { min_count: 1.0, ..Prepare::default() };
         let why = prepare.table_with_missing(&missing, &mut Vec::new()).unwrap_err().to_string();
         assert!(why.contains("min_count"), "{why}");
+    }
+
+    #[test]
+    fn auto_is_decided_by_whether_tables_are_joined() {
+        let data = Dataset::from_matrix("t", Matrix::Dense(array![[-2.0, 6.0], [0.0, 2.0]]));
+        let auto = Prepare { shift: Shift::Auto, scale: Scale::Auto, ..Prepare::default() };
+        let both = Prepare { shift: Shift::Min, scale: Scale::Max, ..Prepare::default() };
+        assert_eq!(auto.clone().among(true), both);
+        assert_eq!(auto.clone().among(false), Prepare::default());
+        assert_eq!(both.clone().among(false), both);
+        let alone = auto.table(&data, &mut Vec::new()).unwrap();
+        assert_eq!(alone.data.x, data.x, "a table by itself stays as it is");
     }
 
     #[test]

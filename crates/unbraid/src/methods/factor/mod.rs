@@ -16,6 +16,7 @@
 //! | k      |        | number of factors                   | `k`        |
 
 pub mod adam;
+pub mod choice;
 pub mod common;
 pub mod maps;
 pub mod model;

@@ -27,6 +27,7 @@
 //! by a fixed number of Sinkhorn sweeps, so that gradients are exact; features without variation take no part. Cuturi et
 //! al. (2020), section 3.3: `cuturi2020`.
 
+mod batch;
 mod problem;
 
 use ndarray::Array2;
@@ -160,7 +161,7 @@ impl Method for Qmf {
         let (n, d) = input.values.matrix.shape();
         refuse_rank(self.k, d, n)?;
         let held =
-            2 * d * n + 24 * self.k * n + 4 * d * (self.k + 2 * self.levels) + 32 * n * (self.levels + 4);
+            2 * d * n + 24 * self.k * n + d * (3 * self.k + 10 * self.levels) + 32 * n * (self.levels + 4);
         ctx.reserve(8 * held as u64, "choose fewer features")?;
         let problem = Problem::new(self, &input, ctx.seed)?;
         let constant = problem.constant();

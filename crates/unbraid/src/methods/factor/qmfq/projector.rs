@@ -29,9 +29,10 @@
 //! All halves are kept: 8 (d + n) k bytes a round. The truncated singular value decomposition Π_k(X′) is the other
 //! projector; its derivative is self-adjoint, so one routine is both (spec of the method, section 8).
 
-use ndarray::{Array2, ArrayView2, Axis, Zip};
+use ndarray::{Array2, ArrayView2, Axis};
 
 use super::super::common::{Loss, TINY};
+use super::super::nmf::half;
 use crate::error::Result;
 use crate::linalg::{matmul, svd};
 
@@ -47,45 +48,6 @@ impl Masked {
         let filled = |v: f64| if v.is_nan() { 0.0 } else { v };
         x.iter().any(|v| v.is_nan()).then(|| Masked { x: x.mapv(filled), mask: x.mapv(seen) })
     }
-}
-
-/// R⁺ from X′ ≈ L R.
-fn half(
-    loss: Loss,
-    x: ArrayView2<'_, f64>,
-    mask: Option<ArrayView2<'_, f64>>,
-    l: ArrayView2<'_, f64>,
-    r: ArrayView2<'_, f64>,
-) -> Array2<f64> {
-    let mut out = r.to_owned();
-    let shrink = |out: &mut Array2<f64>, n: &Array2<f64>, c: &Array2<f64>| {
-        Zip::from(out).and(n).and(c).for_each(|r, n, c| *r *= n / (c + TINY));
-    };
-    match (loss, mask) {
-        (Loss::Kl, Some(mask)) => {
-            let mut e = matmul(l, r);
-            Zip::from(&mut e).and(x).for_each(|y, x| *y = x / (*y + TINY));
-            shrink(&mut out, &matmul(l.t(), e.view()), &matmul(l.t(), mask));
-        }
-        (Loss::Frobenius, Some(mask)) => {
-            let y = matmul(l, r) * mask;
-            shrink(&mut out, &matmul(l.t(), x), &matmul(l.t(), y.view()));
-        }
-        (Loss::Kl, None) => {
-            let mut e = matmul(l, r);
-            Zip::from(&mut e).and(x).for_each(|y, x| *y = x / (*y + TINY));
-            let n = matmul(l.t(), e.view());
-            let c = l.sum_axis(Axis(0)) + TINY;
-            for (mut row, (n, c)) in out.rows_mut().into_iter().zip(n.rows().into_iter().zip(&c)) {
-                Zip::from(&mut row).and(n).for_each(|r, n| *r *= n / c);
-            }
-        }
-        (Loss::Frobenius, None) => {
-            let s = matmul(l.t(), l);
-            shrink(&mut out, &matmul(l.t(), x), &matmul(s.view(), r));
-        }
-    }
-    out
 }
 
 /// Cotangents of X′ (added to), L (added to) and R, from that of R⁺.
