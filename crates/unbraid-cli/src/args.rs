@@ -63,7 +63,7 @@ pub enum Command {
     )]
     Survival(SurvivalArgs),
     /// Run a paper's experiments again: tables, figures, the printed numbers beside ours
-    #[command(subcommand, subcommand_value_name = "PAPER", subcommand_help_heading = "Papers")]
+    #[command(subcommand, subcommand_value_name = "medmagma|qmf", subcommand_help_heading = "Papers")]
     #[command(after_help = "Example:\n  unbraid reproduce qmf -o reproduced --quick")]
     Reproduce(Reproduce),
 }
