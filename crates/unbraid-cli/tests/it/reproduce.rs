@@ -175,7 +175,8 @@ const SIMULATED: &str = "--only toy --only new-samples --only sweeps";
 #[test]
 fn the_qmf_paper_writes_every_part_without_data_and_the_same_bits_on_any_number_of_threads() {
     let work = Work::new();
-    let ran = work.ok(&format!("reproduce qmf -o one --json --threads 1 --only jacobian {SIMULATED} {SMALL}"));
+    let ran =
+        work.ok(&format!("reproduce qmf -o one --json --threads 1 --only jacobian {SIMULATED} {SMALL}"));
     let said: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!((said["paper"].as_str(), said["parts"].as_array().unwrap().len()), (Some("qmf"), 4));
     let one = files(&work, "one");
