@@ -1,5 +1,5 @@
-//! What happens to a table before any method sees it, in this order: features chosen, empty lines left
-//! out, transform, shift, scale.
+//! What happens to a table before any method sees it, in this order: filters by counts, features chosen, empty
+//! lines left out, transform, shift, scale.
 //!
 //! With f the transform, a the `shift` and b the `scale` of a table, a method sees (f(x) − a) / b, where
 //!
@@ -9,9 +9,10 @@
 //!   ([`Prepare::among`]).
 //!
 //! Both are constants of a whole table, not of a feature: tables of different units can then be put side
-//! by side (Cantini et al. 2020 prepare omics so for non-negative factors), and new samples are prepared by
+//! by side (Cantini et al. 2021 prepare omics so for non-negative factors), and new samples are prepared by
 //! the constants of the table that was fitted ([`Constants`]).
 
+use super::filters::Filters;
 use super::genes::Genes;
 use super::totals::to_total;
 use crate::data::{Dataset, Matrix, Selection, Values};
@@ -85,8 +86,20 @@ crate::words!(Scale, "a scale", None = "none", Max = "max", Auto = "auto");
 crate::params! {
     /// Preparation of a table, the same for every method.
     pub struct Prepare {
+        /// Smallest total of an observation; 0 or larger. Others are left out with a warning. Default 0.
+        pub min_total: f64 = 0.0,
+        /// Smallest total of a feature over the observations that are left; 0 or larger. Default 0.
+        pub min_count: f64 = 0.0,
+        /// Counts per million of an observation's total above which a feature counts as seen; 0 or larger, and
+        /// with `min_share` only. Default 0.
+        pub min_cpm: f64 = 0.0,
+        /// Smallest share of the observations in which a feature must be seen (`min_cpm`); from 0 to 1. Default 0.
+        /// The four filters come in this order, before `genes`; the platelet study of the MSSVAE paper has
+        /// 268337, 25, 1 and 0.2.
+        pub min_share: f64 = 0.0,
         /// Features that take part: `all`, `variable:N` (the N most variable, Seurat's dispersion),
         /// `variance:N` (the N of largest standard deviation after the transform, negative values allowed),
+        /// `pearson:N` (the N of largest variance of analytic Pearson residuals, of the values as they are),
         /// `appendix-f` (of the 2000 most variable about as many as there are observations; MED-MAGMA
         /// paper, Appendix F) or `auto` (where no value is negative, the 2000 most variable of those seen in
         /// at least 3 observations; else all). Default all.
@@ -194,6 +207,9 @@ impl Prepare {
             given.transform = Transform::None;
         }
         let rule = match (given.genes == Genes::All, given.transform == Transform::Lognorm) {
+            _ if given.filters().any() => {
+                "a number where min_total, min_count or min_share is set; leave them out"
+            }
             (false, _) => "a number where features are chosen; `--set genes=all` takes missing entries",
             (_, true) => "a number where rows are scaled; use transform=log1p or none",
             _ => return given.carry_out(data, warnings),
@@ -201,24 +217,39 @@ impl Prepare {
         Err(Error::Value { what: data.slot.clone(), found: f64::NAN, at, rule })
     }
 
+    fn filters(&self) -> Filters {
+        let Prepare { min_total, min_count, min_cpm, min_share, .. } = *self;
+        Filters { min_total, min_count, min_cpm, min_share }
+    }
+
     fn carry_out(&self, data: &Dataset, warnings: &mut Vec<String>) -> Result<Prepared> {
         let transform = self.transform_of(&data.x);
-        let scaled;
-        let data = if transform == Transform::Lognorm {
-            scaled = Dataset { x: to_total(data.values(), DEPTH)?, ..data.clone() };
-            &scaled
-        } else {
-            data
+        let left = self.filters().choose(data.values(), warnings)?;
+        let scaled = match transform {
+            // Over all features, also those that the filters take out.
+            Transform::Lognorm => Some(Dataset { x: to_total(data.values(), DEPTH)?, ..data.clone() }),
+            _ => None,
         };
+        let filtered = |data: &Dataset| (left != Selection::default()).then(|| data.select(&left));
+        let counts = filtered(data);
+        let counts = counts.as_ref().unwrap_or(data);
+        let scaled = scaled.map(|s| filtered(&s).unwrap_or(s));
+        let data = scaled.as_ref().unwrap_or(counts);
+        not_empty(data)?;
         let var = match self.genes {
             Genes::Variance(_) => {
                 let logs = logarithms(transform, data.values())?;
                 self.genes.choose(Values { what: &data.slot, matrix: logs.as_ref().unwrap_or(&data.x) })?
             }
+            Genes::Pearson(_) => {
+                warnings.extend(not_whole(counts));
+                self.genes.choose(counts.values())?
+            }
             _ => self.genes.choose(data.values())?,
         };
-        let mut chosen = Selection { obs: None, var };
-        let mut out = data.select(&chosen);
+        let within = Selection { obs: None, var };
+        let mut out = data.select(&within);
+        let mut chosen = inner(left, within);
         if self.empty == Empty::Drop {
             let (n, m) = out.shape();
             let (mut rows, mut columns) = (vec![false; n], vec![false; m]);
@@ -230,25 +261,17 @@ impl Prepare {
             let keep = |seen: &[bool]| -> Option<Vec<usize>> {
                 seen.contains(&false).then(|| (0..seen.len()).filter(|&i| seen[i]).collect())
             };
-            let inner = Selection { obs: keep(&rows), var: keep(&columns) };
-            for (axis, seen, at) in [("rows", n, &inner.obs), ("columns", m, &inner.var)] {
+            let within = Selection { obs: keep(&rows), var: keep(&columns) };
+            for (axis, seen, at) in [("rows", n, &within.obs), ("columns", m, &within.var)] {
                 if let Some(at) = at {
                     warnings
                         .push(format!("{} {axis} without a non-zero value were left out.", seen - at.len()));
                 }
             }
-            out = out.select(&inner);
-            chosen.obs = inner.obs;
-            chosen.var = match (chosen.var, inner.var) {
-                (Some(outer), Some(inner)) => Some(inner.into_iter().map(|j| outer[j]).collect()),
-                (outer, inner) => outer.or(inner),
-            };
+            out = out.select(&within);
+            chosen = inner(chosen, within);
         }
-        let (n, m) = out.shape();
-        if n == 0 || m == 0 {
-            let rule = "at least 1 × 1 after the choice of genes";
-            return Err(Error::Shape { what: data.slot.clone(), found: vec![n, m], rule });
-        }
+        not_empty(&out)?;
         if let Some(logs) = logarithms(transform, out.values())? {
             out.x = logs;
         }
@@ -278,6 +301,41 @@ impl Prepare {
         };
         Constants { transform, shift, scale }
     }
+}
+
+/// A choice within a choice.
+fn inner(outer: Selection, within: Selection) -> Selection {
+    let both = |outer: Option<Vec<usize>>, within: Option<Vec<usize>>| match (outer, within) {
+        (Some(outer), Some(within)) => Some(within.into_iter().map(|i| outer[i]).collect()),
+        (outer, within) => outer.or(within),
+    };
+    Selection { obs: both(outer.obs, within.obs), var: both(outer.var, within.var) }
+}
+
+fn not_empty(data: &Dataset) -> Result<()> {
+    let (n, m) = data.shape();
+    if n == 0 || m == 0 {
+        let rule = "at least 1 × 1 after the filters and the choice of genes";
+        return Err(Error::Shape { what: data.slot.clone(), found: vec![n, m], rule });
+    }
+    Ok(())
+}
+
+/// A warning where values that should be counts have fractions.
+fn not_whole(data: &Dataset) -> Option<String> {
+    let mut odd = None;
+    data.x.for_each_nonzero(|_, _, v| {
+        if odd.is_none() && v.fract() != 0.0 {
+            odd = Some(v);
+        }
+    });
+    let slot = &data.slot;
+    odd.map(|v| {
+        format!(
+            "genes=pearson:N is meant for counts, but {slot} of {} holds {v}; name a layer of counts.",
+            data.source
+        )
+    })
 }
 
 /// A prepared table.
@@ -479,6 +537,43 @@ mod tests {
         let near = &out.data.x.to_dense() - &array![[2.0 / 3.0, 0.0], [1.0, 1.0 / 3.0]];
         assert!(near.iter().all(|d| d.abs() < 1e-15), "{near}");
         assert_eq!(out.constants.apply(data.values()).unwrap(), out.data.x);
+    }
+
+    #[test]
+    fn filters_come_first_and_pearson_residuals_read_the_counts() {
+        let x = array![
+            [900.0, 0.0, 90.0, 10.0],
+            [0.0, 1.0, 2.0, 0.0],
+            [100.0, 0.0, 890.0, 10.0],
+            [500.0, 1.0, 490.0, 9.0]
+        ];
+        for matrix in [Matrix::Dense(x.clone()), Matrix::Sparse(crate::data::Csr::from_dense(x.view()))] {
+            let data = Dataset::from_matrix("t", matrix);
+            let prepare = Prepare {
+                min_total: 100.0,
+                min_count: 2.0,
+                genes: Genes::Pearson(2),
+                transform: Transform::Lognorm,
+                ..Prepare::default()
+            };
+            let mut warnings = Vec::new();
+            let (out, chosen) = prepare.apply(&data, &mut warnings).unwrap();
+            assert_eq!(chosen, Selection { obs: Some(vec![0, 2, 3]), var: Some(vec![0, 2]) });
+            assert!((out.x.to_dense()[[0, 0]] - 9001f64.ln()).abs() < 1e-12, "scaled over all features");
+            assert_eq!((out.obs.names[1].as_str(), warnings.len()), ("obs2", 2));
+            let everything = Prepare { min_total: 1e9, ..Prepare::default() };
+            let why = everything.apply(&data, &mut Vec::new()).unwrap_err().to_string();
+            assert!(why.contains("[0, 4]") && why.contains("filters"), "{why}");
+        }
+        let data = Dataset::from_matrix("t", Matrix::Dense(array![[1.5, 2.0], [3.0, 1.0]]));
+        let mut warnings = Vec::new();
+        let prepare = Prepare { genes: Genes::Pearson(1), ..Prepare::default() };
+        prepare.apply(&data, &mut warnings).unwrap();
+        assert!(warnings[0].contains("holds 1.5"), "{warnings:?}");
+        let missing = Dataset::from_matrix("t", Matrix::Dense(array![[f64::NAN, 2.0], [3.0, 1.0]]));
+        let prepare = Prepare { min_count: 1.0, ..Prepare::default() };
+        let why = prepare.table_with_missing(&missing, &mut Vec::new()).unwrap_err().to_string();
+        assert!(why.contains("min_count"), "{why}");
     }
 
     #[test]
