@@ -208,6 +208,40 @@ impl Layer {
         self.spacing
     }
 
+    /// Refuses inputs that [`Layer::forward`] and [`Plan::solve`](super::Plan::solve) are not defined for: no
+    /// samples, values that are not finite, weights of another number, not above 0, or with a sum other than 1.
+    pub fn check(&self, w: &[f64], a: Option<&[f64]>, b: &[f64]) -> Result<()> {
+        if w.is_empty() {
+            let rule = "at least one value long";
+            return Err(Error::Shape { what: "the row".into(), found: vec![0], rule });
+        }
+        let value = |what: &str, found: f64, at: usize, rule| {
+            Err(Error::Value { what: what.into(), found, at: (0, at), rule })
+        };
+        if let Some(at) = w.iter().position(|w| !w.is_finite()) {
+            return value("the row", w[at], at, "finite");
+        }
+        let weights = [
+            ("the weights of the samples", a, w.len()),
+            ("the weights of the targets", Some(b), self.levels()),
+        ];
+        for (what, weights, count) in weights {
+            let Some(weights) = weights else { continue };
+            if weights.len() != count {
+                let rule = "one weight for each sample or target";
+                return Err(Error::Shape { what: what.into(), found: vec![weights.len()], rule });
+            }
+            if let Some(at) = weights.iter().position(|a| !(*a > 0.0 && a.is_finite())) {
+                return value(what, weights[at], at, "finite and above 0");
+            }
+            let sum: f64 = weights.iter().sum();
+            if (sum - 1.0).abs() > 1e-9 {
+                return Err(Error::Param { name: "sum of the weights", found: sum.to_string(), rule: "1" });
+            }
+        }
+        Ok(())
+    }
+
     /// The normalised row T into `t`.
     ///
     /// `w` holds n finite inputs, `a` their weights (positive, sum 1; uniform if `None`), `b` the m weights of

@@ -32,6 +32,24 @@
 //! | g      | m     | potentials, mean 0                     | `g`        |
 //! | ε      |       | regularisation, on the scale of x      | `epsilon`  |
 //!
+//! ```
+//! use unbraid::soft::{Layer, Plan, Squash};
+//!
+//! let layer = Layer::new(3, 0.01, Squash::Logistic)?;
+//! let (w, b, q) = ([5.0, 1.0, 3.0, 100.0], [0.25, 0.5, 0.25], [0.0, 1.0, 10.0]);
+//! layer.check(&w, None, &b)?;
+//! let plan = Plan::solve(&layer, &w, None, &b);
+//! assert!(plan.solved.error <= 1e-8);
+//! // Ranks in (0, 4], in the order of w; the largest value goes to the largest quantile.
+//! let ranks = plan.rank();
+//! assert!(ranks[1] < ranks[2] && ranks[2] < ranks[0] && ranks[0] < ranks[3]);
+//! assert!((plan.quantile(&q)[3] - 10.0).abs() < 0.1);
+//! // Gradients of the first normalised value in w, b and q.
+//! let (_, _, dq) = plan.pull_quantile(&q, &[1.0, 0.0, 0.0, 0.0]);
+//! assert!((dq.sum() - 1.0).abs() < 1e-12);
+//! # Ok::<(), unbraid::Error>(())
+//! ```
+//!
 //! The paper runs Sinkhorn's iteration on both potentials and differentiates by its Algorithm 2; both are in
 //! [`sinkhorn`], as the slow twin of the Newton form.
 

@@ -37,7 +37,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Solves one row: inputs `w`, their weights `a` (uniform if `None`), weights `b` of the targets.
+    /// Solves one row: inputs `w`, their weights `a` (uniform if `None`), weights `b` of the targets, as
+    /// [`Layer::check`] asks for them.
     pub fn solve(layer: &Layer, w: &[f64], a: Option<&[f64]>, b: &[f64]) -> Plan {
         let (n, m) = (w.len(), layer.levels());
         let mut work = Work::default();

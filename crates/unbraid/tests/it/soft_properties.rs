@@ -334,3 +334,31 @@ fn the_slow_twin_agrees_on_weighted_rows() {
         assert!(gap(&dw1, &dw.to_vec()) <= 1e-9 && gap(&db1, &db.to_vec()) <= 1e-9, "{what}");
     }
 }
+
+#[test]
+fn inputs_that_have_no_plan_are_named() {
+    let layer = Layer::new(2, 0.1, Squash::Logistic).unwrap();
+    let half = [0.5, 0.5];
+    assert!(layer.check(&[1.0, 2.0], Some(&half), &half).is_ok());
+    for (w, a, b, word) in [
+        (&[][..], None, &half[..], "the row has shape [0]"),
+        (&[1.0, f64::NAN], None, &half, "the row holds NaN at row 0, column 1"),
+        (&[1.0, 2.0], Some(&[1.0][..]), &half, "the weights of the samples has shape [1]"),
+        (&[1.0, 2.0], None, &[1.0], "the weights of the targets has shape [1]"),
+        (&[1.0, 2.0], None, &[1.0, 0.0], "the weights of the targets holds 0 at row 0, column 1"),
+        (&[1.0, 2.0], None, &[0.5, 0.6], "`sum of the weights` is 1.1"),
+    ] {
+        let error = layer.check(w, a, b).unwrap_err().to_string();
+        assert!(error.contains(word), "{error}");
+    }
+    for epsilon in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        assert!(Layer::new(3, epsilon, Squash::None).unwrap_err().to_string().contains("epsilon"));
+    }
+    assert!(Layer::new(0, 0.1, Squash::None).unwrap_err().to_string().contains("levels"));
+    assert!(
+        Layer::with_targets(vec![0.0, 0.0], 0.1, Squash::None)
+            .unwrap_err()
+            .to_string()
+            .contains("increasing")
+    );
+}
