@@ -129,7 +129,7 @@ def measure(folder, name, loss, found, threads, runs, short):
     target = (1 + WITHIN) * found["best"]
     steps = found["steps"]["unbraid"]
     curves = ours(folder, name, loss, threads, steps, runs)
-    own = [c[c[:, 1] <= target][0, 0] for c in curves]
+    own = [float(c[c[:, 1] <= target][0, 0]) for c in curves]
     print(f"{name} {loss} {threads} threads: unbraid {steps} steps, seconds {[round(t, 4) for t in own]}", flush=True)
     x, w, h = read(folder, name)
     for solver in PEERS[loss]:
