@@ -192,7 +192,7 @@ fn forest(page: &mut String, s: &SurvivalFigure) {
                 (Some(ratio), Some(p)) => {
                     format!("{} ({}), p {}", short(ratio), interval(r), minus(&p_value(p)))
                 }
-                _ => "infinite".into(),
+                _ => "no finite value".into(),
             };
             let _ = writeln!(
                 page,
