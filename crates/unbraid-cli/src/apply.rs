@@ -1,5 +1,6 @@
 //! `unbraid apply`: scores of new samples by a stored factorisation, whose factors, maps and preparation stay as they are.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
@@ -363,7 +364,13 @@ fn apply(args: &ApplyArgs, reading: &FitArgs) -> Result<(), Fault> {
         let mut page = Page { report: Report::default(), label, seed: Seed(0), logged: false };
         page.report.run.method = "apply".into();
         let names: Vec<String> = stored.used.iter().map(|&i| model.var.names[i].clone()).collect();
-        let shown = Factors { loadings: &stored.model.loadings, scores: &scores, loss };
+        // As the page of the fit has them.
+        let relative = stored.model.maps.as_ref().filter(|_| stored.model.input_maps.is_none());
+        let loadings = match relative {
+            Some(maps) => Cow::Owned(maps.relative(&stored.model.loadings)),
+            None => Cow::Borrowed(&stored.model.loadings),
+        };
+        let shown = Factors { loadings, relative: relative.is_some(), scores: &scores, loss };
         let picture = Picture { factors: Some(shown), ..Picture::default() };
         // The features of the page are those of the model.
         let mut features = Dataset::from_matrix(whole.source.clone(), Matrix::Dense(Array2::zeros((0, 0))));

@@ -196,7 +196,7 @@ fn fit(args: &FitArgs, plan: &dyn Plan, key: &str, apart: &Apart) -> Result<Opti
             true => prepare.table_with_missing(table, &mut warnings),
             false => prepare.table(table, &mut warnings),
         }
-        .map_err(|e| Fault::on(table, e))?;
+        .map_err(|e| Fault::on(table, hinted(e, plan)))?;
         let Prepared { data, chosen: selection, constants: used } = done;
         constants.push(used);
         if tables.len() > 1 && selection.obs.is_some() {
@@ -366,6 +366,19 @@ fn fit(args: &FitArgs, plan: &dyn Plan, key: &str, apart: &Apart) -> Result<Opti
         }
     }
     Ok(csv)
+}
+
+/// An error of the preparation, with what would take NaN where the method has that.
+fn hinted(error: unbraid::Error, plan: &dyn Plan) -> unbraid::Error {
+    match error {
+        unbraid::Error::Value { what, found, at, .. }
+            if found.is_nan() && !plan.allows_missing() && plan.parameters().contains_key("missing") =>
+        {
+            let rule = "finite; `--set missing=nan` takes NaN as a missing entry";
+            unbraid::Error::Value { what, found, at, rule }
+        }
+        other => other,
+    }
 }
 
 /// Writes the output: a copy of an `.h5ad` input with the new slots, else the table with them.

@@ -1,5 +1,7 @@
 //! The factorisations in the list of methods.
 
+use std::borrow::Cow;
+
 use unbraid::data::{Column, Dataset};
 use unbraid::methods::factor::common::{Loss, Missing, Nonnegative};
 use unbraid::methods::factor::maps::Maps;
@@ -50,7 +52,11 @@ fn shown(maps: &Maps) -> report::Maps<'_> {
 
 /// The entry of one factorisation, with its maps by what they act on.
 macro_rules! factorisation {
-    ($method:ident, $about:literal $(, $title:literal = $maps:ident)*) => {
+    (@loadings $fit:ident) => { Cow::Borrowed(&$fit.loadings) };
+    (@loadings $fit:ident $relative:ident) => { Cow::Owned($fit.$relative.relative(&$fit.loadings)) };
+    (@is) => { false };
+    (@is $relative:ident) => { true };
+    ($method:ident, $about:literal $(, relative to $relative:ident)? $(, $title:literal = $maps:ident)*) => {
         impl Shown for $method {
             const ABOUT: &'static str = $about;
             const EXAMPLE: &'static str = "k=8";
@@ -66,7 +72,8 @@ macro_rules! factorisation {
                     objective: &fit.objective,
                     stop: Some(fit.stop),
                     factors: Some(Factors {
-                        loadings: &fit.loadings,
+                        loadings: factorisation!(@loadings fit $($relative)?),
+                        relative: factorisation!(@is $($relative)?),
                         scores: &fit.scores,
                         loss: name(fit.loss),
                     }),
@@ -82,6 +89,7 @@ factorisation!(Nmf, "NMF: non-negative factors by Kullback-Leibler divergence or
 factorisation!(
     Qmf,
     "QMF: non-negative factors behind one learnt increasing map per feature",
+    relative to maps,
     "low-rank signal to values" = maps
 );
 factorisation!(

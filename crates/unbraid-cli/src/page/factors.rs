@@ -47,8 +47,15 @@ pub(super) fn section(page: &mut String, f: &FactorsFigure) {
     page.push_str(
         "</tbody></table></div>\n<p class=\"soft\">Share: part of the sum of the low-rank table. Carriers: how few features \
          hold 90 % of the factor's loadings. Largest in: observations in which no other factor contributes more. Beside a \
-         feature: its part of the factor's loadings, in percent.</p>\n<div class=\"two\">\n",
+         feature: its part of the factor's loadings, in percent.",
     );
+    if f.relative {
+        page.push_str(
+            " Loadings are relative to the mean signal of each feature: its map takes any scale, so that only relative ones \
+             compare features.",
+        );
+    }
+    page.push_str("</p>\n<div class=\"two\">\n");
     if let Some(map) = &f.scores {
         let row = match map.per_row {
             0 | 1 => "One row is one observation.".into(),

@@ -198,7 +198,12 @@ fn factors(names: &[String], labels: &[usize], titles: &[String]) -> FactorsFigu
     };
     let loadings = Array2::from_shape_fn((names.len(), 4), |(i, f)| block(i, names.len(), f));
     let scores = Array2::from_shape_fn((labels.len(), 4), |(j, f)| block(j, labels.len(), f));
-    let factors = Factors { loadings: &loadings, scores: &scores, loss: "kl" };
+    let factors = Factors {
+        loadings: std::borrow::Cow::Borrowed(&loadings),
+        relative: false,
+        scores: &scores,
+        loss: "kl",
+    };
     FactorsFigure::new(&factors, names, Some(("type", labels, titles)))
 }
 

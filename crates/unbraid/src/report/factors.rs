@@ -10,6 +10,8 @@
 //! and factors are only known up to a scale (U D, D⁻¹ V), so a factor's scores are shown relative to their largest and
 //! its loadings relative to their sum.
 
+use std::borrow::Cow;
+
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
@@ -27,10 +29,12 @@ pub const CURVES: usize = 24;
 const BARS: usize = 30;
 
 /// Factors of a fit, as it holds them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Factors<'a> {
     /// U, features × factors.
-    pub loadings: &'a Array2<f64>,
+    pub loadings: Cow<'a, Array2<f64>>,
+    /// Whether they are relative to the mean signal of each feature, because a map takes any scale of it.
+    pub relative: bool,
     /// Vᵀ, observations × factors.
     pub scores: &'a Array2<f64>,
     /// Name of the loss.
@@ -50,6 +54,9 @@ pub struct Maps<'a> {
 pub struct FactorsFigure {
     /// Name of the loss.
     pub loss: String,
+    /// Whether loadings are relative to the mean signal of each feature.
+    #[serde(default)]
+    pub relative: bool,
     /// Features.
     pub features: usize,
     /// Observations.
@@ -128,7 +135,7 @@ impl FactorsFigure {
         names: &[String],
         label: Option<(&str, &[usize], &[String])>,
     ) -> FactorsFigure {
-        let (loadings, scores) = (factors.loadings, factors.scores);
+        let (loadings, scores) = (factors.loadings.as_ref(), factors.scores);
         let (n, k) = scores.dim();
         let k = k.min(loadings.ncols());
         let mass: Vec<f64> = (0..k).map(|f| loadings.column(f).sum() * scores.column(f).sum()).collect();
@@ -138,6 +145,7 @@ impl FactorsFigure {
         ordered.dominant.iter().for_each(|&f| dominates[f] += 1);
         FactorsFigure {
             loss: factors.loss.to_owned(),
+            relative: factors.relative,
             features: loadings.nrows(),
             observations: n,
             factors: (0..k)
@@ -373,7 +381,7 @@ mod tests {
     fn factors_are_told_apart_whatever_their_scale() {
         let u = array![[8.0, 0.0, 0.0], [1.0, 1.0, 0.0], [1.0, 3.0, 0.0]];
         let v = array![[1.0, 0.0, 0.0], [0.5, 2.0, 0.0], [0.0, 4.0, 0.0], [0.25, 0.0, 0.0]];
-        let factors = |u, v| Factors { loadings: u, scores: v, loss: "kl" };
+        let factors = |u, v| Factors { loadings: Cow::Borrowed(u), relative: false, scores: v, loss: "kl" };
         let titles = ["a".to_owned(), "none".to_owned(), "b".to_owned()];
         let label = Some(("type", &[0, 2, 2, 0][..], &titles[..]));
         let f = FactorsFigure::new(&factors(&u, &v), &names(3), label);
@@ -397,13 +405,21 @@ mod tests {
     fn a_large_map_keeps_every_observation_and_nothing_is_nan() {
         let v = Array2::from_shape_fn((1001, 4), |(i, f)| ((i * 7 + f * 13) % 29) as f64);
         let u = Array2::ones((5, 4));
-        let f = FactorsFigure::new(&Factors { loadings: &u, scores: &v, loss: "kl" }, &[], None);
+        let f = FactorsFigure::new(
+            &Factors { loadings: Cow::Borrowed(&u), relative: false, scores: &v, loss: "kl" },
+            &[],
+            None,
+        );
         let map = f.scores.unwrap();
         assert_eq!((map.rows, map.cells.len(), map.per_row), (240, 960, 5));
         assert_eq!(map.spans.last().unwrap().unwrap().1, 240.0);
         assert_eq!(f.factors.iter().map(|f| f.dominates).sum::<usize>(), 1001);
-        let nothing =
-            Factors { loadings: &Array2::zeros((2, 1)), scores: &Array2::zeros((3, 1)), loss: "kl" };
+        let nothing = Factors {
+            loadings: Cow::Owned(Array2::zeros((2, 1))),
+            relative: false,
+            scores: &Array2::zeros((3, 1)),
+            loss: "kl",
+        };
         let f = FactorsFigure::new(&nothing, &names(2), None);
         assert_eq!((f.factors[0].share, f.factors[0].carriers, f.factors[0].top.len()), (None, 0, 0));
         assert_eq!(f.scores.unwrap().cells, [0, 0, 0]);

@@ -222,8 +222,15 @@ pub fn refuse_sizes(learning_rate: f64, weights: &[(&'static str, f64)]) -> Resu
     }
 }
 
-/// Says which features have no variation.
-pub fn warn_of_constant(count: usize, ctx: &mut Ctx<'_>) {
+/// Says how many of `features` features have no variation, or refuses a table in which none has.
+///
+/// # Errors
+/// [`Error::Missing`] where no feature varies.
+pub fn pass_constant(what: &str, count: usize, features: usize, ctx: &mut Ctx<'_>) -> Result<()> {
+    if count == features {
+        let what = format!("a feature that varies in {what}");
+        return Err(Error::Missing { what, hint: "there is nothing to fit".into() });
+    }
     if count > 0 {
         let (s, have, they, take) =
             if count == 1 { ("", "has", "it is", "takes") } else { ("s", "have", "they are", "take") };
@@ -231,6 +238,7 @@ pub fn warn_of_constant(count: usize, ctx: &mut Ctx<'_>) {
             "{count} feature{s} {have} the same value in all samples; {they} reproduced as measured and {take} no part in the factors."
         ));
     }
+    Ok(())
 }
 
 /// Says that a fit with a stop rule did not meet it.

@@ -185,6 +185,16 @@ impl Maps {
         0.5 * (low + high)
     }
 
+    /// U with every row over the mean signal of its feature: a map takes any scale of it, so that only relative loadings
+    /// compare features. Rows of features without signal are 0.
+    pub fn relative(&self, loadings: &Array2<f64>) -> Array2<f64> {
+        let mut out = loadings.clone();
+        for (mut row, &mean) in out.rows_mut().into_iter().zip(&self.location) {
+            row.mapv_inplace(|u| if mean > 0.0 { u / mean } else { 0.0 });
+        }
+        out
+    }
+
     /// By feature, log₂ of the mean rise above the middle of the inputs over the mean rise below: above 0 where the map
     /// inflates high values, below 0 where it deflates them, 0 for a straight map. The inputs run over μ ± 2σ.
     pub fn stretch(&self) -> Vec<f64> {

@@ -35,8 +35,8 @@ use ndarray::Array2;
 use self::problem::Problem;
 use super::adam::Adam;
 use super::common::{
-    Course, Loss, Missing, Nonnegative, annotate_factors, refuse_rank, refuse_sizes, refuse_zero,
-    warn_of_constant,
+    Course, Loss, Missing, Nonnegative, annotate_factors, pass_constant, refuse_rank, refuse_sizes,
+    refuse_zero,
 };
 use super::maps::{self, Maps, Quantiles};
 use crate::data::Annotations;
@@ -165,11 +165,7 @@ impl Method for Qmf {
         ctx.reserve(8 * held as u64, "choose fewer features")?;
         let problem = Problem::new(self, &input, ctx.seed)?;
         let constant = problem.constant();
-        if constant.len() == d {
-            let what = format!("a feature that varies in {}", input.values.what);
-            return Err(Error::Missing { what, hint: "there is nothing to fit".into() });
-        }
-        warn_of_constant(constant.len(), ctx);
+        pass_constant(input.values.what, constant.len(), d, ctx)?;
         let (course, stop) = drive(&problem, StopRule { max_steps: self.max_steps, tol: self.tol }, ctx)?;
         problem.finish(course, stop, constant, ctx)
     }

@@ -29,8 +29,8 @@ use ndarray::Array2;
 
 use self::problem::Problem;
 use super::common::{
-    Course, Loss, Missing, Nonnegative, annotate_factors, refuse_rank, refuse_sizes, refuse_zero,
-    warn_of_constant,
+    Course, Loss, Missing, Nonnegative, annotate_factors, pass_constant, refuse_rank, refuse_sizes,
+    refuse_zero,
 };
 use super::maps::{self, Maps};
 use crate::data::{Annotations, Column};
@@ -152,6 +152,7 @@ impl Method for Qmfq {
         ctx.reserve(8 * held as u64, "choose fewer features, or a smaller `nmf_steps`")?;
         let problem = Problem::new(self, &input)?;
         let constant = problem.constant();
+        pass_constant(input.values.what, constant.len(), d, ctx)?;
         if n < 2 || d - constant.len() < self.k {
             let found = format!("{} for {} features that vary", self.k, d - constant.len());
             return Err(Error::Param {
@@ -160,7 +161,6 @@ impl Method for Qmfq {
                 rule: "at most as many as there are features that vary",
             });
         }
-        warn_of_constant(constant.len(), ctx);
         let problem = problem.started(ctx.seed);
         let (course, stop) = drive(&problem, StopRule { max_steps: self.max_steps, tol: self.tol }, ctx)?;
         problem.finish(course, stop, constant, ctx)
