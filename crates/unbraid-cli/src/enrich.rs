@@ -190,17 +190,22 @@ fn tests(args: &EnrichArgs, suite: &EnrichSuite) -> Result<Found, Fault> {
     for path in &args.gmt {
         sets.extend(unbraid_io::read_gmt(path)?);
     }
+    let fold = |g: &str| if suite.ignore_case { g.to_lowercase() } else { g.to_owned() };
+    let known: BTreeSet<String> = names.iter().map(|g| fold(g)).collect();
+    let hits = sets.iter().flat_map(|s| &s.genes).filter(|g| known.contains(&fold(g))).count();
+    let missing = |hint: String| {
+        let what = format!("a gene set with {} to {} genes of the fit", suite.smallest, suite.largest);
+        Err(fault(Error::Missing { what, hint }))
+    };
+    if let (0, Some(first)) = (hits, names.first()) {
+        return missing(format!(
+            "no gene of the sets is called as a feature is (`{first}`); name a column of symbols with --symbols, or \
+             see --set ignore_case=true"
+        ));
+    }
     let collection = Collection::new(&names, &sets, suite.options())?;
     if collection.is_empty() {
-        let known: BTreeSet<&str> = names.iter().copied().collect();
-        let hits = sets.iter().flat_map(|s| &s.genes).filter(|g| known.contains(g.as_str())).count();
-        let what = format!("a gene set with {} to {} genes of the fit", suite.smallest, suite.largest);
-        let hint = match hits {
-            0 => "no gene of the sets has the name of a feature; see --symbols and --set ignore_case=true"
-                .into(),
-            _ => format!("genes match {hits} times; see --set smallest and --set largest"),
-        };
-        return Err(fault(Error::Missing { what, hint }));
+        return missing(format!("genes match {hits} times; see --set smallest and --set largest"));
     }
     let factors = factor_sets(supports.view(), &names, &collection, suite.min_genes)?;
     Ok(Found { key, study, universe: collection.universe(), sets: collection.len(), factors })

@@ -127,6 +127,7 @@ fn gene_sets_of_planted_factors_are_found() {
         line("OTHER", 0..30, "x"),
     ];
     work.write("sets.gmt", sets.concat());
+    work.write("other.gmt", &sets[3]);
     let found = json(&work, "enrich m.h5ad --gmt sets.gmt --set smallest=5 --csv out.csv");
     assert_eq!(
         (found["sets"].as_u64(), found["genes"].as_u64(), found["tested"].as_u64()),
@@ -149,6 +150,7 @@ fn gene_sets_of_planted_factors_are_found() {
         ("m.h5ad --gmt sets.gmt --set smallest=0", 2, &["sizes"]),
         ("m.h5ad --gmt sets.gmt --set smallest=101", 3, &["a gene set with 101 to 500", "--set smallest"]),
         ("m.h5ad --gmt none.gmt", 3, &["none.gmt"]),
+        ("m.h5ad --gmt other.gmt", 3, &["no gene of the sets is called as a feature is (`gene0`)", "--symbols"]),
         ("m.h5ad --gmt sets.gmt --symbols name", 3, &["var[\"name\"]"]),
         ("toy.h5ad --gmt sets.gmt", 3, &["fitted factors"]),
         ("m.h5ad --gmt sets.gmt --csv sets.gmt", 2, &["also an input"]),
