@@ -11,6 +11,7 @@ use unbraid::report::Split;
 use unbraid::stats::cox::Ties;
 
 use crate::choice::{Chosen, Entry, List};
+use crate::enrich::{self, EnrichArgs};
 use crate::evaluate;
 use crate::methods;
 use crate::reproduce::{medmagma, qmf};
@@ -62,6 +63,9 @@ pub enum Command {
         after_help = "Example:\n  unbraid survival tumours.fit.h5ad --key nmf --time days --event died --obs clinical.tsv \\\n      --report survival.html"
     )]
     Survival(SurvivalArgs),
+    /// Test which gene sets the factors of a fit stand for: over-representation among the genes of each factor
+    #[command(after_help = enrich::help())]
+    Enrich(EnrichArgs),
     /// Run a paper's experiments again: tables, figures, the printed numbers beside ours
     #[command(subcommand, subcommand_value_name = "medmagma|qmf", subcommand_help_heading = "Papers")]
     #[command(after_help = "Example:\n  unbraid reproduce qmf -o reproduced --quick")]
@@ -532,7 +536,7 @@ pub struct EvaluateArgs {
     /// An obs column with known labels to judge by
     #[arg(long, value_name = "COLUMN")]
     pub label: Option<String>,
-    /// Name under which the true networks are stored; `truth` in files of `simulate`
+    /// Name under which the true networks or factors are stored; `truth` in files of `simulate`
     #[arg(long, value_name = "KEY")]
     pub truth: Option<String>,
     /// A layer to read values from instead of X, or `raw` for raw/X

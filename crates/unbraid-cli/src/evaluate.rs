@@ -1,5 +1,6 @@
-//! `unbraid evaluate`: stored networks judged by labels, truth and perturbation.
+//! `unbraid evaluate`: stored networks judged by labels, truth and perturbation, stored factors by the truth.
 
+mod factors;
 mod suite;
 mod text;
 
@@ -49,19 +50,34 @@ pub struct Suite {
 }
 
 /// All suites.
-pub const ALL: &[Suite] = &[Suite {
-    name: "network",
-    about: "Networks of observations and features: degrees, labels, truth, modules, robustness",
-    example: "cells.fit.h5ad --label cell_type --set parts=all --report cells.evaluation.html",
-    help: || {
-        crate::methods::documented(&[(
-            "Settings for --set and --params, with their defaults:",
-            &listed(&NetworkSuite::default()),
-            NetworkSuite::DOCS,
-        )])
+pub const ALL: &[Suite] = &[
+    Suite {
+        name: "network",
+        about: "Networks of observations and features: degrees, labels, truth, modules, robustness",
+        example: "cells.fit.h5ad --label cell_type --set parts=all --report cells.evaluation.html",
+        help: || {
+            crate::methods::documented(&[(
+                "Settings for --set and --params, with their defaults:",
+                &listed(&NetworkSuite::default()),
+                NetworkSuite::DOCS,
+            )])
+        },
+        run: network,
     },
-    run: network,
-}];
+    Suite {
+        name: "factors",
+        about: "Factors of simulated data beside the true ones: supports by study, disentanglement of the scores",
+        example: "toy.fit.h5ad --key qmf --set scale=max --report toy.evaluation.html",
+        help: || {
+            crate::methods::documented(&[(
+                "Settings for --set and --params, with their defaults:",
+                &listed(&factors::FactorsSuite::default()),
+                factors::FactorsSuite::DOCS,
+            )])
+        },
+        run: factors::run,
+    },
+];
 
 /// Runs the command.
 pub fn run(command: &Chosen<Suites>) -> Result<(), Fault> {
@@ -73,6 +89,12 @@ fn network(args: &EvaluateArgs) -> Result<(), Fault> {
     let suite: NetworkSuite = settings.take(false)?;
     settings.finish(&NetworkSuite::DOCS.iter().map(|d| d.name).collect::<Vec<_>>())?;
     suite.validate()?;
+    page_is_apart(args)?;
+    pool(args.threads)?.install(|| Run::open(args, suite)?.finish())
+}
+
+/// Refuses a page in the place of the input, and one that cannot be written.
+fn page_is_apart(args: &EvaluateArgs) -> Result<(), Fault> {
     if let Some(page) = &args.report {
         if page.canonicalize().is_ok_and(|p| args.file.canonicalize().is_ok_and(|f| f == p)) {
             let page = page.display();
@@ -80,7 +102,7 @@ fn network(args: &EvaluateArgs) -> Result<(), Fault> {
         }
         unbraid_io::check_writable(page)?;
     }
-    pool(args.threads)?.install(|| Run::open(args, suite)?.finish())
+    Ok(())
 }
 
 /// One evaluation under way.

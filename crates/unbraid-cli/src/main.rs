@@ -17,6 +17,7 @@ mod args;
 mod choice;
 mod choose;
 mod demo;
+mod enrich;
 mod evaluate;
 mod fault;
 mod figure;
@@ -29,6 +30,7 @@ mod reproduce;
 mod set;
 mod simulate;
 mod stability;
+mod stored;
 mod survival;
 mod watch;
 
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         Command::Stability(command) => stability::run(&command),
         Command::ChooseK(command) => choose::run(&command),
         Command::Survival(args) => survival::run(&args),
+        Command::Enrich(args) => enrich::run(&args),
         Command::Reproduce(Reproduce::Medmagma(args)) => reproduce::medmagma::run(&args),
         Command::Reproduce(Reproduce::Qmf(args)) => reproduce::qmf::run(&args),
     };

@@ -1,7 +1,8 @@
 //! An evaluation as a reader at the terminal sees it.
 
 use unbraid::metrics::network::{LabelOptions, Score};
-use unbraid::report::{AxisEvaluation, Evaluation, ModuleTable};
+use unbraid::metrics::supports::SupportScores;
+use unbraid::report::{AxisEvaluation, Evaluation, FactorTruth, ModuleTable};
 
 /// Prints everything that was found.
 pub fn show(found: &Evaluation, options: &LabelOptions) {
@@ -16,6 +17,61 @@ pub fn show(found: &Evaluation, options: &LabelOptions) {
         robustness(axis);
         tail(axis);
     }
+}
+
+/// Prints factors beside the true ones.
+pub fn factors(found: &FactorTruth) {
+    let relative = if found.rule.relative { " of a column's largest" } else { "" };
+    say!(
+        "\nsupports, |w| above {}{relative}, beside `{}` over {} features",
+        found.rule.threshold,
+        found.truth,
+        found.features
+    );
+    let mut rows = vec![head(&["block", "found", "true", "consensus", "relevance", "recovery"])];
+    let scored = |name: &str, s: &Option<SupportScores>| {
+        let count =
+            |of: fn(&SupportScores) -> usize| s.as_ref().map_or_else(|| "0".into(), |s| of(s).to_string());
+        let value = |of: fn(&SupportScores) -> f64| number(s.as_ref().map(of));
+        vec![
+            name.to_owned(),
+            count(|s| s.found),
+            count(|s| s.truth),
+            value(|s| s.consensus),
+            value(|s| s.relevance),
+            value(|s| s.recovery),
+        ]
+    };
+    rows.extend(found.blocks.iter().map(|b| scored(&b.name, &b.scores)));
+    if let Some(m) = found.mean {
+        let values = [m.consensus, m.relevance, m.recovery].map(|v| number(Some(v)));
+        rows.push(
+            ["mean of the studies".into(), String::new(), String::new()].into_iter().chain(values).collect(),
+        );
+    }
+    rows.push(scored("all columns", &found.all));
+    table(&rows);
+    if let Some(d) = found.disentanglement {
+        say!("\n  disentanglement of the scores of {} observations: {d:.3}", found.observations);
+    }
+    say!("\n  each true factor and the found one that is most like it");
+    let mut rows = vec![head(&["true", "of", "features", "found", "of", "Jaccard"])];
+    for f in &found.factors {
+        rows.push(vec![
+            (f.factor + 1).to_string(),
+            f.study.clone(),
+            f.features.to_string(),
+            f.found.map_or_else(|| "–".into(), |c| (c + 1).to_string()),
+            f.found_in.clone().unwrap_or_else(|| "–".into()),
+            number(Some(f.jaccard)),
+        ]);
+    }
+    table(&rows);
+    say!(
+        "    consensus: sum of the Jaccard indices of the best one-to-one pairs over the larger number of factors; \
+         relevance:\n    mean over the found ones of the best true one; recovery: mean over the true ones of the best \
+         found one."
+    );
 }
 
 fn number(v: Option<f64>) -> String {

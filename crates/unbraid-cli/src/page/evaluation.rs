@@ -24,12 +24,12 @@ pub(super) fn section(page: &mut String, e: &Evaluation) {
     }
 }
 
-fn optional(v: Option<f64>) -> String {
+pub(super) fn optional(v: Option<f64>) -> String {
     v.map_or("–".into(), number)
 }
 
 /// `<th>` for each; a leading `*` marks a column of text.
-fn open_table(page: &mut String, columns: &[&str]) {
+pub(super) fn open_table(page: &mut String, columns: &[&str]) {
     page.push_str("<div class=\"scroll\"><table>\n<thead><tr>");
     for column in columns {
         let _ = match column.strip_prefix('*') {
@@ -40,12 +40,12 @@ fn open_table(page: &mut String, columns: &[&str]) {
     page.push_str("</tr></thead>\n<tbody>\n");
 }
 
-fn close_table(page: &mut String, note: &str) {
+pub(super) fn close_table(page: &mut String, note: &str) {
     let _ = writeln!(page, "</tbody></table></div>\n<p class=\"soft\" style=\"margin-top:10px\">{note}</p>");
 }
 
 /// One row: a text, numbers, and perhaps a text at the end.
-fn row(page: &mut String, first: &str, numbers: &[String], last: Option<&str>) {
+pub(super) fn row(page: &mut String, first: &str, numbers: &[String], last: Option<&str>) {
     let text = |t: &str| format!("<td class=\"t\"><bdi>{}</bdi></td>", escape(t));
     *page += &format!("<tr>{}", text(first));
     numbers.iter().for_each(|n| *page += &format!("<td class=\"n\">{}</td>", escape(n)));

@@ -14,6 +14,7 @@
 mod evaluation;
 mod factors;
 mod survival;
+mod truth;
 
 use std::fmt::Write;
 
@@ -63,6 +64,9 @@ pub fn render(report: &Report) -> String {
     }
     if let Some(s) = &report.survival {
         survival::section(&mut page, s);
+    }
+    if let Some(t) = &report.truth {
+        truth::section(&mut page, t);
     }
     page += "</main>\n<footer><p>Written by Unbraid. Every number and figure of this page is in the JSON block \
              <code>unbraid-data</code> of its source.</p></footer>\n";

@@ -11,6 +11,7 @@ mod resume;
 mod road;
 mod stability;
 mod survival;
+mod truth;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
