@@ -4,14 +4,16 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use unbraid::methods::factor::choice::Ks;
 use unbraid::methods::kronecker::stability::Edges;
 use unbraid::params::Params;
+use unbraid::report::Split;
 use unbraid::stats::cox::Ties;
 
 use crate::choice::{Chosen, Entry, List};
 use crate::evaluate;
 use crate::methods;
-use crate::reproduce::{Design, Part};
+use crate::reproduce::{medmagma, qmf};
 use crate::set::listed;
 use crate::simulate;
 
@@ -41,35 +43,45 @@ pub enum Command {
     /// Fit a method to a file and write the result beside the input's own slots
     #[command(subcommand)]
     Fit(Chosen<Fits>),
+    /// Give new samples the scores of a stored factorisation, without fitting again
+    #[command(
+        after_help = "Example:\n  unbraid apply tumours.qmfq.h5ad new.h5ad -o new.scored.h5ad --report new.html"
+    )]
+    Apply(ApplyArgs),
     /// Judge what a fit found by known labels, known truth, and perturbation
     #[command(subcommand)]
     Evaluate(Chosen<Suites>),
     /// Refit a method to half-samples and write how often each edge is found again
     #[command(subcommand)]
     Stability(Chosen<Stabilities>),
+    /// Choose the number of factors: held-out entries and agreement of restarts for each k
+    #[command(subcommand)]
+    ChooseK(Chosen<Choices>),
     /// Test whether the factors of a fit go with survival: Cox proportional hazards, jointly and one by one
     #[command(
-        after_help = "Example:\n  unbraid survival tumours.fit.h5ad --key nmf --time days --event died --obs clinical.tsv"
+        after_help = "Example:\n  unbraid survival tumours.fit.h5ad --key nmf --time days --event died --obs clinical.tsv \\\n      --report survival.html"
     )]
     Survival(SurvivalArgs),
     /// Run a paper's experiments again: tables, figures, the printed numbers beside ours
-    #[command(after_help = reproduce_help())]
-    Reproduce(ReproduceArgs),
+    #[command(subcommand, subcommand_value_name = "PAPER", subcommand_help_heading = "Papers")]
+    #[command(after_help = "Example:\n  unbraid reproduce qmf -o reproduced --quick")]
+    Reproduce(Reproduce),
 }
 
-/// A paper whose experiments can be run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Paper {
-    /// Andrew, Westhead and Cutillo: MED-MAGMA
-    Medmagma,
+/// `unbraid reproduce PAPER`.
+#[derive(Debug, Subcommand)]
+pub enum Reproduce {
+    /// MED-MAGMA (Andrew, Westhead and Cutillo 2026): networks under multiplicative noise
+    #[command(after_help = sizes::<medmagma::Design>("medmagma"))]
+    Medmagma(MedmagmaArgs),
+    /// QMF and QMFQ (Cuturi, Teboul, Niles-Weed and Vert 2020): factors behind learnt quantile maps
+    #[command(after_help = sizes::<qmf::Design>("qmf"))]
+    Qmf(QmfArgs),
 }
 
-/// `unbraid reproduce`.
+/// What all papers share.
 #[derive(Args, Clone, Debug)]
 pub struct ReproduceArgs {
-    /// The paper
-    #[arg(value_name = "PAPER")]
-    pub paper: Paper,
     /// Folder for tables (csv), figures (svg) and index.html; made if missing. A part that is complete
     /// there from the same program, settings and data is not run again
     #[arg(short, long, value_name = "DIR")]
@@ -77,21 +89,10 @@ pub struct ReproduceArgs {
     /// Fewer data sets and settings: under 10 minutes on 2 cores
     #[arg(long)]
     pub quick: bool,
-    /// A folder with labelled data (.h5ad, or folders with X.mtx and row_labels.txt) and the published
-    /// results; looked through three levels deep; may be repeated
-    #[arg(long, value_name = "DIR")]
-    pub data: Vec<PathBuf>,
-    /// The obs column with the labels of one file. If not given: the only categorical column; of several
-    /// `cell_type`, else the first whose name contains `label`, else the first
-    #[arg(long, value_name = "FILE.h5ad=COLUMN")]
-    pub label: Vec<String>,
-    /// Only these parts; may be repeated
-    #[arg(long, value_name = "PART", value_enum)]
-    pub only: Vec<Part>,
     /// Seed of everything random
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub seed: u64,
-    /// Threads; all cores if not given. The result does not depend on it
+    /// Threads; all cores if not given. No result but a measured time depends on it
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
     /// One size of the experiments; may be repeated
@@ -102,14 +103,45 @@ pub struct ReproduceArgs {
     pub json: bool,
 }
 
-/// Sizes and an example.
-fn reproduce_help() -> String {
-    let sizes = methods::documented(&[(
-        "Sizes for --set, with their defaults:",
-        &listed(&Design::default()),
-        Design::DOCS,
-    )]);
-    format!("{sizes}\nExample:\n  unbraid reproduce medmagma -o reproduced --quick")
+/// `unbraid reproduce medmagma`.
+#[derive(Args, Clone, Debug)]
+pub struct MedmagmaArgs {
+    /// What all papers share.
+    #[command(flatten)]
+    pub common: ReproduceArgs,
+    /// A folder with labelled data (.h5ad, or folders with X.mtx and row_labels.txt) and the published
+    /// results; looked through three levels deep; may be repeated
+    #[arg(long, value_name = "DIR")]
+    pub data: Vec<PathBuf>,
+    /// The obs column with the labels of one file. If not given: the only categorical column; of several
+    /// `cell_type`, else the first whose name contains `label`, else the first
+    #[arg(long, value_name = "FILE.h5ad=COLUMN")]
+    pub label: Vec<String>,
+    /// Only these parts; may be repeated
+    #[arg(long, value_name = "PART", value_enum)]
+    pub only: Vec<medmagma::Part>,
+}
+
+/// `unbraid reproduce qmf`.
+#[derive(Args, Clone, Debug)]
+pub struct QmfArgs {
+    /// What all papers share.
+    #[command(flatten)]
+    pub common: ReproduceArgs,
+    /// A folder with cohorts: NAME_expression.tsv.gz, NAME_methylation.tsv.gz, NAME_mirna.tsv.gz (features in
+    /// rows; any of them) and NAME_survival.tsv, or folders with exp, methy, mirna and survival; may be repeated
+    #[arg(long, value_name = "DIR")]
+    pub data: Vec<PathBuf>,
+    /// Only these parts; may be repeated
+    #[arg(long, value_name = "PART", value_enum)]
+    pub only: Vec<qmf::Part>,
+}
+
+/// Sizes of a paper's experiments and an example.
+fn sizes<D: Params>(paper: &str) -> String {
+    let sizes =
+        methods::documented(&[("Sizes for --set, with their defaults:", &listed(&D::default()), D::DOCS)]);
+    format!("{sizes}\nExample:\n  unbraid reproduce {paper} -o reproduced --quick")
 }
 
 /// `unbraid demo`.
@@ -147,7 +179,9 @@ pub enum Join {
 /// `unbraid fit METHOD`.
 #[derive(Args, Clone, Debug)]
 pub struct FitArgs {
-    /// Input: .h5ad, .npy, .npz, .mtx, .csv, .tsv (also .gz) or a 10x folder; rows are observations
+    /// Input: .h5ad, .npy, .npz, .mtx, .csv, .tsv (also .gz) or a 10x folder; rows are observations. Or a
+    /// folder of one cohort's tables as the multi-omics benchmarks lay it out: `exp`, `methy` and `mirna`
+    /// (features in rows; any may be absent) and `survival` (PatientID, Survival, Death)
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
     /// Output .h5ad: the input's slots unchanged plus the new ones
@@ -174,17 +208,19 @@ pub struct FitArgs {
     /// A layer to fit instead of X, or `raw` for raw/X
     #[arg(long, value_name = "NAME")]
     pub layer: Option<String>,
-    /// The input files have features in rows and observations in columns
+    /// The input files have features in rows and observations in columns, as many tables of expression do
     #[arg(long)]
     pub transpose: bool,
-    /// A table whose first column names observations; its columns are added to obs of the output. Numbers
-    /// stay numbers, other columns are labels; a name that no observation has is an error
+    /// A table whose first column names observations; its columns are added to obs of the output, as
+    /// survival times or labels. Separated by tabs, commas or semicolons; numbers stay numbers; a name that
+    /// no observation has is an error
     #[arg(long, value_name = "FILE.tsv")]
     pub obs: Option<PathBuf>,
     /// A TOML file of parameters, as `steps = 200`
     #[arg(long, value_name = "FILE.toml")]
     pub params: Option<PathBuf>,
-    /// One parameter; may be repeated and wins over --params
+    /// One parameter; may be repeated and wins over --params. KEY@FILE=VALUE sets a preparation for one of
+    /// several files only, named as typed, by its name or by its name without endings: `transform@mirna=log2p1`
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// Save the state here while fitting; the same command run again goes on from it
@@ -202,6 +238,99 @@ pub struct FitArgs {
     /// No progress bar and no summary
     #[arg(short, long)]
     pub quiet: bool,
+}
+
+/// What becomes of features of a model that new samples do not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Absent {
+    /// An error that names them
+    Error,
+    /// They were not measured: scores come from the other features. NaN is then taken so, too
+    Unmeasured,
+    /// Their values are 0, as of genes that a count table left out because they were never seen
+    Zero,
+}
+
+/// `unbraid apply`.
+#[derive(Args, Clone, Debug)]
+pub struct ApplyArgs {
+    /// An .h5ad file that `fit nmf`, `fit qmf` or `fit qmfq` wrote
+    #[arg(value_name = "MODEL.h5ad")]
+    pub model: PathBuf,
+    /// New samples, in any format that `fit` reads; features are matched by name, in any order, and those that
+    /// the model does not have are ignored. A model of several tables takes as many files, in its order, or
+    /// one with all features
+    #[arg(value_name = "NEW", required = true)]
+    pub files: Vec<PathBuf>,
+    /// Output .h5ad: the slots of the new file unchanged plus scores and losses
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Name under which the fit is stored, and under which scores are written; the only one of the model if not
+    /// given
+    #[arg(long, value_name = "NAME")]
+    pub key: Option<String>,
+    /// How several files belong together
+    #[arg(long, value_enum)]
+    pub join: Option<Join>,
+    /// What becomes of features of the model that the new file does not have
+    #[arg(long, value_enum, default_value_t = Absent::Error, value_name = "POLICY")]
+    pub missing_features: Absent,
+    /// Also write the reconstruction of the new values, prepared as those of the fit, as a layer
+    #[arg(long)]
+    pub reconstruction: bool,
+    /// A layer to read instead of X, or `raw` for raw/X
+    #[arg(long, value_name = "NAME")]
+    pub layer: Option<String>,
+    /// The new files have features in rows and observations in columns
+    #[arg(long)]
+    pub transpose: bool,
+    /// A table whose first column names observations; its columns are added to obs of the output
+    #[arg(long, value_name = "FILE.tsv")]
+    pub obs: Option<PathBuf>,
+    /// Also write a self-contained page about the scores
+    #[arg(long, value_name = "FILE.html")]
+    pub report: Option<PathBuf>,
+    /// An obs column with known labels, beside which the page shows the scores
+    #[arg(long, value_name = "COLUMN")]
+    pub label: Option<String>,
+    /// Threads; all cores if not given. The result does not depend on it
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Most memory that one array may take, as 4GB; what is free now if not given
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub max_memory: Option<u64>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// No summary
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+impl ApplyArgs {
+    /// The new files as a fit would read them.
+    pub fn reading(&self) -> FitArgs {
+        FitArgs {
+            files: self.files.clone(),
+            output: self.output.clone(),
+            join: self.join,
+            report: self.report.clone(),
+            label: self.label.clone(),
+            seed: 0,
+            threads: self.threads,
+            key: self.key.clone(),
+            layer: self.layer.clone(),
+            transpose: self.transpose,
+            obs: self.obs.clone(),
+            params: None,
+            set: Vec::new(),
+            checkpoint: None,
+            checkpoint_every: 30.0,
+            max_memory: self.max_memory,
+            json: self.json,
+            quiet: self.quiet,
+        }
+    }
 }
 
 /// A size such as `4GB`, `500 MB` or `1000000`.
@@ -228,11 +357,26 @@ fn of_methods<'a>(
 ) -> Vec<Entry> {
     let help = |m: &methods::Entry| {
         let (settings, name, set) = ((m.help)(), m.name, m.example);
+        let more = if command == "fit" { several(m) } else { String::new() };
         format!(
-            "{settings}\nExample:\n  unbraid {command} {name} cells.h5ad -o {output} --report cells.html --set {set}"
+            "{settings}\nExample:\n  unbraid {command} {name} cells.h5ad -o {output} --report cells.html --set {set}{more}"
         )
     };
     methods.map(|m| Entry { name: m.name, about: m.about, help: help(m) }).collect()
+}
+
+/// Examples of several tables, for a method that takes them.
+fn several(method: &methods::Entry) -> String {
+    if method.joins == methods::Joins::No {
+        return String::new();
+    }
+    let name = method.name;
+    format!(
+        "\n\nSeveral tables of the same observations, features in rows, the second in logarithms:\n  \
+         unbraid fit {name} expression.tsv.gz mirna.tsv.gz --join obs --transpose --obs clinical.tsv \\\n      \
+         -o tumours.h5ad --set transform@mirna=log2p1\n\n\
+         A folder with exp, methy, mirna and survival:\n  unbraid fit {name} gbm/ -o gbm.h5ad"
+    )
 }
 
 /// `unbraid fit` with the method as a subcommand, so that each has its own help.
@@ -243,7 +387,17 @@ impl List for Fits {
     type Args = FitArgs;
     const WORD: &'static str = "METHOD";
     const HEADING: &'static str = "Methods";
-    const EXAMPLE: &'static str = "unbraid fit medmagma cells.h5ad -o cells.fit.h5ad\n\nParameters of a method: unbraid fit METHOD --help";
+    const EXAMPLE: &'static str = "unbraid fit medmagma cells.h5ad -o cells.fit.h5ad
+
+Several tables of the same observations (--join obs), features in rows (--transpose), a table of columns for
+obs (--obs), and a preparation for one file only (KEY@FILE=VALUE):
+  unbraid fit qmf expression.tsv.gz mirna.tsv.gz --join obs --transpose --obs clinical.tsv \\
+      -o tumours.h5ad --set transform@mirna=log2p1
+
+A folder of one cohort, with exp, methy, mirna and survival:
+  unbraid fit qmf gbm/ -o gbm.h5ad
+
+Parameters of a method: unbraid fit METHOD --help";
     fn entries() -> Vec<Entry> {
         of_methods(methods::ALL.iter(), "fit", "cells.fit.h5ad")
     }
@@ -281,6 +435,50 @@ impl List for Stabilities {
     const EXAMPLE: &'static str = "unbraid stability medmagma cells.h5ad -o cells.stable.h5ad";
     fn entries() -> Vec<Entry> {
         of_methods(methods::refitted().map(|(m, _)| m), "stability", "cells.stable.h5ad")
+    }
+}
+
+/// `unbraid choose-k METHOD`.
+#[derive(Args, Clone, Debug)]
+pub struct ChoiceArgs {
+    /// The rest is that of a fit.
+    #[command(flatten)]
+    pub fit: FitArgs,
+    /// Numbers of factors: FROM..TO (both included), FROM..TO:STEP or a list as 2,4,8 [default: 2..12]
+    #[arg(long, value_name = "LIST")]
+    pub k: Option<Ks>,
+    /// Masks of held-out entries, the same for every k [default: 5]
+    #[arg(long, value_name = "N")]
+    pub masks: Option<usize>,
+    /// Share of the measured entries that a mask holds out [default: 0.1]
+    #[arg(long, value_name = "SHARE")]
+    pub held_out: Option<f64>,
+    /// Fits of each k to the whole table, for the agreement of restarts; 0 leaves it out [default: 5]
+    #[arg(long, value_name = "N")]
+    pub restarts: Option<usize>,
+    /// Also write the table as comma-separated text
+    #[arg(long, value_name = "FILE.csv")]
+    pub csv: Option<PathBuf>,
+}
+
+/// `unbraid choose-k` with the method as a subcommand.
+#[derive(Debug)]
+pub struct Choices;
+
+impl List for Choices {
+    type Args = ChoiceArgs;
+    const WORD: &'static str = "METHOD";
+    const HEADING: &'static str = "Methods";
+    const EXAMPLE: &'static str =
+        "unbraid choose-k qmf tumours.h5ad -o tumours.k.h5ad --k 2..12 --report k.html";
+    fn entries() -> Vec<Entry> {
+        let help = |m: &methods::Entry| {
+            let (settings, name) = ((m.help)(), m.name);
+            format!(
+                "{settings}\nExample:\n  unbraid choose-k {name} cells.h5ad -o cells.k.h5ad --k 2..12 --report k.html"
+            )
+        };
+        methods::ranked().map(|(m, _)| Entry { name: m.name, about: m.about, help: help(m) }).collect()
     }
 }
 
@@ -400,16 +598,22 @@ pub struct SurvivalArgs {
     /// Column with 1 where the event happened at that time and 0 where it had not; likewise
     #[arg(long, value_name = "COLUMN")]
     pub event: String,
-    /// A tab- or comma-separated table to take the columns from instead of obs; its first column names
-    /// the observations
+    /// A table to take the columns from instead of obs, separated by tabs, commas or semicolons; its first
+    /// column names observations, as the file does
     #[arg(long, value_name = "FILE.tsv")]
     pub obs: Option<PathBuf>,
     /// How events at one time are counted: efron or breslow
     #[arg(long, default_value_t = Ties::Efron, value_name = "RULE")]
     pub ties: Ties,
+    /// How observations are grouped by a factor for curves and log-rank tests: median or tertiles
+    #[arg(long, default_value_t = Split::Median, value_name = "RULE")]
+    pub split: Split,
     /// Also write both tables as comma-separated text
     #[arg(long, value_name = "FILE.csv")]
     pub csv: Option<PathBuf>,
+    /// Also write a self-contained page: both tables, hazard ratios, Kaplan-Meier curves by each factor
+    #[arg(long, value_name = "FILE.html")]
+    pub report: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,

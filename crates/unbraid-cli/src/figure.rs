@@ -47,12 +47,14 @@ pub struct Axis {
     pub range: Range<f64>,
     /// Names at 0, 1, 2, …; empty for numbers.
     pub names: Vec<String>,
+    /// Whether coordinates are decimal logarithms of what is written.
+    pub log: bool,
 }
 
 impl Axis {
     /// An axis of numbers.
     pub fn numbers(title: &str, range: Range<f64>) -> Axis {
-        Axis { title: title.into(), range, names: Vec::new() }
+        Axis { title: title.into(), range, names: Vec::new(), log: false }
     }
     /// An axis of numbers around `values`, with a little room on both sides.
     pub fn around(title: &str, values: impl IntoIterator<Item = f64>) -> Axis {
@@ -65,9 +67,13 @@ impl Axis {
         };
         Axis::numbers(title, range)
     }
+    /// A logarithmic axis around `values`; coordinates of marks are their decimal logarithms.
+    pub fn decades(title: &str, values: impl IntoIterator<Item = f64>) -> Axis {
+        Axis { log: true, ..Axis::around(title, values.into_iter().map(f64::log10)) }
+    }
     /// Names in order.
     pub fn names(title: &str, names: Vec<String>) -> Axis {
-        Axis { title: title.into(), range: -0.6..names.len() as f64 - 0.4, names }
+        Axis { title: title.into(), range: -0.6..names.len() as f64 - 0.4, names, log: false }
     }
 }
 
@@ -119,6 +125,8 @@ pub enum Names {
     None,
     /// At the right end of the lines of the last panel.
     Ends,
+    /// At the right end of the lines of every panel, each with its own.
+    Each,
     /// In a row above the panels.
     Above,
 }
@@ -131,19 +139,17 @@ pub fn draw(panels: &[Panel], names: Names, height: u32) -> Result<String, Fault
     let longest = |n: &mut dyn Iterator<Item = &String>| n.map(|n| width(n)).fold(0.0, f64::max);
     let series = || panels.iter().flat_map(|p| &p.series);
     let ends = match names {
-        Names::Ends => longest(&mut series().map(|s| &s.name)) + 14.0,
+        Names::Ends | Names::Each => longest(&mut series().map(|s| &s.name)) + 14.0,
         _ => 0.0,
     };
+    let beside = |at: usize| if names == Names::Each || at + 1 == panels.len() { ends } else { 0.0 };
     let left = |p: &Panel| match p.y.names.is_empty() {
         true => 66.0,
         false => longest(&mut p.y.names.iter()) + if p.y.title.is_empty() { 16.0 } else { 40.0 },
     };
     let inner = if panels.len() == 1 { 620.0 } else { 340.0 };
-    let widths: Vec<f64> = panels
-        .iter()
-        .enumerate()
-        .map(|(at, p)| left(p) + inner + 24.0 + if at + 1 == panels.len() { ends } else { 0.0 })
-        .collect();
+    let widths: Vec<f64> =
+        panels.iter().enumerate().map(|(at, p)| left(p) + inner + 24.0 + beside(at)).collect();
     let total = widths.iter().sum::<f64>().ceil() as u32;
     let mut svg = String::new();
     let fine = FINE as u32;
@@ -158,8 +164,7 @@ pub fn draw(panels: &[Panel], names: Names, height: u32) -> Result<String, Fault
         }
         for (at, panel) in panels.iter().enumerate() {
             let (here, further) = rest.split_horizontally((widths[at] * f64::from(FINE)) as i32);
-            let ends = if at + 1 == panels.len() { ends } else { 0.0 };
-            one(&here, panel, left(panel), ends)?;
+            one(&here, panel, left(panel), beside(at))?;
             rest = further;
         }
         root.present().map_err(drawn)?;
@@ -229,9 +234,10 @@ fn one(area: &Area<'_>, panel: &Panel, left: f64, ends: f64) -> Result<(), Fault
     let written = |axis: &Axis| {
         let width = axis.range.end - axis.range.start;
         let places = if width >= 5.0 { 0 } else { 1 + usize::from(width <= 0.6) };
-        let named = !axis.names.is_empty();
+        let (named, log) = (!axis.names.is_empty(), axis.log);
         move |v: &f64| match named {
             true => String::new(),
+            false if log => power(*v),
             // Adding 0 makes a zero of a negative one.
             false => format!("{:.places$}", v + 0.0).replace('-', "−"),
         }
@@ -339,6 +345,17 @@ fn one(area: &Area<'_>, panel: &Panel, left: f64, ends: f64) -> Result<(), Fault
     Ok(())
 }
 
+/// Ten to a power, to two digits.
+fn power(exponent: f64) -> String {
+    let value = 10f64.powf(exponent);
+    let places = (1.0 - exponent.floor()).max(0.0) as usize;
+    let text = format!("{value:.places$}");
+    match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => text,
+    }
+}
+
 /// A text at a place of the whole canvas.
 fn put(area: &Area<'_>, text: &str, at: (i32, i32), style: TextStyle<'_>) -> Result<(), Fault> {
     let (left, top) = area.get_base_pixel();
@@ -428,6 +445,14 @@ mod tests {
         assert!(["one", "two", "value", ">\nm\n"].iter().all(|t| svg.contains(t)), "{svg}");
         let empty = Panel { series: Vec::new(), x: Axis::around("x", []), ..panel("") };
         assert!(draw(&[empty], Names::Ends, 200).unwrap().contains("</svg>"));
+    }
+
+    #[test]
+    fn powers_are_short() {
+        let texts: Vec<String> = [-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 3.0].map(power).into();
+        assert_eq!(texts, ["0.01", "0.032", "0.1", "0.32", "1", "3.2", "10", "32", "1000"]);
+        let axis = Axis::decades("KL", [0.1, 10.0, 0.0]);
+        assert!(axis.log && axis.range.start < -1.0 && axis.range.end > 1.0);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde_json::json;
 use unbraid::Seed;
 use unbraid::data::{Annotations, Column, Csr, Dataset, Matrix, Selection, Table, Value};
 use unbraid::fit::{Ctx, Stop};
-use unbraid::preprocess::prepare::{Constants, Prepare, Prepared};
+use unbraid::preprocess::prepare::{Constants, Prepare, Prepared, Transform};
 use unbraid::report::{Fact, Report};
 use unbraid_io::{Input, ReadOptions};
 
@@ -28,20 +28,21 @@ pub fn run(command: &Chosen<Fits>) -> Result<(), Fault> {
     let mut settings = Settings::new(args.params.as_deref(), &args.set)?;
     let apart = settings.apart();
     let plan = (entry.plan)(settings)?;
-    carry_out(args, plan.as_ref(), &apart)
+    carry_out(args, plan.as_ref(), &apart).map(drop)
 }
 
 /// From files to files by any plan; `apart` holds what of the preparation is set for one file.
-pub fn carry_out(args: &FitArgs, plan: &dyn Plan, apart: &Apart) -> Result<(), Fault> {
+/// A table as comma-separated text comes back where the plan makes one.
+pub fn carry_out(args: &FitArgs, plan: &dyn Plan, apart: &Apart) -> Result<Option<String>, Fault> {
     let key = args.key.clone().unwrap_or_else(|| plan.method().to_owned());
-    check_arguments(args, plan, &key)?;
+    check_arguments(args, (plan.name(), plan.joins()), &key)?;
     watch::catch_interrupts();
     let pool = pool(args.threads)?;
     pool.install(|| fit(args, plan, &key, apart))
 }
 
-/// What the argument parser cannot see.
-fn check_arguments(args: &FitArgs, plan: &dyn Plan, key: &str) -> Result<(), Fault> {
+/// What the argument parser cannot see; `what` is run, and makes `joins` of several tables.
+pub fn check_arguments(args: &FitArgs, (what, joins): (&str, Joins), key: &str) -> Result<(), Fault> {
     let usage = |text: String| Err(Fault::Usage(text));
     if key.is_empty() || key.contains('/') {
         return usage(format!("`--key {key}`: a key must not be empty or hold a `/`"));
@@ -53,8 +54,8 @@ fn check_arguments(args: &FitArgs, plan: &dyn Plan, key: &str) -> Result<(), Fau
         return usage("several files need `--join obs`, which says how they belong together".into());
     }
     let folder = args.files.iter().find(|f| unbraid_io::omics::is_folder(f));
-    if (args.files.len() > 1 || folder.is_some()) && plan.joins() == Joins::No {
-        return usage(format!("`{}` reads one table; give one file", plan.name()));
+    if (args.files.len() > 1 || folder.is_some()) && joins == Joins::No {
+        return usage(format!("`{what}` reads one table; give one file"));
     }
     if let Some(folder) = folder {
         let folder = folder.display();
@@ -114,24 +115,30 @@ pub fn pool(threads: Option<usize>) -> Result<rayon::ThreadPool, Fault> {
 }
 
 /// The tables as they came, with where they came from.
-struct Inputs {
-    tables: Vec<Dataset>,
+pub struct Inputs {
+    /// One for each file.
+    pub tables: Vec<Dataset>,
     /// The file of each table.
-    files: Vec<PathBuf>,
+    pub files: Vec<PathBuf>,
     /// Fingerprint of each file.
-    hashes: Vec<String>,
+    pub hashes: Vec<String>,
+    /// Further files that were read, with their fingerprints: survival of a folder, columns of observations.
+    pub beside: Vec<(PathBuf, String)>,
     /// Columns that the files themselves do not hold.
-    columns: Vec<(String, Column)>,
-    warnings: Vec<String>,
+    pub columns: Vec<(String, Column)>,
+    /// Whole sentences.
+    pub warnings: Vec<String>,
 }
 
 /// Reads the files or the folder, and the columns of the observations.
-fn read(args: &FitArgs) -> Result<Inputs, Fault> {
+pub fn read(args: &FitArgs) -> Result<Inputs, Fault> {
     let options =
         ReadOptions { layer: args.layer.clone(), max_bytes: args.max_memory, transpose: args.transpose };
+    let mut beside: Vec<PathBuf> = Vec::new();
     let (mut tables, files, mut warnings) = match &args.files[..] {
         [folder] if unbraid_io::omics::is_folder(folder) => {
             let read = unbraid_io::omics::read(folder, args.max_memory)?;
+            beside.extend(read.survival);
             (read.tables, read.files, read.warnings)
         }
         files => {
@@ -147,6 +154,11 @@ fn read(args: &FitArgs) -> Result<Inputs, Fault> {
         }
     };
     let hashes = files.iter().map(|f| Ok(unbraid_io::input_sha256(f)?)).collect::<Result<Vec<_>, Fault>>()?;
+    beside.extend(args.obs.clone());
+    let beside = beside
+        .into_iter()
+        .map(|f| Ok((f.clone(), unbraid_io::input_sha256(&f)?)))
+        .collect::<Result<Vec<_>, Fault>>()?;
     if args.transpose && files.iter().any(|f| is_h5ad(f)) {
         warnings
             .push("Of a turned .h5ad file the matrix and both tables are kept, and no other slot.".into());
@@ -167,12 +179,14 @@ fn read(args: &FitArgs) -> Result<Inputs, Fault> {
         }
         columns = found;
     }
-    Ok(Inputs { tables, files, hashes, columns, warnings })
+    Ok(Inputs { tables, files, hashes, beside, columns, warnings })
 }
 
-fn fit(args: &FitArgs, plan: &dyn Plan, key: &str, apart: &Apart) -> Result<(), Fault> {
-    let Inputs { tables, files, hashes, columns, mut warnings } = read(args)?;
-    let each = apart.prepare(plan.prepare(), &files)?;
+fn fit(args: &FitArgs, plan: &dyn Plan, key: &str, apart: &Apart) -> Result<Option<String>, Fault> {
+    let Inputs { tables, files, hashes, beside: others, columns, mut warnings } = read(args)?;
+    let joined = tables.len() > 1;
+    let each: Vec<Prepare> =
+        apart.prepare(plan.prepare(), &files)?.into_iter().map(|p| p.among(joined)).collect();
     let mut prepared = Vec::new();
     let mut chosen = Vec::new();
     let mut constants = Vec::new();
@@ -232,30 +246,26 @@ fn fit(args: &FitArgs, plan: &dyn Plan, key: &str, apart: &Apart) -> Result<(), 
         }));
     }
 
-    let joined = (tables.len() > 1).then(|| beside(&tables));
+    let joined = joined.then(|| beside(&tables));
     let whole = joined.as_ref().unwrap_or(&tables[0]);
     let selection = combine(&tables, &chosen);
-    let Done { annotations, seconds, steps, objective, stop, how, networks, factors } = done;
+    let Done { annotations, seconds, steps, objective, stop, how, networks, factors, more, lines, csv, next } =
+        done;
     let mut annotations = annotations.expand(key, &selection, whole.shape());
-    note(&mut annotations, &plan.notes(key), plan, args, &hashes, seconds, &warnings);
+    let read: Vec<(&Path, &str)> = files
+        .iter()
+        .zip(&hashes)
+        .chain(others.iter().map(|(f, h)| (f, h)))
+        .map(|(f, h)| (f.as_path(), h.as_str()))
+        .collect();
+    note(&mut annotations, &plan.notes(key), plan, args, &read, seconds, &warnings);
     let notes = annotations.notes(&plan.notes(key));
     notes.insert("preparation".into(), preparation(&files, &each, &constants));
     notes.insert("transposed".into(), args.transpose.into());
     for (name, column) in columns {
         annotations.obs.entry(name).or_insert(column);
     }
-    if args.output.extension().is_none_or(|e| e != "h5ad") {
-        eprintln!(
-            "warning: {} is written as h5ad although its name does not end in .h5ad.",
-            args.output.display()
-        );
-    }
-    let copied = joined.is_none() && !args.transpose && is_h5ad(&args.files[0]);
-    let input = match (&args.files[..], copied) {
-        ([one], true) => Input::File(one),
-        _ => Input::Dataset(whole),
-    };
-    unbraid_io::write_h5ad(&args.output, input, &annotations)?;
+    write(args, whole, joined.is_some(), &annotations)?;
     if let (Some(path), Some(mut page)) = (&args.report, page) {
         let report = &mut page.report;
         report.title = format!("{} on {}", plan.name(), titles(&args.files));
@@ -271,6 +281,9 @@ fn fit(args: &FitArgs, plan: &dyn Plan, key: &str, apart: &Apart) -> Result<(), 
             Fact { name: "shape of the file".into(), value: format!("{n} × {m}") },
             Fact { name: "written to".into(), value: args.output.display().to_string() },
         ];
+        report.run.facts.extend(others.iter().map(|(f, h)| columns_from(f, h)));
+        let changed = files.iter().zip(&constants).filter(|(_, c)| c.shift != 0.0 || c.scale != 1.0);
+        report.run.facts.extend(changed.map(|(f, c)| brought_to_scale(f, c)));
         let html = crate::page::render(report);
         unbraid_io::write_bytes_atomically(path, html.as_bytes())?;
     }
@@ -296,18 +309,20 @@ fn fit(args: &FitArgs, plan: &dyn Plan, key: &str, apart: &Apart) -> Result<(), 
             .collect();
         let factors: Vec<_> =
             factors.iter().map(|f| json!({ "k": f.k, "loss": f.loss, "value": f.value })).collect();
-        say!(
-            "{}",
-            json!({
-                "method": plan.method(), "key": key, "version": env!("CARGO_PKG_VERSION"), "seed": args.seed,
-                "inputs": args.files, "input_sha256": hashes, "output": args.output, "report": args.report,
-                "observations": shape.0, "features": prepared.iter().map(|p| p.shape().1).sum::<usize>(),
-                "stop": stop.map(Stop::name), plan.words()[0]: steps, "objective": objective,
-                "seconds": seconds, "resumed": resumed, "networks": networks, "factors": factors,
-                "warnings": warnings,
-                "params": plan.parameters(),
-            })
-        );
+        let mut all = json!({
+            "method": plan.method(), "key": key, "version": env!("CARGO_PKG_VERSION"), "seed": args.seed,
+            "inputs": read.iter().map(|(f, _)| f).collect::<Vec<_>>(),
+            "input_sha256": read.iter().map(|(_, h)| h).collect::<Vec<_>>(), "output": args.output, "report": args.report,
+            "observations": shape.0, "features": prepared.iter().map(|p| p.shape().1).sum::<usize>(),
+            "stop": stop.map(Stop::name), plan.words()[0]: steps, "objective": objective,
+            "seconds": seconds, "resumed": resumed, "networks": networks, "factors": factors,
+            "warnings": warnings,
+            "params": plan.parameters(),
+        });
+        if let serde_json::Value::Object(map) = &mut all {
+            map.extend(more);
+        }
+        say!("{all}");
     } else if !args.quiet {
         let ended = stop.map_or_else(String::new, |s| {
             format!(
@@ -335,9 +350,12 @@ fn fit(args: &FitArgs, plan: &dyn Plan, key: &str, apart: &Apart) -> Result<(), 
             let value = f.value.map_or_else(String::new, |v| format!(", {} loss {v:.6}", f.loss));
             say!("  {} factor{}{value}", f.k, if f.k == 1 { "" } else { "s" });
         }
+        lines.iter().for_each(|line| say!("  {line}"));
         say!("  wrote {}", args.output.display());
         if let Some(path) = &args.report {
             say!("  wrote {}; open it in a browser", path.display());
+        } else if let Some(next) = next {
+            say!("  next: add `--report FILE.html` for a page, or go on with {next}");
         } else {
             let python = if factors.is_empty() {
                 format!("scanpy.tl.leiden(adata, neighbors_key=\"{}\")", plan.neighbours(key))
@@ -347,19 +365,36 @@ fn fit(args: &FitArgs, plan: &dyn Plan, key: &str, apart: &Apart) -> Result<(), 
             say!("  next: add `--report FILE.html` for a page, or in Python: {python}");
         }
     }
-    Ok(())
+    Ok(csv)
+}
+
+/// Writes the output: a copy of an `.h5ad` input with the new slots, else the table with them.
+pub fn write(args: &FitArgs, whole: &Dataset, joined: bool, slots: &Annotations) -> Result<(), Fault> {
+    if args.output.extension().is_none_or(|e| e != "h5ad") {
+        eprintln!(
+            "warning: {} is written as h5ad although its name does not end in .h5ad.",
+            args.output.display()
+        );
+    }
+    let copied = !joined && !args.transpose && is_h5ad(&args.files[0]);
+    let input = match (&args.files[..], copied) {
+        ([one], true) => Input::File(one),
+        _ => Input::Dataset(whole),
+    };
+    Ok(unbraid_io::write_h5ad(&args.output, input, slots)?)
 }
 
 fn entry_about(name: &str) -> &'static str {
     methods::ALL.iter().find(|m| m.name == name).map_or("", |m| m.about)
 }
 
-fn names(files: &[PathBuf]) -> String {
+/// Files as the user named them.
+pub fn names(files: &[PathBuf]) -> String {
     files.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
 /// File names without their folders.
-fn titles(files: &[PathBuf]) -> String {
+pub fn titles(files: &[PathBuf]) -> String {
     let name = |f: &PathBuf| f.file_name().unwrap_or(f.as_os_str()).to_string_lossy().into_owned();
     files.iter().map(name).collect::<Vec<_>>().join(", ")
 }
@@ -437,7 +472,7 @@ fn align(tables: Vec<Dataset>) -> Result<Vec<Dataset>, Fault> {
 
 /// Joined tables side by side, with the file of each feature in `var["table"]`. A feature name that
 /// several tables use gets its table's name behind it.
-fn beside(tables: &[Dataset]) -> Dataset {
+pub fn beside(tables: &[Dataset]) -> Dataset {
     let n = tables[0].shape().0;
     let mut uses: BTreeMap<&String, usize> = BTreeMap::new();
     tables.iter().flat_map(|t| &t.var.names).for_each(|name| *uses.entry(name).or_default() += 1);
@@ -494,6 +529,21 @@ fn combine(tables: &[Dataset], chosen: &[Selection]) -> Selection {
     Selection { obs: chosen[0].obs.clone(), var: Some(var) }
 }
 
+/// A table of columns among the facts of a page.
+pub fn columns_from(file: &Path, sha256: &str) -> Fact {
+    let short = sha256.get(..16).unwrap_or(sha256);
+    Fact { name: format!("columns of observations, SHA-256 {short}"), value: file.display().to_string() }
+}
+
+/// How a table was shifted and divided, among the facts of a page.
+fn brought_to_scale(file: &Path, c: &Constants) -> Fact {
+    let number = crate::page::number;
+    let x = if c.transform == Transform::None { "x" } else { "f(x)" };
+    let moved = if c.shift == 0.0 { x.to_owned() } else { format!("({x} + {})", number(-c.shift)) };
+    let value = if c.scale == 1.0 { moved } else { format!("{moved} / {}", number(c.scale)) };
+    Fact { name: format!("values of {}", file.display()), value }
+}
+
 /// How each table was prepared, as a table with a row for each file.
 fn preparation(files: &[PathBuf], each: &[Prepare], constants: &[Constants]) -> Value {
     let texts = |of: &dyn Fn(usize) -> String| Column::Text((0..files.len()).map(|i| Some(of(i))).collect());
@@ -513,21 +563,20 @@ fn note(
     map: &str,
     plan: &dyn Plan,
     args: &FitArgs,
-    hashes: &[String],
+    files: &[(&Path, &str)],
     seconds: f64,
     warnings: &[String],
 ) {
+    let texts = |of: Vec<String>| if let [one] = &of[..] { one.as_str().into() } else { Value::Texts(of) };
     let params = plan.parameters().into_iter().map(|(k, v)| (k, value(v))).collect();
     let map = out.notes(map);
-    let new: [(&str, Value); 7] = [
+    let new: [(&str, Value); 8] = [
         ("method", plan.method().into()),
         ("params", Value::Map(params)),
         ("seed", i64::try_from(args.seed).map_or_else(|_| args.seed.to_string().into(), Value::Int)),
         ("version", env!("CARGO_PKG_VERSION").into()),
-        (
-            "input_sha256",
-            if let [one] = hashes { one.as_str().into() } else { Value::Texts(hashes.to_vec()) },
-        ),
+        ("inputs", texts(files.iter().map(|(f, _)| f.display().to_string()).collect())),
+        ("input_sha256", texts(files.iter().map(|(_, h)| (*h).to_owned()).collect())),
         ("seconds", seconds.into()),
         ("warnings", Value::Texts(warnings.to_vec())),
     ];

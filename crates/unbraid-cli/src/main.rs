@@ -12,8 +12,10 @@ macro_rules! say {
     }};
 }
 
+mod apply;
 mod args;
 mod choice;
+mod choose;
 mod demo;
 mod evaluate;
 mod fault;
@@ -34,7 +36,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Cli, Command};
+use args::{Cli, Command, Reproduce};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -43,10 +45,13 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(&args),
         Command::Simulate(command) => simulate::run(&command),
         Command::Fit(command) => fit::run(&command),
+        Command::Apply(args) => apply::run(&args),
         Command::Evaluate(command) => evaluate::run(&command),
         Command::Stability(command) => stability::run(&command),
+        Command::ChooseK(command) => choose::run(&command),
         Command::Survival(args) => survival::run(&args),
-        Command::Reproduce(args) => reproduce::run(&args),
+        Command::Reproduce(Reproduce::Medmagma(args)) => reproduce::medmagma::run(&args),
+        Command::Reproduce(Reproduce::Qmf(args)) => reproduce::qmf::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

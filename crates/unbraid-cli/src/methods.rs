@@ -1,11 +1,13 @@
 //! All methods behind one list: how each reads its input and what a person sees of its fit.
 
-mod factors;
+pub mod factors;
+mod ranks;
 
 use std::time::Instant;
 
 use unbraid::data::{Annotations, Dataset};
 use unbraid::fit::{Annotate, Ctx, Method, Stop};
+use unbraid::methods::factor::choice::{Choice, Ranked};
 use unbraid::methods::factor::nmf::Nmf;
 use unbraid::methods::factor::qmf::Qmf;
 use unbraid::methods::factor::qmfq::Qmfq;
@@ -18,7 +20,7 @@ use unbraid::methods::kronecker::stability::{Refit, Refits, Stability, Stable};
 use unbraid::methods::kronecker::tyler::{self, Tyler};
 use unbraid::params::{ParamDoc, Params};
 use unbraid::preprocess::genes::Genes;
-use unbraid::preprocess::prepare::{Prepare, Transform};
+use unbraid::preprocess::prepare::{Prepare, Scale, Shift, Transform};
 use unbraid::report::{Factors, LineChart, Maps, Parameter, Series};
 
 use crate::fault::Fault;
@@ -33,16 +35,23 @@ pub struct Entry {
     pub about: &'static str,
     /// A setting for the example in the help.
     pub example: &'static str,
+    /// What it makes of several tables.
+    pub joins: Joins,
     /// The parameters with their documentation.
     pub help: fn() -> String,
     /// Reads the parameters.
     pub plan: fn(Settings) -> Result<Box<dyn Plan>, Fault>,
     /// Reads the parameters of refits by this method; `None` for a method without networks.
     pub stability: Option<Refitted>,
+    /// Reads how its number of factors is judged; `None` for a method without factors.
+    pub choice: Option<ByK>,
 }
 
 /// From settings to refits that are ready to run.
 pub type Refitted = fn(Settings, Refits) -> Result<Box<dyn Plan>, Fault>;
+
+/// From settings to a choice of k that is ready to run.
+pub type ByK = fn(Settings, Choice) -> Result<Box<dyn Plan>, Fault>;
 
 /// All methods, in the order of the help.
 pub const ALL: &[Entry] = &[
@@ -50,9 +59,9 @@ pub const ALL: &[Entry] = &[
     network::<Gmgm>(),
     network::<SingleAxis>(),
     network::<Tyler>(),
-    entry::<Nmf>(),
-    entry::<Qmf>(),
-    entry::<Qmfq>(),
+    factors::<Nmf>(),
+    factors::<Qmf>(),
+    factors::<Qmfq>(),
 ];
 
 /// A method that is fitted.
@@ -61,15 +70,27 @@ const fn entry<M: Shown>() -> Entry {
         name: M::NAME,
         about: M::ABOUT,
         example: M::EXAMPLE,
+        joins: M::JOINS,
         help: help::<M>,
         plan: plan::<M>,
         stability: None,
+        choice: None,
     }
 }
 
 /// A method whose networks can also be judged by refits.
 const fn network<M: Shown + Refit>() -> Entry {
     Entry { stability: Some(stability::<M>), ..entry::<M>() }
+}
+
+/// A factorisation, whose number of factors can also be chosen.
+const fn factors<M: Shown + Ranked>() -> Entry {
+    Entry { choice: Some(ranks::plan::<M>), ..entry::<M>() }
+}
+
+/// The methods whose number of factors can be chosen, in the order of the help.
+pub fn ranked() -> impl Iterator<Item = (&'static Entry, ByK)> {
+    ALL.iter().filter_map(|m| Some((m, m.choice?)))
 }
 
 /// The methods that can be refitted, in the order of the help.
@@ -96,9 +117,12 @@ pub trait Shown: Method + Send + Sync + 'static {
     const EXAMPLE: &'static str;
     /// What it makes of several tables of the same observations.
     const JOINS: Joins = Joins::No;
-    /// The preparation unless the user says otherwise.
+    /// The preparation unless the user says otherwise. Tables that are stacked are brought to one scale.
     fn prepare(&self) -> Prepare {
-        Prepare::default()
+        match Self::JOINS {
+            Joins::Stacked => Prepare { shift: Shift::Auto, scale: Scale::Auto, ..Prepare::default() },
+            _ => Prepare::default(),
+        }
     }
     /// Whether NaN in a table is a missing entry, and not an error.
     fn allows_missing(&self) -> bool {
@@ -149,6 +173,14 @@ pub struct Done {
     pub networks: Vec<Summary>,
     /// The factorisations in a few words.
     pub factors: Vec<FactorSummary>,
+    /// Further members of the JSON object.
+    pub more: serde_json::Map<String, serde_json::Value>,
+    /// Further lines for people.
+    pub lines: Vec<String>,
+    /// A table as comma-separated text.
+    pub csv: Option<String>,
+    /// What to do next, in place of the usual.
+    pub next: Option<String>,
 }
 
 /// What is said of one factorisation at the end.
@@ -355,6 +387,10 @@ impl<M: Shown> Plan for Ready<M> {
                 })
                 .collect(),
             annotations,
+            more: serde_json::Map::new(),
+            lines: Vec::new(),
+            csv: None,
+            next: None,
         })
     }
 }
@@ -445,6 +481,10 @@ impl<M: Shown + Refit> Plan for Judged<M> {
             how: None,
             networks: fit.networks.iter().map(judged).collect(),
             factors: Vec::new(),
+            more: serde_json::Map::new(),
+            lines: Vec::new(),
+            csv: None,
+            next: None,
         })
     }
 }
@@ -544,6 +584,7 @@ fn rank_charts(evidence: &Evidence) -> Vec<LineChart> {
             "Values above 1 stand out of the noise. The first must reach 4/3: {verdict}, rank {} with the mean.",
             evidence.rank
         ),
+        mark: None,
     }];
     if evidence.held_out.len() > 1 {
         charts.push(LineChart {
@@ -556,6 +597,7 @@ fn rank_charts(evidence: &Evidence) -> Vec<LineChart> {
                 "A second opinion on the rank: {} components predict best.",
                 evidence.best_held_out().unwrap_or(0)
             ),
+            mark: None,
         });
     }
     charts
@@ -586,6 +628,10 @@ impl Shown for SingleAxis {
     const ABOUT: &'static str = "Single axis: pseudo-inverses of both Gram matrices, the plain baseline";
     const EXAMPLE: &'static str = "rcond=1e-4";
     const JOINS: Joins = Joins::Stacked;
+    /// Its Gram matrices are of the values as they are.
+    fn prepare(&self) -> Prepare {
+        Prepare::default()
+    }
     fn input<'a>(&self, tables: &'a [Dataset]) -> Self::Input<'a> {
         tables[0].values()
     }

@@ -5,6 +5,8 @@ use unbraid::Seed;
 use unbraid::data::{Annotations, Dataset};
 use unbraid::params::Params;
 use unbraid::simulate::kronecker::KroneckerDesign;
+use unbraid::simulate::multistudy::gaussian::MultistudyDesign;
+use unbraid::simulate::multistudy::rna::MultistudyRnaDesign;
 use unbraid::simulate::quantile::QuantileDesign;
 use unbraid_io::Input;
 
@@ -45,6 +47,22 @@ pub const ALL: &[Design] = &[
         next: "fit qmf",
         help: help::<QuantileDesign>,
         run: |settings, seed| Ok(design::<QuantileDesign>(settings)?.dataset(seed)?),
+    },
+    Design {
+        name: "multistudy",
+        about: "Gaussian studies with shared factors and factors of their own (MSSVAE §4)",
+        example: "observations=300",
+        next: "inspect",
+        help: help::<MultistudyDesign>,
+        run: |settings, seed| Ok(design::<MultistudyDesign>(settings)?.dataset(seed)?),
+    },
+    Design {
+        name: "multistudy-rna",
+        about: "Counts of genes in studies with shared factors and factors of their own (MSSVAE §4)",
+        example: "observations=320",
+        next: "inspect",
+        help: help::<MultistudyRnaDesign>,
+        run: |settings, seed| Ok(design::<MultistudyRnaDesign>(settings)?.dataset(seed)?),
     },
 ];
 

@@ -24,5 +24,5 @@ pub fn run(command: &Chosen<Stabilities>) -> Result<(), Fault> {
     let (_, plan) = methods::refitted()
         .nth(command.at)
         .ok_or_else(|| Fault::Usage("no such method; see `unbraid stability --help`".into()))?;
-    carry_out(&args.fit, plan(settings, refits)?.as_ref(), &apart)
+    carry_out(&args.fit, plan(settings, refits)?.as_ref(), &apart).map(drop)
 }

@@ -33,7 +33,7 @@ pub use error::{Error, Result};
 pub use format::{Format, input_sha256};
 pub use gmt::read_gmt;
 pub use graphml::read_graphml;
-pub use h5ad::{Input, Pairs, write_h5ad};
+pub use h5ad::{Fitted, Input, Pairs, write_h5ad};
 pub use inspect::{Duplicates, Inspection, SlotInfo, ValueInfo, ValueKind, inspect};
 pub use memory::available_memory;
 

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use unbraid::data::{Annotations, Column, Csr, Slot};
+use unbraid::preprocess::genes::Genes;
+use unbraid::preprocess::pearson::residual_variances;
 use unbraid_io::h5ad::{AnnData, FileRows, read_anndata, write_anndata};
 use unbraid_io::{Input, ReadOptions, inspect, read, write_h5ad};
 
@@ -33,14 +35,56 @@ impl<T> Must<T> for unbraid_io::Result<T> {
     }
 }
 
+/// The folder of large data, where there is one.
+fn shared() -> Option<PathBuf> {
+    let folder = std::env::var_os("UNBRAID_SHARED").map(|f| Path::new(&f).join("data"));
+    if folder.is_none() {
+        println!("skipped: set UNBRAID_SHARED to a folder whose `data` holds .h5ad files");
+    }
+    folder
+}
+
+#[derive(serde::Deserialize)]
+struct Residuals {
+    top: usize,
+    cases: Vec<Chosen>,
+}
+
+/// Names of the genes that scanpy chooses, with their variances there and by the formula in double precision.
+#[derive(serde::Deserialize)]
+struct Chosen {
+    file: String,
+    chosen: Vec<String>,
+    scanpy: Vec<f64>,
+    formula: Vec<f64>,
+}
+
+#[test]
+fn genes_by_pearson_residuals_are_scanpys_on_real_counts() {
+    let Some(shared) = shared() else { return };
+    let text = include_str!("../../../testdata/golden/preprocess/pearson.json");
+    let Residuals { top, cases } = serde_json::from_str(text).unwrap();
+    for case in cases {
+        let data = read(&shared.join("multi-study").join(&case.file), &ReadOptions::default()).unwrap();
+        let variances = residual_variances(data.values()).unwrap();
+        let chosen = Genes::Pearson(top).choose(data.values()).unwrap().unwrap();
+        let names: Vec<&String> = chosen.iter().map(|&j| &data.var.names[j]).collect();
+        assert_eq!(names, case.chosen.iter().collect::<Vec<_>>(), "{}", case.file);
+        for ((&j, peer), formula) in chosen.iter().zip(&case.scanpy).zip(&case.formula) {
+            let found = variances[j];
+            assert!((found - formula).abs() <= 1e-10 * formula, "{}: {found} is not {formula}", case.file);
+            assert!((found - peer).abs() <= 1e-4 * peer, "{}: {found}, scanpy {peer}", case.file);
+        }
+    }
+}
+
 #[test]
 fn real_files_are_read_extended_and_rewritten() {
     let mut found = Vec::new();
-    if let Some(shared) = std::env::var_os("UNBRAID_SHARED") {
-        files(&Path::new(&shared).join("data"), &mut found);
+    if let Some(shared) = shared() {
+        files(&shared, &mut found);
     }
     if found.is_empty() {
-        println!("skipped: set UNBRAID_SHARED to a folder whose `data` holds .h5ad files");
         return;
     }
     let dir = tempfile::tempdir().unwrap();

@@ -9,6 +9,8 @@ mod evaluation;
 mod factors;
 mod network;
 mod stability;
+mod survival;
+mod truth;
 
 pub use chart::{LineChart, Series};
 pub use comparison::{Class, Comparison, Graph, Row};
@@ -21,6 +23,8 @@ pub use factors::{
 };
 pub use network::{Degree, Edge, Group, HeatMap, NetworkFigure};
 pub use stability::{Frequent, Point, StabilityFigure};
+pub use survival::{Arm, ArmStep, CoxRow, CoxTable, CurveFigure, Split, SurvivalFigure};
+pub use truth::{Block, FactorSide, FactorTruth, SHARED, SupportRule, TrueFactor};
 
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +57,12 @@ pub struct Report {
     /// An evaluation of stored networks.
     #[serde(default)]
     pub evaluation: Option<Evaluation>,
+    /// Stored factors beside the true ones.
+    #[serde(default)]
+    pub truth: Option<FactorTruth>,
+    /// Factors beside survival.
+    #[serde(default)]
+    pub survival: Option<SurvivalFigure>,
 }
 
 /// How much an alert matters.

@@ -11,7 +11,7 @@ use unbraid::report::{self, Curve, Factors};
 use super::{Joins, Picture, Shown};
 
 /// The first table, and which of several joined tables each feature came from.
-fn table(tables: &[Dataset], missing: Missing) -> Nonnegative<'_> {
+pub fn table(tables: &[Dataset], missing: Missing) -> Nonnegative<'_> {
     let groups = match tables[0].var.column("table") {
         Some(Column::Categorical { codes, .. }) => Some(&codes[..]),
         _ => None,
@@ -19,7 +19,8 @@ fn table(tables: &[Dataset], missing: Missing) -> Nonnegative<'_> {
     Nonnegative { values: tables[0].values(), missing, groups }
 }
 
-fn name(loss: Loss) -> &'static str {
+/// A loss as it is typed.
+pub fn name(loss: Loss) -> &'static str {
     match loss {
         Loss::Kl => "kl",
         Loss::Frobenius => "frobenius",
@@ -47,65 +48,45 @@ fn shown(maps: &Maps) -> report::Maps<'_> {
     report::Maps { stretch: maps.stretch(), curve: Box::new(curve) }
 }
 
-impl Shown for Nmf {
-    const ABOUT: &'static str = "NMF: non-negative factors by Kullback-Leibler divergence or squared error";
-    const EXAMPLE: &'static str = "k=8";
-    const JOINS: Joins = Joins::Stacked;
-    fn allows_missing(&self) -> bool {
-        self.missing == Missing::Nan
-    }
-    fn input<'a>(&self, tables: &'a [Dataset]) -> Self::Input<'a> {
-        table(tables, self.missing)
-    }
-    fn picture(fit: &Self::Fitted) -> Picture<'_> {
-        Picture {
-            objective: &fit.objective,
-            stop: Some(fit.stop),
-            factors: Some(Factors { loadings: &fit.loadings, scores: &fit.scores, loss: name(fit.loss) }),
-            ..Picture::default()
+/// The entry of one factorisation, with its maps by what they act on.
+macro_rules! factorisation {
+    ($method:ident, $about:literal $(, $title:literal = $maps:ident)*) => {
+        impl Shown for $method {
+            const ABOUT: &'static str = $about;
+            const EXAMPLE: &'static str = "k=8";
+            const JOINS: Joins = Joins::Stacked;
+            fn allows_missing(&self) -> bool {
+                self.missing == Missing::Nan
+            }
+            fn input<'a>(&self, tables: &'a [Dataset]) -> Self::Input<'a> {
+                table(tables, self.missing)
+            }
+            fn picture(fit: &Self::Fitted) -> Picture<'_> {
+                Picture {
+                    objective: &fit.objective,
+                    stop: Some(fit.stop),
+                    factors: Some(Factors {
+                        loadings: &fit.loadings,
+                        scores: &fit.scores,
+                        loss: name(fit.loss),
+                    }),
+                    maps: vec![$(($title, shown(&fit.$maps))),*],
+                    ..Picture::default()
+                }
+            }
         }
-    }
+    };
 }
 
-impl Shown for Qmf {
-    const ABOUT: &'static str = "QMF: non-negative factors behind one learnt increasing map per feature";
-    const EXAMPLE: &'static str = "k=8";
-    const JOINS: Joins = Joins::Stacked;
-    fn allows_missing(&self) -> bool {
-        self.missing == Missing::Nan
-    }
-    fn input<'a>(&self, tables: &'a [Dataset]) -> Self::Input<'a> {
-        table(tables, self.missing)
-    }
-    fn picture(fit: &Self::Fitted) -> Picture<'_> {
-        Picture {
-            objective: &fit.objective,
-            stop: Some(fit.stop),
-            factors: Some(Factors { loadings: &fit.loadings, scores: &fit.scores, loss: name(fit.loss) }),
-            maps: vec![("low-rank signal to values", shown(&fit.maps))],
-            ..Picture::default()
-        }
-    }
-}
-
-impl Shown for Qmfq {
-    const ABOUT: &'static str =
-        "QMFQ: factors of a table whose features are first mapped to a learnt scale, and mapped back";
-    const EXAMPLE: &'static str = "k=8";
-    const JOINS: Joins = Joins::Stacked;
-    fn input<'a>(&self, tables: &'a [Dataset]) -> Self::Input<'a> {
-        table(tables, Missing::Error)
-    }
-    fn picture(fit: &Self::Fitted) -> Picture<'_> {
-        Picture {
-            objective: &fit.objective,
-            stop: Some(fit.stop),
-            factors: Some(Factors { loadings: &fit.loadings, scores: &fit.scores, loss: name(fit.loss) }),
-            maps: vec![
-                ("values to what is factorised", shown(&fit.input_maps)),
-                ("low-rank signal to values", shown(&fit.maps)),
-            ],
-            ..Picture::default()
-        }
-    }
-}
+factorisation!(Nmf, "NMF: non-negative factors by Kullback-Leibler divergence or squared error");
+factorisation!(
+    Qmf,
+    "QMF: non-negative factors behind one learnt increasing map per feature",
+    "low-rank signal to values" = maps
+);
+factorisation!(
+    Qmfq,
+    "QMFQ: factors of a table whose features are first mapped to a learnt scale, and mapped back",
+    "values to what is factorised" = input_maps,
+    "low-rank signal to values" = maps
+);

@@ -17,16 +17,23 @@ pub(super) fn section(page: &mut String, f: &FactorsFigure) {
         "</div>\n<div class=\"scroll\"><table>\n<thead><tr><th class=\"n\">factor</th><th>share</th>\
          <th class=\"n\">carriers</th><th class=\"n\">largest in</th><th>top features</th></tr></thead>\n<tbody>\n",
     );
+    let largest =
+        f.factors.iter().filter_map(|factor| factor.share).fold(0.0, f64::max).max(f64::MIN_POSITIVE);
     for (at, factor) in f.factors.iter().enumerate() {
         let share = factor.share.map_or("–".into(), |s| {
             format!(
                 "<span class=\"bar\" style=\"width:{:.1}em\"></span>{} %",
-                5.0 * s.clamp(0.0, 1.0),
-                number(100.0 * s)
+                // The largest share has the whole width.
+                5.0 * (s / largest).clamp(0.0, 1.0),
+                number((1000.0 * s).round() / 10.0)
             )
         });
         let top = factor.top.iter().map(|l| {
-            format!("<bdi>{}</bdi> <span class=\"soft\">{}</span>", escape(&l.name), number(100.0 * l.part))
+            format!(
+                "<bdi>{}</bdi> <span class=\"soft\">{}</span>",
+                escape(&l.name),
+                number((1000.0 * l.part).round() / 10.0)
+            )
         });
         let _ = writeln!(
             page,
@@ -105,7 +112,7 @@ pub(super) fn maps(page: &mut String, at: usize, m: &MapsFigure) {
     tile(page, "maps", &count(m.features));
     tile(page, "inflate high values", &count(m.inflate));
     tile(page, "deflate high values", &count(m.deflate));
-    tile(page, "median stretch", &m.median.map_or("–".into(), number));
+    tile(page, "median stretch", &m.median.map_or("–".into(), |v| number((100.0 * v).round() / 100.0)));
     let _ = writeln!(
         page,
         "</div>\n<figure><h3>Stretch of all maps</h3><div id=\"stretch-{at}\" role=\"img\" aria-label=\"Histogram of \
@@ -125,7 +132,7 @@ pub(super) fn maps(page: &mut String, at: usize, m: &MapsFigure) {
                 "<figure><h4><bdi>{name}</bdi> <span class=\"soft\">{}</span></h4>\
                  <div id=\"map-{at}-{i}\" role=\"img\" aria-label=\"Map of {name}\"></div>\
                  <div id=\"quantiles-{at}-{i}\" role=\"img\" aria-label=\"Quantiles of {name}\"></div></figure>",
-                number(curve.stretch)
+                number((100.0 * curve.stretch).round() / 100.0)
             );
         }
         page.push_str(

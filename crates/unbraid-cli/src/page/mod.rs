@@ -13,6 +13,7 @@
 
 mod evaluation;
 mod factors;
+mod survival;
 
 use std::fmt::Write;
 
@@ -60,6 +61,9 @@ pub fn render(report: &Report) -> String {
     if let Some(e) = &report.evaluation {
         evaluation::section(&mut page, e);
     }
+    if let Some(s) = &report.survival {
+        survival::section(&mut page, s);
+    }
     page += "</main>\n<footer><p>Written by Unbraid. Every number and figure of this page is in the JSON block \
              <code>unbraid-data</code> of its source.</p></footer>\n";
     page += &format!("<script type=\"application/json\" id=\"unbraid-data\">{}</script>\n", json(report));
@@ -95,7 +99,9 @@ fn tagline(report: &Report) -> String {
     let run = &report.run;
     let mut parts = vec![format!("Unbraid {}", escape(&run.version))];
     parts.push(format!("method <code>{}</code>", escape(&run.method)));
-    parts.push(format!("seed {}", escape(&run.seed)));
+    if !run.seed.is_empty() {
+        parts.push(format!("seed {}", escape(&run.seed)));
+    }
     if let Some(stop) = &run.stop {
         parts.push(match stop.as_str() {
             "converged" => "converged".into(),

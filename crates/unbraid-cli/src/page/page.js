@@ -218,6 +218,11 @@
         label: s.name, stroke: c.series[s.colour % c.series.length], width: s.thin ? 1 : 2, dash: s.thin ? [4, 4] : undefined,
         points: { show: !s.thin && x.length <= 60, size: 6, fill: c.series[s.colour % c.series.length] }, value: (_, v) => short(v),
       }))),
+      hooks: figure.mark == null ? {} : { draw: [(u) => {
+        const at = Math.round(u.valToPos(figure.mark, "x", true)), pen = u.ctx;
+        pen.save(); pen.strokeStyle = c.soft; pen.lineWidth = 2; pen.setLineDash([2, 3]);
+        pen.beginPath(); pen.moveTo(at, u.bbox.top); pen.lineTo(at, u.bbox.top + u.bbox.height); pen.stroke(); pen.restore();
+      }] },
     }, [x].concat(figure.series.map((s) => s.values))]);
   }
 
@@ -254,11 +259,11 @@
 
   // Scores of observations on factors: one column per factor, lines between dominating factors.
   function scores(box, map) {
-    const canvas = box.querySelector("canvas"), pad = 54, inner = 840, side = pad + inner + 6;
-    canvas.width = side; canvas.height = side;
+    const canvas = box.querySelector("canvas"), pad = 92, inner = 800, side = pad + inner + 6, key = 64;
+    canvas.width = side; canvas.height = side + key;
     const draw = () => {
       const c = colours(), pen = canvas.getContext("2d"), wide = inner / map.columns, high = inner / map.rows;
-      pen.clearRect(0, 0, side, side);
+      pen.clearRect(0, 0, side, side + key);
       for (let i = 0; i < map.rows; i++) for (let j = 0; j < map.columns; j++) {
         pen.fillStyle = "rgb(" + mix(c.zero, c.plus, map.cells[i * map.columns + j] / 100).join(",") + ")";
         const x = Math.floor(pad + j * wide), y = Math.floor(pad + i * high);
@@ -274,6 +279,17 @@
         if (span[1] < map.rows) { pen.beginPath(); pen.moveTo(pad, to); pen.lineTo(pad + inner, to); pen.stroke(); }
         if (to - from >= 24) pen.fillText(String(f + 1), pad - 24, (from + to) / 2);
       });
+      pen.fillText("factor", pad + inner / 2, 22);
+      pen.save(); pen.translate(24, pad + inner / 2); pen.rotate(-Math.PI / 2);
+      pen.fillText("observations, by their largest factor", 0, 0); pen.restore();
+      // The colours, from 0 to the factor's largest score.
+      const from = pad + inner / 4, long = inner / 2, top = side + 10;
+      for (let i = 0; i < 100; i++) {
+        pen.fillStyle = "rgb(" + mix(c.zero, c.plus, i / 99).join(",") + ")";
+        pen.fillRect(Math.floor(from + (i * long) / 100), top, Math.ceil(long / 100) + 1, 18);
+      }
+      pen.strokeRect(from - 0.5, top - 0.5, long + 2, 19);
+      pen.fillStyle = c.soft; pen.fillText("0", from, top + 36); pen.fillText("factor’s largest score", from + long, top + 36);
     };
     drawings.push(draw);
     draw();
@@ -281,15 +297,15 @@
   if (data.factors && data.factors.scores) scores(document.getElementById("scores"), data.factors.scores);
 
   // One small chart without a legend.
-  function small(box, x, curves, label) {
+  function small(box, x, curves, label, upright) {
     const known = curves.flatMap((s) => s.values).filter((v) => v !== null);
     if (!x.length || !known.length) return;
     const low = Math.min(0, ...known), high = Math.max(...known), room = ((x[x.length - 1] - x[0]) || 1) * 0.03;
-    chart(box, 130, (c) => {
+    chart(box, 136, (c) => {
       const [across, up] = axes(c, label, "", undefined, false);
       return [{
         scales: { x: { time: false, range: [x[0] - room, x[x.length - 1] + room] }, y: { range: [low, high > low ? high + 0.08 * (high - low) : low + 1] } },
-        axes: [{ ...across, labelSize: 16, size: 28, space: 40 }, { ...up, label: undefined, size: 46, space: 24 }],
+        axes: [{ ...across, labelSize: 16, size: 28, space: 40 }, { ...up, label: upright, labelSize: 16, labelGap: 2, size: 44, space: 24 }],
         legend: { show: false }, cursor: { show: false },
         series: [{}, ...curves.map((s) => ({ stroke: c.series[s.colour], width: s.thin ? 1.5 : 2, dash: s.thin ? [4, 4] : undefined, points: { show: false } }))],
       }, [x, ...curves.map((s) => s.values)]];
@@ -307,9 +323,9 @@
     }
     figure.curves.forEach((curve, i) => {
       const part = (name) => document.getElementById(name + "-" + at + "-" + i);
-      if (part("map")) small(part("map"), curve.x, [{ values: curve.y, colour: 0 }], "signal z");
+      if (part("map")) small(part("map"), curve.x, [{ values: curve.y, colour: 0 }], "signal z, in standard units", "value T(z)");
       const truth = curve.truth ? [{ values: curve.truth, colour: 1, thin: true }] : [];
-      if (part("quantiles")) small(part("quantiles"), curve.levels, [{ values: curve.quantiles, colour: 0 }, ...truth], "level b");
+      if (part("quantiles")) small(part("quantiles"), curve.levels, [{ values: curve.quantiles, colour: 0 }, ...truth], "cumulative weight", "quantile");
     });
   });
 

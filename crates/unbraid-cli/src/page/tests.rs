@@ -12,8 +12,9 @@ use unbraid::metrics::modules::{Hub, ModuleTest};
 use unbraid::metrics::network::{LabelOptions, against_truth, judge_top_k};
 use unbraid::metrics::robustness::{RobustnessOptions, robustness};
 use unbraid::report::{
-    Alert, AxisEvaluation, Class, Curve, Evaluation, Fact, Factors, FactorsFigure, Graph, Input, JudgedGraph,
-    LineChart, MapsFigure, ModuleRow, ModuleTable, NamedHub, Parameter, Series, TailSummary, TruthScores,
+    Alert, AxisEvaluation, Class, CoxRow, CoxTable, Curve, CurveFigure, Evaluation, Fact, Factors,
+    FactorsFigure, Graph, Input, JudgedGraph, LineChart, MapsFigure, ModuleRow, ModuleTable, NamedHub,
+    Parameter, Series, Split, SurvivalFigure, TailSummary, TruthScores,
 };
 use unbraid::simulate::kronecker::{EdgeSign, KroneckerDesign};
 use unbraid::stats::anova::one_way;
@@ -120,7 +121,73 @@ fn example() -> Report {
             Comparison::new("truth_community", &labels, &titles, &graphs, Seed(0)).unwrap(),
         ),
         evaluation: Some(evaluation(&cells, &labels, &titles)),
+        survival: Some(survival()),
     }
+}
+
+/// Two factors, one of them with an infinite coefficient.
+fn survival() -> SurvivalFigure {
+    let row = |factor: &str, infinite: bool| {
+        let known = |v: f64| (!infinite).then_some(v);
+        CoxRow {
+            factor: factor.into(),
+            coef: known(-0.4),
+            hazard_ratio: known(0.67),
+            hazard_ratio_low: known(1e-9),
+            hazard_ratio_high: known(1.1),
+            se: known(0.2),
+            z: known(-2.0),
+            p: known(0.0455),
+            p_bonferroni: known(0.091),
+            ph_p: known(0.3),
+            infinite,
+            positive: true,
+        }
+    };
+    let model = |rows: Vec<CoxRow>| CoxTable {
+        rows,
+        log_likelihood: -90.0,
+        null_log_likelihood: -92.0,
+        lr: 4.0,
+        lr_p: 0.0455,
+        concordance: 0.61,
+        steps: 4,
+    };
+    let rows = || [row("1", false), row(HOSTILE, true)];
+    let score: Vec<f64> = (0..60).map(|i| f64::from((i * 17) % 60)).collect();
+    let time: Vec<f64> = (0..60).map(|i| f64::from((i * 23) % 50) + score[i as usize] / 3.0).collect();
+    let event: Vec<bool> = (0..60).map(|i| i % 4 != 0).collect();
+    SurvivalFigure {
+        observations: 60,
+        events: 45,
+        dropped: 1,
+        time: HOSTILE.into(),
+        ties: "efron".into(),
+        split: "tertiles".into(),
+        joint: Some(model(rows().to_vec())),
+        single: rows().map(|r| model(vec![r])).to_vec(),
+        curves: CurveFigure::new(HOSTILE, &score, Split::Tertiles, &time, &event)
+            .unwrap()
+            .into_iter()
+            .collect(),
+    }
+}
+
+#[test]
+fn survival_is_drawn_without_a_script() {
+    let page = render(&Report { survival: Some(survival()), ..Report::default() });
+    for part in
+        ["All factors together", "Each factor alone", "+∞", "middle", "at risk", "Log-rank", "How to read"]
+    {
+        assert!(page.contains(part), "{part}");
+    }
+    let body = page.split("unbraid-data").next().unwrap();
+    assert!(!body.contains("NaN") && !body.contains(">inf"), "a number that is none is drawn");
+    // Two bars of the finite rows; a curve and a band for each third.
+    assert_eq!(body.matches("stroke-width=\"2\"").count(), 2 + 2 + 3);
+    assert_eq!(body.matches("fill-opacity").count(), 3);
+    // The interval that leaves the axis ends in an arrow.
+    assert!(body.contains("l-6 4l6 4"));
 }
 
 /// Four factors, blocks of the features and of the observations.

@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use super::Design;
+use serde_json::{Map, Value};
+
+use super::About;
 use super::section::{Cell, Check, Section, Table, verdict};
 use crate::page::{STYLE, escape, number};
 
@@ -17,21 +19,28 @@ nav a { margin-right: 1.2em; } a { color: var(--accent); }
 ";
 
 /// The whole page.
-pub fn render(design: &Design, quick: bool, seed: u64, sections: &[Section]) -> String {
+pub fn render(
+    about: &About,
+    sizes: &Map<String, Value>,
+    quick: bool,
+    seed: u64,
+    sections: &[Section],
+) -> String {
     let mut page = String::with_capacity(400_000);
     let policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
     page += "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n";
     page += &format!("<meta http-equiv=\"Content-Security-Policy\" content=\"{policy}\">\n");
     page += "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n";
-    page += &format!(
-        "<title>MED-MAGMA, reproduced</title>\n<style>\n{STYLE}{MORE_STYLE}</style>\n</head>\n<body>\n"
-    );
-    page += "<header>\n<h1>MED-MAGMA, reproduced</h1>\n";
+    let About { title, authors, work, place, .. } = about;
     let _ = writeln!(
         page,
-        "<p class=\"soft\">Unbraid {} · seed {seed} · {}</p>\n<p>Experiments of Andrew, Westhead and Cutillo, <i>Making \
-         Multi-Axis Models Robust to Multiplicative Noise: How, and Why?</i> (arXiv 2603.26327), run again by this \
-         program. A verdict below is computed from the numbers on this page, not written by hand.</p>",
+        "<title>{title}, reproduced</title>\n<style>\n{STYLE}{MORE_STYLE}</style>\n</head>\n<body>\n<header>\n\
+         <h1>{title}, reproduced</h1>"
+    );
+    let _ = writeln!(
+        page,
+        "<p class=\"soft\">Unbraid {} · seed {seed} · {}</p>\n<p>Experiments of {authors}, <i>{work}</i> \
+         ({place}), run again by this program. A verdict below is computed from the numbers on this page, not written by hand.</p>",
         env!("CARGO_PKG_VERSION"),
         if quick { "quick run, fewer data sets than published" } else { "full run" },
     );
@@ -42,7 +51,7 @@ pub fn render(design: &Design, quick: bool, seed: u64, sections: &[Section]) -> 
     for (at, section) in sections.iter().enumerate() {
         one(&mut page, at, section);
     }
-    sizes(&mut page, design);
+    listing(&mut page, sizes);
     page += "</main>\n<footer><p>Written by Unbraid. Every table is a csv file and every figure an svg file beside this \
              page.</p></footer>\n</body>\n</html>\n";
     page
@@ -158,13 +167,13 @@ fn table(page: &mut String, t: &Table) {
     page.push_str("</tbody></table></div></details>\n");
 }
 
-fn sizes(page: &mut String, design: &Design) {
+fn listing(page: &mut String, sizes: &Map<String, Value>) {
     page.push_str("<section>\n<h2>Sizes of the experiments</h2>\n<div class=\"scroll\"><table><tbody>\n");
-    for (name, value) in crate::set::listed(design) {
+    for (name, value) in sizes {
         let _ = writeln!(
             page,
             "<tr><td><code>{}</code></td><td class=\"n\">{}</td></tr>",
-            escape(&name),
+            escape(name),
             escape(&value.to_string())
         );
     }
@@ -196,7 +205,8 @@ mod tests {
             notes: vec!["<note>".into()],
             ..Section::default()
         };
-        let page = render(&Design::default(), true, 7, &[section]);
+        let about = About { name: "p", title: "P", authors: "A and B", work: "On things", place: "arXiv 1" };
+        let page = render(&about, &Map::new(), true, 7, &[section]);
         for raw in
             ["<script", "<caption>", "<col>", "<claim>", "<title><", "<note>", "<c>", "http://", "src="]
         {

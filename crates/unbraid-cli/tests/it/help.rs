@@ -20,6 +20,8 @@ fn every_command_has_help_with_an_example() {
         "evaluate network ",
         "survival ",
         "reproduce ",
+        "reproduce medmagma ",
+        "reproduce qmf ",
     ]
     .map(String::from);
     for line in methods.iter().chain(&others) {
@@ -33,7 +35,7 @@ fn every_command_has_help_with_an_example() {
     assert_eq!(work.ok("--version").out.trim(), format!("unbraid {}", env!("CARGO_PKG_VERSION")));
     let fit = work.ok("fit --help").out;
     assert!(METHODS.iter().all(|m| fit.contains(&format!("\n  {m}"))), "{fit}");
-    for line in ["", "fit", "simulate", "stability", "evaluate"] {
+    for line in ["", "fit", "simulate", "stability", "evaluate", "reproduce"] {
         let ran = work.run(line);
         assert_eq!(ran.code, 2, "`unbraid {line}` says what is missing");
         assert!(ran.err.contains("Usage: unbraid"), "{}", ran.err);

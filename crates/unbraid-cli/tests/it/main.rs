@@ -1,8 +1,11 @@
 //! The program from outside: files in, files and messages out.
 
+mod apply;
 mod errors;
 mod evaluate;
+mod factors;
 mod help;
+mod omics;
 mod reproduce;
 mod resume;
 mod road;

@@ -57,12 +57,55 @@ fn both_tables_are_printed_and_written() {
     let csv = std::fs::read_to_string(work.path("out.csv")).unwrap();
     let lines: Vec<&str> = csv.lines().collect();
     assert_eq!(lines.len(), 5);
-    assert!(lines[0].starts_with("factor,fit,coef,hazard_ratio,se,z,p,p_bonferroni"));
+    assert!(
+        lines[0].starts_with("factor,fit,coef,hazard_ratio,hazard_ratio_low,hazard_ratio_high,se,z,p,p_b")
+    );
     let coef: f64 = lines[1].split(',').nth(2).unwrap().parse().unwrap();
     assert_eq!(coef, number(first, "coef"));
     let breslow = json(&work, &format!("{LINE} --ties breslow"));
     assert_ne!(breslow["joint"]["factors"][0]["coef"], first["coef"], "times tie");
     assert_eq!(json(&work, &LINE.replace("--key nmf ", ""))["key"], "nmf");
+}
+
+#[test]
+fn the_page_shows_both_tables_hazard_ratios_and_curves() {
+    let work = with_factors(|_, _| {});
+    for (more, groups) in [("", 2), (" --split tertiles", 3)] {
+        let ran = work.ok(&format!("{LINE} --report page.html{more}"));
+        assert!(ran.out.contains("wrote page.html"), "{}", ran.out);
+        let page = std::fs::read_to_string(work.path("page.html")).unwrap();
+        let sha = unbraid_io::input_sha256(&work.path("fit.h5ad")).unwrap();
+        for part in [
+            "Survival by the factors of nmf in fit.h5ad",
+            "All factors together",
+            "Each factor alone",
+            "Factor 2 is the same",
+            &sha,
+        ] {
+            assert!(page.contains(part), "{part}");
+        }
+        // Two factors vary; each has a band for each group.
+        assert_eq!(page.matches("fill-opacity=\"0.13\"").count(), 2 * groups);
+        assert!(!page.contains("NaN"));
+        let found = json(&work, &format!("{LINE}{more}"));
+        assert_eq!(found["log_rank"][0]["groups"].as_array().unwrap().len(), groups);
+        assert!(found["log_rank"][0]["p"].as_f64().unwrap() < 0.05, "{found}");
+    }
+}
+
+#[test]
+fn an_effect_that_changes_over_time_is_said() {
+    // The factor hastens early events and delays late ones.
+    let work = with_factors(|data, fit| {
+        let score = |i: usize| (i as f64 * 1.7).sin();
+        let days = |i: usize| if i < 20 { 20.0 - 15.0 * score(i) } else { 70.0 + 25.0 * score(i) };
+        data.obs.columns[0].1 = Column::Float((0..40).map(|i| days(i).round()).collect());
+        data.obs.columns[1].1 = Column::Int(vec![Some(1); 40]);
+        fit.obsm.insert("X_nmf".into(), Slot::F64(Array2::from_shape_fn((40, 1), |(i, _)| score(i) + 2.0)));
+    });
+    let ran = work.ok(LINE);
+    assert!(ran.err.contains("Hazards are not proportional for factor 1 (p "), "{}{}", ran.err, ran.out);
+    assert!(json(&work, LINE)["joint"]["factors"][0]["ph_p"].as_f64().unwrap() < 0.05);
 }
 
 #[test]
@@ -76,7 +119,11 @@ fn columns_may_be_text_in_the_file_or_in_a_table() {
     work.write("clinical.tsv", &table);
     work.write("clinical.csv", table.replace('\t', ","));
     for file in ["clinical.tsv", "clinical.csv"] {
-        assert_eq!(json(&work, &format!("{LINE} --obs {file}"))["joint"], plain["joint"], "{file}");
+        let found = json(&work, &format!("{LINE} --obs {file}"));
+        assert_eq!(found["joint"], plain["joint"], "{file}");
+        assert_eq!(found["inputs"], serde_json::json!(["fit.h5ad", file]));
+        let sha = unbraid_io::input_sha256(&work.path(file)).unwrap();
+        assert_eq!(found["input_sha256"][1], sha);
     }
     let text = with_factors(|data, _| {
         data.obs.columns[0].1 = Column::Text(days.iter().map(|d| Some(d.to_string())).collect());
@@ -139,15 +186,23 @@ fn mistakes_name_file_slot_and_what_to_do() {
     work.fails(&format!("{LINE} --obs none.tsv"), 3, &["none.tsv", "check the path"]);
     work.fails(&format!("{LINE} --csv fit.h5ad"), 2, &["--csv fit.h5ad"]);
     work.fails(&format!("{LINE} --csv none/x.csv"), 4, &["none/x.csv"]);
+    work.fails(&format!("{LINE} --report fit.h5ad"), 2, &["--report fit.h5ad"]);
+    work.fails(&format!("{LINE} --report none/x.html"), 4, &["none/x.html"]);
+    let ran = work.run(&format!("{LINE} --split halves"));
+    assert!(ran.code == 2 && ran.err.contains("median, tertiles"), "{}", ran.err);
     let ran = work.run(&format!("{LINE} --ties exact"));
     assert!(ran.code == 2 && ran.err.contains("efron, breslow"), "{}", ran.err);
     for (name, text, part) in [
-        ("twice.tsv", "id\tdays\tdied\nobs1\t1\t1\nobs1\t2\t1\n", "line 3: found the name \"obs1\""),
-        ("other.tsv", "id\tdays\tdied\ncell1\t1\t1\n", "names as \"cell1\""),
-        ("ragged.tsv", "id\tdays\tdied\nobs1\t1\n", "line 2"),
+        (
+            "twice.tsv",
+            "id\tdays\tdied\nobs1\t1\t1\nobs1\t2\t1\n",
+            "line 3: found \"obs1\", also the name of line 2",
+        ),
+        ("other.tsv", "id\tdays\tdied\ncell1\t1\t1\n", "1 of 1 that name no observation (\"cell1\")"),
+        ("ragged.tsv", "id\tdays\tdied\nobs1\t1\t1\nobs2\t1\n", "line 3"),
         ("column.tsv", "id\tweeks\tdied\nobs1\t1\t1\n", "the columns are: weeks, died"),
-        ("word.tsv", "id\tdays\tdied\nobs1\tlong\t1\n", "line 2, column `days`: found \"long\""),
-        ("empty.tsv", "", "no lines below"),
+        ("word.tsv", "id\tdays\tdied\nobs1\tlong\t1\n", "column `days`, observation `obs1`: found \"long\""),
+        ("empty.tsv", "", "empty.tsv"),
     ] {
         work.write(name, text);
         work.fails(&format!("{LINE} --obs {name}"), 3, &[name, part]);

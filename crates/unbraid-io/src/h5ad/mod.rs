@@ -3,6 +3,7 @@
 mod annotate;
 mod convert;
 mod dataset;
+mod fitted;
 mod legacy;
 mod model;
 mod numbers;
@@ -13,6 +14,7 @@ mod store;
 mod writer;
 
 pub use annotate::{Input, write_h5ad};
+pub use fitted::Fitted;
 pub use model::{
     AnnData, Array, Categorical, Dict, Elem, Frame, Major, Nullable, NullableStrings, Numbers, Opaque, Raw,
     Records, Sparse, Strings,

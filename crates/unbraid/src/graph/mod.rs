@@ -1,5 +1,6 @@
 //! Graphs from matrices: which edges to keep, nearest neighbours, communities.
 
+pub mod assignment;
 pub mod closest;
 pub mod edges;
 pub mod keep;

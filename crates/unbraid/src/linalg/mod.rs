@@ -120,6 +120,16 @@ pub fn matmul_alone<T: ComplexField>(a: ArrayView2<'_, T>, b: ArrayView2<'_, T>)
     out
 }
 
+/// `out := a b`, or `out += a b` where `add` is set, on the calling thread alone.
+pub fn matmul_alone_into(
+    out: ArrayViewMut2<'_, f64>,
+    add: bool,
+    a: ArrayView2<'_, f64>,
+    b: ArrayView2<'_, f64>,
+) {
+    gemm_alone(out, if add { Accum::Add } else { Accum::Replace }, a, b);
+}
+
 /// `a b` where the caller knows that the product is symmetric: half the work, exactly symmetric.
 pub fn symmetric_product(a: ArrayView2<'_, f64>, b: ArrayView2<'_, f64>) -> Array2<f64> {
     let n = a.nrows();

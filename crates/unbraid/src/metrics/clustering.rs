@@ -71,6 +71,11 @@ impl Contingency {
         Contingency::of(self.cells.iter().map(scaled).collect())
     }
 
+    /// Ordered pairs of items, an item and itself included, that both labellings put together: Σ n_ij².
+    pub fn pairs_together(&self) -> f64 {
+        self.cells.iter().map(|c| c.2 as f64 * c.2 as f64).sum()
+    }
+
     /// Mutual information in nats.
     pub fn mutual_information(&self) -> f64 {
         let total = self.total as f64;

@@ -1,13 +1,20 @@
 //! Numbers that say how good a result is: ranked edges, agreement of clusterings, assortativity, whole
-//! networks, modules and their robustness.
+//! networks, modules and their robustness, supports of factors, their gene sets and disentanglement.
 
 pub mod assortativity;
+pub mod boosting;
 pub mod clustering;
+pub mod consensus;
 pub mod degree;
+pub mod disentanglement;
 pub mod modules;
 pub mod network;
+pub mod processes;
 pub mod ranking;
 pub mod robustness;
+pub mod supports;
 
+#[cfg(test)]
+mod factors_golden;
 #[cfg(test)]
 mod golden;

@@ -4,6 +4,8 @@
 //! dispersion (variance over mean of the values on their original scale) is compared within 20 bins of
 //! log1p(mean), and the N with the largest normalised dispersion are kept.
 //!
+//! *Pearson residuals*: the N of largest variance of the analytic residuals ([`super::pearson`]).
+//!
 //! *Appendix F* of `andrew2026medmagma` makes the matrix about square: of the 2000 most variable
 //! features it keeps those seen in more than a fraction p of the observations, with p among 0, 0.01, …,
 //! 1 such that their number is closest to the number of observations (the first such p); a p that keeps
@@ -24,6 +26,8 @@ pub enum Genes {
     Variable(usize),
     /// The N of largest standard deviation after the transform.
     Variance(usize),
+    /// The N of largest variance of analytic Pearson residuals.
+    Pearson(usize),
     /// Appendix F of the MED-MAGMA paper: about as many as there are observations.
     AppendixF,
     /// Where no value is negative the 2000 most variable of those seen in 3 observations or more; else all.
@@ -38,6 +42,7 @@ impl fmt::Display for Genes {
             Genes::All => f.write_str("all"),
             Genes::Variable(n) => write!(f, "variable:{n}"),
             Genes::Variance(n) => write!(f, "variance:{n}"),
+            Genes::Pearson(n) => write!(f, "pearson:{n}"),
             Genes::AppendixF => f.write_str("appendix-f"),
             Genes::Auto => f.write_str("auto"),
         }
@@ -49,16 +54,22 @@ impl FromStr for Genes {
     fn from_str(text: &str) -> Result<Self, String> {
         let number = |n: &str| n.parse().ok().filter(|n| *n > 0);
         let counted = |word: &str| text.strip_prefix(word).and_then(number);
-        match (text, counted("variable:"), counted("variance:")) {
-            ("all", ..) => Ok(Genes::All),
-            ("appendix-f", ..) => Ok(Genes::AppendixF),
-            ("auto", ..) => Ok(Genes::Auto),
-            (_, Some(n), _) => Ok(Genes::Variable(n)),
-            (_, _, Some(n)) => Ok(Genes::Variance(n)),
-            _ => Err(format!(
-                "`{text}` is not a choice of genes; allowed are all, variable:N, variance:N, appendix-f, auto"
-            )),
+        match text {
+            "all" => return Ok(Genes::All),
+            "appendix-f" => return Ok(Genes::AppendixF),
+            "auto" => return Ok(Genes::Auto),
+            _ => {}
         }
+        let variable = counted("variable:").map(Genes::Variable);
+        variable
+            .or_else(|| counted("variance:").map(Genes::Variance))
+            .or_else(|| counted("pearson:").map(Genes::Pearson))
+            .ok_or_else(|| {
+                format!(
+                    "`{text}` is not a choice of genes; allowed are all, variable:N, variance:N, pearson:N, \
+                     appendix-f, auto"
+                )
+            })
     }
 }
 
@@ -79,6 +90,7 @@ impl Genes {
             Genes::All => Ok(None),
             Genes::Variable(n) => Ok(Some(most_variable(x, n)?)),
             Genes::Variance(n) => Ok(widest(x.matrix, n)),
+            Genes::Pearson(n) => Ok(Some(super::pearson::most_residual(x, n)?)),
             Genes::AppendixF => {
                 let variable = most_variable(x, CANDIDATES)?;
                 Ok(Some(about_square(x.matrix, variable)))
@@ -212,11 +224,12 @@ mod tests {
 
     #[test]
     fn words_round_trip() {
-        for text in ["all", "variable:20", "variance:7", "appendix-f", "auto"] {
+        for text in ["all", "variable:20", "variance:7", "pearson:9", "appendix-f", "auto"] {
             assert_eq!(text.parse::<Genes>().unwrap().to_string(), text);
         }
         assert!("variable:0".parse::<Genes>().is_err());
         assert!("variance:0".parse::<Genes>().is_err());
+        assert!("pearson:".parse::<Genes>().is_err());
     }
 
     /// A count table with the choice that Scanpy makes; the file names its origin.

@@ -1,15 +1,18 @@
-//! What happens to a table before any method sees it, in this order: features chosen, empty lines left
-//! out, transform, shift, scale.
+//! What happens to a table before any method sees it, in this order: filters by counts, features chosen, empty
+//! lines left out, transform, shift, scale.
 //!
 //! With f the transform, a the `shift` and b the `scale` of a table, a method sees (f(x) − a) / b, where
 //!
 //! - `shift=min`: a = min(0, smallest f(x) of the table), so that no value is negative;
-//! - `scale=max`: b = the largest f(x) − a of the table, so that the largest value is 1.
+//! - `scale=max`: b = the largest f(x) − a of the table, so that the largest value is 1;
+//! - `auto` is either of these where several tables are put side by side, and 0 and 1 for a table alone
+//!   ([`Prepare::among`]).
 //!
 //! Both are constants of a whole table, not of a feature: tables of different units can then be put side
-//! by side (Cantini et al. 2020 prepare omics so for non-negative factors), and new samples are prepared by
+//! by side (Cantini et al. 2021 prepare omics so for non-negative factors), and new samples are prepared by
 //! the constants of the table that was fitted ([`Constants`]).
 
+use super::filters::Filters;
 use super::genes::Genes;
 use super::totals::to_total;
 use crate::data::{Dataset, Matrix, Selection, Values};
@@ -49,6 +52,8 @@ pub enum Shift {
     None,
     /// The smallest value where it is negative, else nothing.
     Min,
+    /// `min` where tables are put side by side, else `none`.
+    Auto,
 }
 
 /// What a table is divided by.
@@ -58,6 +63,8 @@ pub enum Scale {
     None,
     /// The largest value, after the shift.
     Max,
+    /// `max` where tables are put side by side, else `none`.
+    Auto,
 }
 
 /// Sum of a row after `lognorm` has scaled it.
@@ -73,14 +80,26 @@ crate::words!(
     Lognorm = "lognorm",
     Auto = "auto"
 );
-crate::words!(Shift, "a shift", None = "none", Min = "min");
-crate::words!(Scale, "a scale", None = "none", Max = "max");
+crate::words!(Shift, "a shift", None = "none", Min = "min", Auto = "auto");
+crate::words!(Scale, "a scale", None = "none", Max = "max", Auto = "auto");
 
 crate::params! {
     /// Preparation of a table, the same for every method.
     pub struct Prepare {
+        /// Smallest total of an observation; 0 or larger. Others are left out with a warning. Default 0.
+        pub min_total: f64 = 0.0,
+        /// Smallest total of a feature over the observations that are left; 0 or larger. Default 0.
+        pub min_count: f64 = 0.0,
+        /// Counts per million of an observation's total above which a feature counts as seen; 0 or larger, and
+        /// with `min_share` only. Default 0.
+        pub min_cpm: f64 = 0.0,
+        /// Smallest share of the observations in which a feature must be seen (`min_cpm`); from 0 to 1. Default 0.
+        /// The four filters come in this order, before `genes`; the platelet study of the MSSVAE paper has
+        /// 268337, 25, 1 and 0.2.
+        pub min_share: f64 = 0.0,
         /// Features that take part: `all`, `variable:N` (the N most variable, Seurat's dispersion),
         /// `variance:N` (the N of largest standard deviation after the transform, negative values allowed),
+        /// `pearson:N` (the N of largest variance of analytic Pearson residuals, of the values as they are),
         /// `appendix-f` (of the 2000 most variable about as many as there are observations; MED-MAGMA
         /// paper, Appendix F) or `auto` (where no value is negative, the 2000 most variable of those seen in
         /// at least 3 observations; else all). Default all.
@@ -92,11 +111,13 @@ crate::params! {
         /// features, then log(1 + x)) or `auto` (lognorm where no value is negative, else none). Features
         /// are chosen on the scaled values before the logarithm. Default none.
         pub transform: Transform = Transform::None,
-        /// What is subtracted after the transform: `none`, or `min` (where the table holds negative values,
-        /// its smallest value). Of each table by itself. Default none.
+        /// What is subtracted after the transform: `none`, `min` (where the table holds negative values,
+        /// its smallest value) or `auto` (`min` where several tables are put side by side, `none` for a
+        /// table alone). Of each table by itself. Default none; auto for methods that factorise.
         pub shift: Shift = Shift::None,
-        /// What the values are divided by after the shift: `none`, or `max` (the largest value of the
-        /// table). Of each table by itself. Default none.
+        /// What the values are divided by after the shift: `none`, `max` (the largest value of the
+        /// table) or `auto` (`max` where several tables are put side by side, `none` for a table alone). Of
+        /// each table by itself. Default none; auto for methods that factorise.
         pub scale: Scale = Scale::None,
     }
 }
@@ -106,6 +127,18 @@ impl Params for Prepare {
 }
 
 impl Prepare {
+    /// The preparation of a table that is put beside others (`joined`) or stands alone: `auto` of shift and
+    /// scale decided.
+    pub fn among(mut self, joined: bool) -> Prepare {
+        if self.shift == Shift::Auto {
+            self.shift = if joined { Shift::Min } else { Shift::None };
+        }
+        if self.scale == Scale::Auto {
+            self.scale = if joined { Scale::Max } else { Scale::None };
+        }
+        self
+    }
+
     /// Whether the values that a method sees are logarithms.
     pub fn takes_logs(&self, data: &Dataset) -> bool {
         self.transform_of(&data.x) != Transform::None
@@ -174,6 +207,9 @@ impl Prepare {
             given.transform = Transform::None;
         }
         let rule = match (given.genes == Genes::All, given.transform == Transform::Lognorm) {
+            _ if given.filters().any() => {
+                "a number where min_total, min_count or min_share is set; leave them out"
+            }
             (false, _) => "a number where features are chosen; `--set genes=all` takes missing entries",
             (_, true) => "a number where rows are scaled; use transform=log1p or none",
             _ => return given.carry_out(data, warnings),
@@ -181,24 +217,39 @@ impl Prepare {
         Err(Error::Value { what: data.slot.clone(), found: f64::NAN, at, rule })
     }
 
+    fn filters(&self) -> Filters {
+        let Prepare { min_total, min_count, min_cpm, min_share, .. } = *self;
+        Filters { min_total, min_count, min_cpm, min_share }
+    }
+
     fn carry_out(&self, data: &Dataset, warnings: &mut Vec<String>) -> Result<Prepared> {
         let transform = self.transform_of(&data.x);
-        let scaled;
-        let data = if transform == Transform::Lognorm {
-            scaled = Dataset { x: to_total(data.values(), DEPTH)?, ..data.clone() };
-            &scaled
-        } else {
-            data
+        let left = self.filters().choose(data.values(), warnings)?;
+        let scaled = match transform {
+            // Over all features, also those that the filters take out.
+            Transform::Lognorm => Some(Dataset { x: to_total(data.values(), DEPTH)?, ..data.clone() }),
+            _ => None,
         };
+        let filtered = |data: &Dataset| (left != Selection::default()).then(|| data.select(&left));
+        let counts = filtered(data);
+        let counts = counts.as_ref().unwrap_or(data);
+        let scaled = scaled.map(|s| filtered(&s).unwrap_or(s));
+        let data = scaled.as_ref().unwrap_or(counts);
+        not_empty(data)?;
         let var = match self.genes {
             Genes::Variance(_) => {
                 let logs = logarithms(transform, data.values())?;
                 self.genes.choose(Values { what: &data.slot, matrix: logs.as_ref().unwrap_or(&data.x) })?
             }
+            Genes::Pearson(_) => {
+                warnings.extend(not_whole(counts));
+                self.genes.choose(counts.values())?
+            }
             _ => self.genes.choose(data.values())?,
         };
-        let mut chosen = Selection { obs: None, var };
-        let mut out = data.select(&chosen);
+        let within = Selection { obs: None, var };
+        let mut out = data.select(&within);
+        let mut chosen = inner(left, within);
         if self.empty == Empty::Drop {
             let (n, m) = out.shape();
             let (mut rows, mut columns) = (vec![false; n], vec![false; m]);
@@ -210,25 +261,17 @@ impl Prepare {
             let keep = |seen: &[bool]| -> Option<Vec<usize>> {
                 seen.contains(&false).then(|| (0..seen.len()).filter(|&i| seen[i]).collect())
             };
-            let inner = Selection { obs: keep(&rows), var: keep(&columns) };
-            for (axis, seen, at) in [("rows", n, &inner.obs), ("columns", m, &inner.var)] {
+            let within = Selection { obs: keep(&rows), var: keep(&columns) };
+            for (axis, seen, at) in [("rows", n, &within.obs), ("columns", m, &within.var)] {
                 if let Some(at) = at {
                     warnings
                         .push(format!("{} {axis} without a non-zero value were left out.", seen - at.len()));
                 }
             }
-            out = out.select(&inner);
-            chosen.obs = inner.obs;
-            chosen.var = match (chosen.var, inner.var) {
-                (Some(outer), Some(inner)) => Some(inner.into_iter().map(|j| outer[j]).collect()),
-                (outer, inner) => outer.or(inner),
-            };
+            out = out.select(&within);
+            chosen = inner(chosen, within);
         }
-        let (n, m) = out.shape();
-        if n == 0 || m == 0 {
-            let rule = "at least 1 × 1 after the choice of genes";
-            return Err(Error::Shape { what: data.slot.clone(), found: vec![n, m], rule });
-        }
+        not_empty(&out)?;
         if let Some(logs) = logarithms(transform, out.values())? {
             out.x = logs;
         }
@@ -254,10 +297,45 @@ impl Prepare {
                 warnings.push(format!("{}: {why}.", data.source));
                 1.0
             }
-            Scale::None => 1.0,
+            Scale::None | Scale::Auto => 1.0,
         };
         Constants { transform, shift, scale }
     }
+}
+
+/// A choice within a choice.
+fn inner(outer: Selection, within: Selection) -> Selection {
+    let both = |outer: Option<Vec<usize>>, within: Option<Vec<usize>>| match (outer, within) {
+        (Some(outer), Some(within)) => Some(within.into_iter().map(|i| outer[i]).collect()),
+        (outer, within) => outer.or(within),
+    };
+    Selection { obs: both(outer.obs, within.obs), var: both(outer.var, within.var) }
+}
+
+fn not_empty(data: &Dataset) -> Result<()> {
+    let (n, m) = data.shape();
+    if n == 0 || m == 0 {
+        let rule = "at least 1 × 1 after the filters and the choice of genes";
+        return Err(Error::Shape { what: data.slot.clone(), found: vec![n, m], rule });
+    }
+    Ok(())
+}
+
+/// A warning where values that should be counts have fractions.
+fn not_whole(data: &Dataset) -> Option<String> {
+    let mut odd = None;
+    data.x.for_each_nonzero(|_, _, v| {
+        if odd.is_none() && v.fract() != 0.0 {
+            odd = Some(v);
+        }
+    });
+    let slot = &data.slot;
+    odd.map(|v| {
+        format!(
+            "genes=pearson:N is meant for counts, but {slot} of {} holds {v}; name a layer of counts.",
+            data.source
+        )
+    })
 }
 
 /// A prepared table.
@@ -291,6 +369,31 @@ impl Constants {
     /// [`Error::Value`] where an entry is not finite or the transform is not defined for it.
     pub fn apply(&self, values: Values<'_>) -> Result<Matrix> {
         values.check()?;
+        self.carry_out(values)
+    }
+
+    /// As [`apply`](Self::apply) for a table in which NaN is a missing entry, which stays NaN.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply) for an infinite entry, and at the first missing one where rows are scaled by their sums.
+    pub fn apply_to_measured(&self, values: Values<'_>) -> Result<Matrix> {
+        let rule = match self.transform {
+            Transform::Lognorm => "a number, since the fit scaled rows by their sums",
+            _ => "finite, or NaN if missing",
+        };
+        let mut odd = None;
+        values.matrix.for_each_nonzero(|i, j, v| {
+            if v.is_infinite() || v.is_nan() && self.transform == Transform::Lognorm {
+                odd.get_or_insert(((i, j), v));
+            }
+        });
+        match odd {
+            Some((at, found)) => Err(Error::Value { what: values.what.to_owned(), found, at, rule }),
+            None => self.carry_out(values),
+        }
+    }
+
+    fn carry_out(&self, values: Values<'_>) -> Result<Matrix> {
         let scaled;
         let values = if self.transform == Transform::Lognorm {
             scaled = to_total(values, DEPTH)?;
@@ -434,6 +537,55 @@ mod tests {
         let near = &out.data.x.to_dense() - &array![[2.0 / 3.0, 0.0], [1.0, 1.0 / 3.0]];
         assert!(near.iter().all(|d| d.abs() < 1e-15), "{near}");
         assert_eq!(out.constants.apply(data.values()).unwrap(), out.data.x);
+    }
+
+    #[test]
+    fn filters_come_first_and_pearson_residuals_read_the_counts() {
+        let x = array![
+            [900.0, 0.0, 90.0, 10.0],
+            [0.0, 1.0, 2.0, 0.0],
+            [100.0, 0.0, 890.0, 10.0],
+            [500.0, 1.0, 490.0, 9.0]
+        ];
+        for matrix in [Matrix::Dense(x.clone()), Matrix::Sparse(crate::data::Csr::from_dense(x.view()))] {
+            let data = Dataset::from_matrix("t", matrix);
+            let prepare = Prepare {
+                min_total: 100.0,
+                min_count: 2.0,
+                genes: Genes::Pearson(2),
+                transform: Transform::Lognorm,
+                ..Prepare::default()
+            };
+            let mut warnings = Vec::new();
+            let (out, chosen) = prepare.apply(&data, &mut warnings).unwrap();
+            assert_eq!(chosen, Selection { obs: Some(vec![0, 2, 3]), var: Some(vec![0, 2]) });
+            assert!((out.x.to_dense()[[0, 0]] - 9001f64.ln()).abs() < 1e-12, "scaled over all features");
+            assert_eq!((out.obs.names[1].as_str(), warnings.len()), ("obs2", 2));
+            let everything = Prepare { min_total: 1e9, ..Prepare::default() };
+            let why = everything.apply(&data, &mut Vec::new()).unwrap_err().to_string();
+            assert!(why.contains("[0, 4]") && why.contains("filters"), "{why}");
+        }
+        let data = Dataset::from_matrix("t", Matrix::Dense(array![[1.5, 2.0], [3.0, 1.0]]));
+        let mut warnings = Vec::new();
+        let prepare = Prepare { genes: Genes::Pearson(1), ..Prepare::default() };
+        prepare.apply(&data, &mut warnings).unwrap();
+        assert!(warnings[0].contains("holds 1.5"), "{warnings:?}");
+        let missing = Dataset::from_matrix("t", Matrix::Dense(array![[f64::NAN, 2.0], [3.0, 1.0]]));
+        let prepare = Prepare { min_count: 1.0, ..Prepare::default() };
+        let why = prepare.table_with_missing(&missing, &mut Vec::new()).unwrap_err().to_string();
+        assert!(why.contains("min_count"), "{why}");
+    }
+
+    #[test]
+    fn auto_is_decided_by_whether_tables_are_joined() {
+        let data = Dataset::from_matrix("t", Matrix::Dense(array![[-2.0, 6.0], [0.0, 2.0]]));
+        let auto = Prepare { shift: Shift::Auto, scale: Scale::Auto, ..Prepare::default() };
+        let both = Prepare { shift: Shift::Min, scale: Scale::Max, ..Prepare::default() };
+        assert_eq!(auto.clone().among(true), both);
+        assert_eq!(auto.clone().among(false), Prepare::default());
+        assert_eq!(both.clone().among(false), both);
+        let alone = auto.table(&data, &mut Vec::new()).unwrap();
+        assert_eq!(alone.data.x, data.x, "a table by itself stays as it is");
     }
 
     #[test]

@@ -17,6 +17,9 @@ pub struct LineChart {
     pub series: Vec<Series>,
     /// What the reader should know, in whole sentences.
     pub caption: String,
+    /// Where a vertical line stands.
+    #[serde(default)]
+    pub mark: Option<f64>,
 }
 
 /// One curve.

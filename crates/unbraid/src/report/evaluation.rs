@@ -206,6 +206,7 @@ impl AxisEvaluation {
             caption: "Horizontal: resolution of the Leiden communities. Vertical: their adjusted mutual \
                       information with the labels, 1 for a perfect match, 0 by chance."
                 .into(),
+            mark: None,
         })
     }
 
@@ -233,6 +234,7 @@ impl AxisEvaluation {
             caption: "Horizontal: k, the entries kept per row. Vertical: the best AMI over all resolutions, \
                       and (thin) the nominal assortativity of the labels."
                 .into(),
+            mark: None,
         })
     }
 }
@@ -271,6 +273,7 @@ fn perturbation(r: &Robustness) -> LineChart {
              graphs have the same degrees.",
             r.options.repeats
         ),
+        mark: None,
     }
 }
 

@@ -1,7 +1,9 @@
 //! The layer: squash, solve, transport, and the transposed Jacobian.
 
-use super::kernel::{self, Logistic, Pull, Push, Transport};
-use super::newton::{self, Row};
+use super::kernel::{Centre, Logistic, Pull, Push, Spread, Total, Transport, Unsquash};
+use super::newton::{self, Newton};
+use super::row::Row;
+use super::start::Bins;
 use crate::error::{Error, Result};
 
 /// How inputs are brought into (0, 1) before they are transported, with μ and σ the mean and the standard
@@ -29,6 +31,10 @@ crate::words!(
 
 /// Spread below which a row counts as constant.
 const FLAT: f64 = 1e-10;
+/// Scale of rows whose squares overflow: 2⁻⁵⁴⁰.
+const HUGE: f64 = f64::from_bits((1023 - 540) << 52);
+/// Bins for the start of a short row.
+const BINS: usize = 63;
 
 impl Squash {
     /// Steepness of the logistic, in units of 1/σ.
@@ -60,29 +66,45 @@ pub struct Layer {
     tol: f64,
 }
 
+/// Rows at least this long are solved on a stand-in first.
+const LONG: usize = 192;
+/// Error of stored potentials from which on they are no better than a new start.
+const FAR: f64 = 0.5;
+
 /// What [`Layer::forward`] leaves for [`Layer::backward`]; one per thread, reused.
 #[derive(Clone, Debug, Default)]
 pub struct Work {
     row: Row,
+    /// Few points that stand for the row.
+    coarse: Row,
+    bins: Bins,
+    newton: Newton,
+    /// Whether the Laplacian of the row is factorised at its potentials.
+    factorised: bool,
+    /// w − location, on the scale of `sigma`, padded with 0.
+    z: Vec<f64>,
     t: Vec<f64>,
     cot: Vec<f64>,
     out: Vec<f64>,
     s0: Vec<f64>,
     s1: Vec<f64>,
+    size: Vec<f64>,
     c: Vec<[f64; 4]>,
     location: f64,
     spread: f64,
+    /// The spread on the scale of z, which is that of w unless its squares overflow.
+    sigma: f64,
     flat: bool,
 }
 
 /// How a row was solved.
 #[derive(Clone, Copy, Debug)]
 pub struct Solved {
-    /// Newton steps (and scalings) taken.
+    /// Steps taken on the row itself: Newton's, with a new or a kept factor, and scalings.
     pub iterations: usize,
-    /// How often Newton had to be helped by Sinkhorn sweeps.
+    /// Whether full steps of Newton had to be given up for damped ones (1) or not (0).
     pub rescues: usize,
-    /// max_j |s_j − b_j| / b_j at the end.
+    /// max_j |s_j − b_j| / b_j at the end; above the tolerance if rounding forbids less.
     pub error: f64,
     /// Mean of the inputs (0 without squashing).
     pub location: f64,
@@ -91,9 +113,17 @@ pub struct Solved {
 }
 
 impl Work {
+    /// Factorises the Laplacian at the potentials of the last forward.
+    fn factorise(&mut self) {
+        if !self.factorised {
+            self.row.factorise();
+            self.factorised = true;
+        }
+    }
+
     /// W of the last forward, n × m; the Laplacian of its plan is factorised.
     pub(super) fn conditional(&mut self, m: usize) -> ndarray::Array2<f64> {
-        self.row.factorise(m);
+        self.factorise();
         self.row.conditional(m)
     }
 
@@ -101,8 +131,9 @@ impl Work {
         &self.row.x
     }
 
-    pub(super) fn laplace(&self, r: &mut [f64]) {
-        self.row.laplace(r);
+    /// Solves with the Laplacian for r, summed from terms no larger than `size`.
+    pub(super) fn laplace(&self, r: &mut [f64], size: &[f64]) {
+        self.row.laplacian.clone().solve(self.row.arch, r, size);
     }
 }
 
@@ -173,17 +204,8 @@ impl Layer {
         &self.targets
     }
 
-    pub(super) fn tol(&self) -> f64 {
-        self.tol
-    }
-
     pub(super) fn spacing(&self) -> Option<f64> {
         self.spacing
-    }
-
-    /// Where squashed values lie, if that is known beforehand.
-    pub(super) fn bounds(&self) -> Option<(f64, f64)> {
-        (self.squash != Squash::None).then_some((0.0, 1.0))
     }
 
     /// The normalised row T into `t`.
@@ -205,23 +227,21 @@ impl Layer {
         let (n, m) = (w.len(), self.levels());
         work.row.resize(n, m);
         let long = work.row.x.len();
-        for padded in [&mut work.t, &mut work.cot, &mut work.out] {
+        for padded in [&mut work.t, &mut work.cot, &mut work.out, &mut work.z] {
             padded.resize(long, 0.0);
         }
-        work.s0.resize(m, 0.0);
-        work.s1.resize(m, 0.0);
+        for small in [&mut work.s0, &mut work.s1, &mut work.size] {
+            small.resize(m, 0.0);
+        }
         work.c.resize(m, [0.0; 4]);
         work.row.weigh(a);
         self.squash_row(w, work);
         work.row.table(self);
-        if !g.iter().all(|g| g.is_finite()) {
-            work.row.start(self, b, g);
-        }
-        let course = work.row.solve(self, b, g);
+        let course = self.solve(b, g, work);
         // T_i = Σ_j W_ij q_j
         let Work { row, s0, t: inner, .. } = &mut *work;
         s0.iter_mut().zip(&row.v).zip(q).for_each(|((c, v), q)| *c = v * q);
-        kernel::run(Transport { table: &row.table, c: s0, inverse: &row.inverse, t: inner });
+        row.run(Transport { table: &row.table, c: s0, inverse: &row.inverse, t: inner });
         t.copy_from_slice(&inner[..n]);
         Solved {
             iterations: course.iterations,
@@ -232,27 +252,74 @@ impl Layer {
         }
     }
 
+    /// Potentials of the row, from `g` if finite. A long row without a good start is solved on a
+    /// stand-in first: its Laplacian is so close to that of the row that a step or two with it are enough.
+    fn solve(&self, b: &[f64], g: &mut [f64], work: &mut Work) -> newton::Course {
+        let Work { row, coarse, bins, newton, factorised, .. } = work;
+        *factorised = false;
+        let n = row.n;
+        let stored = g.iter().all(|g| g.is_finite());
+        let known = stored.then(|| row.marginals(self, b, g));
+        if n < LONG || known.is_some_and(|error| error < FAR) {
+            if !stored {
+                bins.fill(row, BINS);
+                bins.start(self, b, g);
+            }
+            return newton.solve(row, self, b, g, self.tol, known, factorised);
+        }
+        bins.fill(row, (n / 8).clamp(32, 256));
+        if !stored {
+            bins.start(self, b, g);
+        }
+        bins.condense(coarse, self.levels());
+        coarse.bounds = row.bounds;
+        coarse.arch = row.arch;
+        coarse.table(self);
+        newton.solve(coarse, self, b, g, 1e-6_f64.max(self.tol), None, &mut false);
+        coarse.factorise();
+        std::mem::swap(&mut row.laplacian, &mut coarse.laplacian);
+        *factorised = true;
+        newton.solve(row, self, b, g, self.tol, None, factorised)
+    }
+
     /// x and the location and spread of the row.
     fn squash_row(&self, w: &[f64], work: &mut Work) {
         let n = w.len();
+        let Work { row, z, .. } = work;
         if self.squash == Squash::None {
-            work.row.x[..n].copy_from_slice(w);
+            row.x[..n].copy_from_slice(w);
+            row.bounds = w.iter().fold((f64::MAX, f64::MIN), |(l, h), &x| (l.min(x), h.max(x)));
             (work.location, work.spread, work.flat) = (0.0, 1.0, false);
             return;
         }
-        work.location = w.iter().sum::<f64>() / n as f64;
-        let deviation = (w.iter().map(|w| (w - work.location).powi(2)).sum::<f64>() / n as f64).sqrt();
-        work.flat = deviation < FLAT;
-        work.spread = deviation.max(FLAT);
+        row.bounds = (0.0, 1.0);
+        // Squares of huge values overflow: such a row is scaled by a power of two first.
+        let mut scale = 1.0;
+        let (location, deviation) = loop {
+            z[n..].fill(0.0);
+            z[..n].copy_from_slice(w);
+            if scale != 1.0 {
+                z[..n].iter_mut().for_each(|z| *z *= scale);
+            }
+            let location = row.run(Total { w: z }) / n as f64;
+            let deviation = (row.run(Centre { location, n, z }) / n as f64).sqrt();
+            if scale != 1.0 || deviation.is_finite() {
+                break (location, deviation);
+            }
+            scale = HUGE;
+        };
+        (work.location, work.flat) = (location / scale, deviation < FLAT * scale);
+        work.sigma = deviation.max(FLAT * scale);
+        work.spread = work.sigma / scale;
         match self.squash {
             Squash::Arctan | Squash::None => {
-                for (x, w) in work.row.x.iter_mut().zip(w) {
-                    *x = self.squash.of((w - work.location) / work.spread);
+                for (x, z) in row.x.iter_mut().zip(&*z) {
+                    *x = self.squash.of(z / work.sigma);
                 }
             }
             Squash::Logistic | Squash::LogisticUnitStd => {
-                let rate = self.squash.rate() / work.spread;
-                kernel::run(Logistic { w, location: work.location, rate, x: &mut work.row.x[..n] });
+                let rate = self.squash.rate() / work.sigma;
+                row.arch.dispatch(Logistic { z: &z[..n], rate, x: &mut row.x[..n] });
             }
         }
     }
@@ -273,93 +340,93 @@ impl Layer {
         dq: &mut [f64],
     ) {
         let (n, m) = (w.len(), self.levels());
-        let Work { row, t, cot: inner, out, s0, s1, c, .. } = &mut *work;
+        let Work { row, t, cot: inner, s0, s1, size, .. } = &mut *work;
         inner[..n].copy_from_slice(cot);
         inner[n..].fill(0.0);
-        kernel::run(Pull { table: &row.table, v: &row.v, inverse: &row.inverse, t, cot: inner, s0, s1 });
+        let (table, v, inverse) = (&row.table, &row.v, &row.inverse);
+        row.arch.dispatch(Pull { table, v, inverse, t, cot: inner, s0, s1, scratch: &mut row.scratch });
         // q̄_j = Σ_i c_i W_ij,  γ_j = Σ_i c_i W_ij (q_j − T_i)/ε,  λ = A⁺ γ = b̄; the two factors ε cancel.
         dq.copy_from_slice(s0);
         for j in 0..m {
             db[j] = q[j] * s0[j] - s1[j];
+            size[j] = (q[j] * s0[j]).abs() + s1[j].abs();
         }
-        row.factorise(m);
-        row.laplace(db);
+        work.factorise();
+        let Work { row, t, cot: inner, out, size, c, .. } = &mut *work;
+        row.laplacian.solve(row.arch, db, size);
         newton::centre(db);
         let Some(dw) = dw else { return };
         for (j, c) in c.iter_mut().enumerate() {
             let (v, y) = (row.v[j], self.targets[j]);
             *c = [v * y, v * q[j] * y, v * db[j], v * db[j] * y];
         }
-        kernel::run(Push {
+        row.run(Push {
             table: &row.table,
             inverse: &row.inverse,
             t,
             cot: inner,
-            root: &row.root,
+            a: &row.a,
             c,
             scale: 2.0 / self.epsilon,
             out,
         });
-        self.pull_squash(w, work, &work.out, dw);
+        let mut out = std::mem::take(&mut work.out);
+        self.pull_squash(work, &mut out, dw);
+        work.out = out;
     }
 
     /// Change of x for a change of w.
-    pub(super) fn push_squash(&self, w: &[f64], work: &Work, dw: &[f64], dx: &mut [f64]) {
+    pub(super) fn push_squash(&self, work: &Work, dw: &[f64], dx: &mut [f64]) {
         if self.squash == Squash::None {
             return dx.copy_from_slice(dw);
         }
-        let over = 1.0 / work.spread;
-        let z = |w: &f64| (w - work.location) * over;
-        let n = w.len() as f64;
+        let over = 1.0 / work.sigma;
+        let n = dw.len() as f64;
         let first = dw.iter().sum::<f64>() / n;
-        let second = if work.flat { 0.0 } else { dw.iter().zip(w).map(|(d, w)| d * z(w)).sum::<f64>() / n };
-        for (((dx, d), w), x) in dx.iter_mut().zip(dw).zip(w).zip(&work.row.x) {
+        let second = dw.iter().zip(&work.z).map(|(d, z)| d * z * over).sum::<f64>() / n;
+        let second = if work.flat { 0.0 } else { second };
+        for (((dx, d), z), x) in dx.iter_mut().zip(dw).zip(&work.z).zip(&work.row.x) {
+            let z = z * over;
             let slope = match self.squash {
-                Squash::Arctan => std::f64::consts::FRAC_1_PI / (1.0 + z(w) * z(w)),
+                Squash::Arctan => std::f64::consts::FRAC_1_PI / (1.0 + z * z),
                 _ => x * (1.0 - x) * self.squash.rate(),
             };
-            *dx = slope * (d - first - z(w) * second) * over;
+            *dx = slope * (d - first - z * second) / work.spread;
         }
     }
 
-    /// w̄ from x̄.
-    pub(super) fn pull_squash(&self, w: &[f64], work: &Work, out: &[f64], dw: &mut [f64]) {
-        let n = w.len();
-        let x = &work.row.x;
-        let over = 1.0 / work.spread;
-        match self.squash {
+    /// w̄ from x̄, padded, which is overwritten.
+    pub(super) fn pull_squash(&self, work: &Work, out: &mut [f64], dw: &mut [f64]) {
+        let n = dw.len();
+        let Work { row, z, spread, sigma, flat, .. } = work;
+        let over = 1.0 / *sigma;
+        // z̄ = x̄ dx/dz
+        let (slope, (first, second)) = match self.squash {
             Squash::None => return dw.copy_from_slice(&out[..n]),
-            // z̄ = x̄ x (1 − x) rate
             Squash::Logistic | Squash::LogisticUnitStd => {
-                let rate = self.squash.rate();
-                for ((dw, d), x) in dw.iter_mut().zip(out).zip(x) {
-                    *dw = d * x * (1.0 - x) * rate;
-                }
+                out[n..].fill(0.0);
+                (self.squash.rate(), row.run(Unsquash { x: &row.x, z, bar: out }))
             }
             Squash::Arctan => {
-                for ((dw, d), w) in dw.iter_mut().zip(out).zip(w) {
-                    let z = (w - work.location) * over;
-                    *dw = d * std::f64::consts::FRAC_1_PI / (1.0 + z * z);
+                let mut sums = (0.0, 0.0);
+                for (bar, z) in out[..n].iter_mut().zip(z) {
+                    *bar /= 1.0 + (z * over).powi(2);
+                    sums = (sums.0 + *bar, sums.1 + *bar * z);
                 }
+                (std::f64::consts::FRAC_1_PI, sums)
             }
-        }
+        };
         // w̄ = (z̄ − mean z̄ − z mean(z z̄)) / σ; σ is a constant on its floor.
-        let (mut first, mut second) = (0.0, 0.0);
-        for (d, w) in dw.iter().zip(w) {
-            first += d;
-            second += d * (w - work.location) * over;
-        }
-        first /= n as f64;
-        second = if work.flat { 0.0 } else { second / n as f64 };
-        for (d, w) in dw.iter_mut().zip(w) {
-            *d = (*d - first - (w - work.location) * over * second) * over;
-        }
+        let first = first / n as f64;
+        let second = if *flat { 0.0 } else { second * over * over / n as f64 };
+        row.run(Spread { z, bar: out, first, second, scale: slope / *spread, out: dw });
     }
 
     /// A fitted map at new points: x = squash((z − location)/spread), T = Σ_j q_j softmax_j((g_j − (x − y_j)²)/ε).
     pub fn evaluate(&self, location: f64, spread: f64, g: &[f64], q: &[f64], z: &[f64], out: &mut [f64]) {
         for (out, z) in out.iter_mut().zip(z) {
-            let x = self.squash.of((z - location) / spread);
+            // A quarter of each, so that the difference of two huge values is finite.
+            let x = self.squash.of((0.25 * z - 0.25 * location) / (0.25 * spread));
             let logit = |j: usize| (g[j] - (x - self.targets[j]).powi(2)) / self.epsilon;
             let top = (0..g.len()).map(logit).fold(f64::NEG_INFINITY, f64::max);
             let (mut sum, mut mean) = (0.0, 0.0);
@@ -369,6 +436,47 @@ impl Layer {
                 mean += p * q[j];
             }
             *out = mean / sum;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Outputs of a row on one path: T, w̄, b̄, q̄, steps.
+    fn through(arch: pulp::Arch, layer: &Layer, n: usize) -> ([Vec<f64>; 4], usize) {
+        let m = layer.levels();
+        let w: Vec<f64> = (0..n).map(|i| (0.7 * i as f64).sin() * (1.0 + i as f64 / n as f64)).collect();
+        let b = vec![1.0 / m as f64; m];
+        let q: Vec<f64> = (0..m).map(|j| (j * j) as f64).collect();
+        let cot: Vec<f64> = w.iter().map(|w| w.cos()).collect();
+        let mut work = Work::default();
+        work.row.arch = arch;
+        let (mut t, mut dw, mut db, mut dq) = (vec![0.0; n], vec![0.0; n], vec![0.0; m], vec![0.0; m]);
+        let solved = layer.forward(&w, None, &b, &q, &mut vec![f64::NAN; m], &mut work, &mut t);
+        assert!(solved.error <= 1e-12, "{arch:?} n {n} m {m}: {solved:?}");
+        layer.backward(&w, None, &q, &cot, &mut work, Some(&mut dw), &mut db, &mut dq);
+        ([t, dw, db, dq], solved.iterations)
+    }
+
+    #[test]
+    fn portable_and_vector_code_agree() {
+        for (n, m, epsilon) in
+            [(1, 4, 0.1), (33, 1, 0.1), (80, 8, 0.01), (257, 16, 0.01), (999, 5, 1e-3), (70, 9, 5e-4)]
+        {
+            let layer = Layer::new(m, epsilon, Squash::Logistic).unwrap().with_tol(1e-12);
+            let (wide, _) = through(pulp::Arch::new(), &layer, n);
+            let (plain, _) = through(pulp::Arch::Scalar, &layer, n);
+            for (a, b) in wide.iter().zip(&plain) {
+                let size = b.iter().fold(1e-6, |m: f64, v| m.max(v.abs()));
+                let gap = a.iter().zip(b).fold(0.0, |m: f64, (a, b)| m.max((a - b).abs()));
+                assert!(gap <= 1e-9 * size, "n {n} m {m} ε {epsilon}: {gap:e} of {size:e}");
+            }
+            // The same path gives the same bits, whatever the thread.
+            let again =
+                std::thread::scope(|s| s.spawn(|| through(pulp::Arch::new(), &layer, n).0).join().unwrap());
+            assert_eq!(wide, again);
         }
     }
 }

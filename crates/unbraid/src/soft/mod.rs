@@ -36,10 +36,13 @@
 //! [`sinkhorn`], as the slow twin of the Newton form.
 
 mod kernel;
+mod laplacian;
 mod layer;
 mod newton;
 mod operators;
+mod row;
 pub mod sinkhorn;
+mod start;
 
 pub use layer::{Layer, Solved, Squash, Work};
 pub use operators::{Plan, soft_quantile, soft_rank, soft_sort};

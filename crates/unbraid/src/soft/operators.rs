@@ -95,17 +95,19 @@ impl Plan {
     pub fn push(&self, dw: &[f64], db: &[f64]) -> Array2<f64> {
         let (epsilon, y) = (self.layer.epsilon(), self.layer.targets());
         let mut dx = vec![0.0; dw.len()];
-        self.layer.push_squash(&self.w, &self.work, dw, &mut dx);
+        self.layer.push_squash(&self.work, dw, &mut dx);
         let mut change = Array2::from_shape_fn(self.conditional.dim(), |(i, j)| 2.0 * dx[i] * y[j] / epsilon);
         let mut dg = db.to_vec();
+        let mut size: Vec<f64> = db.iter().map(|d| d.abs()).collect();
         for (i, w) in self.conditional.rows().into_iter().enumerate() {
             let mean = w.dot(&change.row(i));
-            for (j, dg) in dg.iter_mut().enumerate() {
+            for (j, (dg, size)) in dg.iter_mut().zip(&mut size).enumerate() {
                 *dg -= self.a[i] * w[j] * (change[[i, j]] - mean);
+                *size += self.a[i] * w[j] * (change[[i, j]].abs() + mean.abs());
             }
         }
         // The factor lacks 1/ε, as does the sum below.
-        self.work.laplace(&mut dg);
+        self.work.laplace(&mut dg, &size);
         for (mut change, w) in change.rows_mut().into_iter().zip(self.conditional.rows()) {
             change.iter_mut().zip(&dg).for_each(|(c, g)| *c += g);
             let mean = w.dot(&change);
@@ -123,21 +125,24 @@ impl Plan {
     /// The cotangent of w for that of x.
     fn unsquash(&self, xbar: &Array1<f64>) -> Array1<f64> {
         let mut wbar = vec![0.0; self.w.len()];
-        self.layer.pull_squash(&self.w, &self.work, &xbar.to_vec(), &mut wbar);
+        let mut padded = xbar.to_vec();
+        padded.resize(self.work.x().len(), 0.0);
+        self.layer.pull_squash(&self.work, &mut padded, &mut wbar);
         Array1::from(wbar)
     }
 
     fn pull_x(&self, cot: ArrayView2<'_, f64>) -> (Array1<f64>, Array1<f64>) {
         let (epsilon, y) = (self.layer.epsilon(), self.layer.targets());
         let m = y.len();
-        let mut lambda = vec![0.0; m];
+        let (mut lambda, mut size) = (vec![0.0; m], vec![0.0; m]);
         for (i, w) in self.conditional.rows().into_iter().enumerate() {
             let mean = w.dot(&cot.row(i));
             for j in 0..m {
                 lambda[j] += self.a[i] * w[j] * (cot[[i, j]] - mean);
+                size[j] += self.a[i] * w[j] * (cot[[i, j]].abs() + mean.abs());
             }
         }
-        self.work.laplace(&mut lambda);
+        self.work.laplace(&mut lambda, &size);
         newton::centre(&mut lambda);
         let xbar = self.conditional.rows().into_iter().enumerate().map(|(i, w)| {
             let (mut z, mut zy, mut mean) = (0.0, 0.0, 0.0);

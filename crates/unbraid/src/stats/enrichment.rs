@@ -7,7 +7,7 @@
 //!
 //! Both list and sets are first cut to the universe: the genes that could have been found.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -34,11 +34,37 @@ pub struct EnrichmentOptions {
     pub largest: usize,
     /// Whether `Trp53` and `TRP53` are one gene. Default false.
     pub ignore_case: bool,
+    /// Whether the universe is cut to the genes that are in any set of the collection, whatever its size. A gene that
+    /// nobody has annotated cannot be found, so that counting it makes every set look richer. Default false.
+    pub annotated_only: bool,
+    /// Whether p-values are adjusted over the sets that share a gene with the list only; the others get 1. Default
+    /// false: over all tested sets.
+    pub adjust_hits: bool,
 }
 
 impl Default for EnrichmentOptions {
     fn default() -> EnrichmentOptions {
-        EnrichmentOptions { smallest: 5, largest: 2000, ignore_case: false }
+        EnrichmentOptions {
+            smallest: 5,
+            largest: 2000,
+            ignore_case: false,
+            annotated_only: false,
+            adjust_hits: false,
+        }
+    }
+}
+
+impl EnrichmentOptions {
+    /// The conventions of the platelet study of `moran2026`: annotated genes, sets of 10 to 500, p-values adjusted over
+    /// the sets that share a gene with the list.
+    pub fn of_factors() -> EnrichmentOptions {
+        EnrichmentOptions {
+            smallest: 10,
+            largest: 500,
+            annotated_only: true,
+            adjust_hits: true,
+            ..EnrichmentOptions::default()
+        }
     }
 }
 
@@ -53,11 +79,13 @@ pub struct Enrichment {
     pub overlap: usize,
     /// n K / N, the overlap expected by chance.
     pub expected: f64,
+    /// (k / n) / (K / N), the overlap over what is expected; 0 for an empty list.
+    pub fold: f64,
     /// P(X ≥ k); 0 where it is below the smallest double.
     pub p: f64,
     /// log₁₀ p, finite however small p is.
     pub log10_p: f64,
-    /// Benjamini and Hochberg's adjusted p over all tested sets.
+    /// Benjamini and Hochberg's adjusted p.
     pub bh: f64,
     /// Benjamini and Yekutieli's, valid although sets overlap.
     pub by: f64,
@@ -126,68 +154,132 @@ pub fn ln_hypergeometric_tail(k: u64, total: u64, marked: u64, drawn: u64) -> Re
     }
 }
 
-/// Tests every set that has a fitting size within the universe; results by rising p, ties in file order.
-/// Genes of the list outside the universe and repeats count for nothing.
+/// Gene sets cut to a universe once, for any number of lists.
+#[derive(Clone, Debug)]
+pub struct Collection {
+    /// Number of each gene of the universe.
+    number: HashMap<String, usize>,
+    /// Name and members of each set that has a fitting size, in file order; members rise.
+    sets: Vec<(String, Vec<usize>)>,
+    options: EnrichmentOptions,
+}
+
+impl Collection {
+    /// Cuts the sets to the universe and keeps those of fitting size.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for an empty universe, [`Error::Param`] for sizes out of order.
+    pub fn new<S: AsRef<str>>(
+        universe: &[S],
+        sets: &[GeneSet],
+        options: EnrichmentOptions,
+    ) -> Result<Collection> {
+        if options.smallest == 0 || options.largest < options.smallest {
+            let found = format!("{} to {}", options.smallest, options.largest);
+            return Err(Error::Param {
+                name: "sizes",
+                found,
+                rule: "at least 1, the larger not below the smaller",
+            });
+        }
+        let fold = |gene: &str| folded(gene, options.ignore_case);
+        let annotated: Option<HashSet<String>> =
+            options.annotated_only.then(|| sets.iter().flat_map(|s| &s.genes).map(|g| fold(g)).collect());
+        let mut number = HashMap::new();
+        for gene in universe.iter().map(|g| fold(g.as_ref())) {
+            if annotated.as_ref().is_none_or(|known| known.contains(&gene)) {
+                let next = number.len();
+                number.entry(gene).or_insert(next);
+            }
+        }
+        if number.is_empty() {
+            let rule = "at least one gene, and one that is in a set where annotated genes alone count";
+            return Err(Error::Shape { what: "the universe of genes".into(), found: vec![0], rule });
+        }
+        let members = |set: &GeneSet| -> Vec<usize> {
+            let inside: BTreeSet<usize> =
+                set.genes.iter().filter_map(|g| number.get(&fold(g)).copied()).collect();
+            inside.into_iter().collect()
+        };
+        let fits = |m: &Vec<usize>| (options.smallest..=options.largest).contains(&m.len());
+        let kept = sets.iter().map(|s| (s.name.clone(), members(s))).filter(|(_, m)| fits(m)).collect();
+        Ok(Collection { number, sets: kept, options })
+    }
+
+    /// N: genes of the universe.
+    pub fn universe(&self) -> usize {
+        self.number.len()
+    }
+
+    /// Sets that are tested.
+    pub fn len(&self) -> usize {
+        self.sets.len()
+    }
+
+    /// Whether no set has a fitting size.
+    pub fn is_empty(&self) -> bool {
+        self.sets.is_empty()
+    }
+
+    /// Tests every set; results by rising p, ties in file order. Genes of the list outside the universe and repeats
+    /// count for nothing.
+    ///
+    /// # Errors
+    /// None on a collection that was made; those of [`ln_hypergeometric_tail`] are passed on.
+    pub fn test<S: AsRef<str>>(&self, list: &[S]) -> Result<Vec<Enrichment>> {
+        let mut at: HashMap<usize, usize> = HashMap::new();
+        for (i, gene) in list.iter().enumerate() {
+            if let Some(&gene) = self.number.get(&folded(gene.as_ref(), self.options.ignore_case)) {
+                at.entry(gene).or_insert(i);
+            }
+        }
+        let (total, drawn) = (self.number.len() as u64, at.len() as u64);
+        let mut out = Vec::new();
+        for (name, members) in &self.sets {
+            let mut hits: Vec<usize> = members.iter().filter_map(|g| at.get(g).copied()).collect();
+            hits.sort_unstable();
+            let ln_p = ln_hypergeometric_tail(hits.len() as u64, total, members.len() as u64, drawn)?;
+            let expected = drawn as f64 * members.len() as f64 / total as f64;
+            out.push(Enrichment {
+                set: name.clone(),
+                size: members.len(),
+                overlap: hits.len(),
+                expected,
+                fold: if expected > 0.0 { hits.len() as f64 / expected } else { 0.0 },
+                p: ln_p.exp(),
+                log10_p: ln_p / std::f64::consts::LN_10,
+                bh: 1.0,
+                by: 1.0,
+                genes: hits.into_iter().map(|i| list[i].as_ref().to_owned()).collect(),
+            });
+        }
+        let adjusted: Vec<&mut Enrichment> =
+            out.iter_mut().filter(|e| e.overlap > 0 || !self.options.adjust_hits).collect();
+        let p: Vec<f64> = adjusted.iter().map(|e| e.p).collect();
+        let (bh, by) = (adjust(&p, Adjust::BenjaminiHochberg), adjust(&p, Adjust::BenjaminiYekutieli));
+        for (e, (bh, by)) in adjusted.into_iter().zip(bh.into_iter().zip(by)) {
+            (e.bh, e.by) = (bh, by);
+        }
+        out.sort_by(|a, b| a.log10_p.total_cmp(&b.log10_p));
+        Ok(out)
+    }
+}
+
+fn folded(gene: &str, ignore_case: bool) -> String {
+    if ignore_case { gene.to_lowercase() } else { gene.to_owned() }
+}
+
+/// One list against every set of a fitting size, as [`Collection::test`].
 ///
 /// # Errors
-/// [`Error::Shape`] for an empty universe, [`Error::Param`] for sizes out of order.
+/// As [`Collection::new`].
 pub fn over_representation<S: AsRef<str>>(
     list: &[S],
     universe: &[S],
     sets: &[GeneSet],
     options: EnrichmentOptions,
 ) -> Result<Vec<Enrichment>> {
-    if options.smallest == 0 || options.largest < options.smallest {
-        let found = format!("{} to {}", options.smallest, options.largest);
-        return Err(Error::Param {
-            name: "sizes",
-            found,
-            rule: "at least 1, the larger not below the smaller",
-        });
-    }
-    let fold = |gene: &str| if options.ignore_case { gene.to_lowercase() } else { gene.to_owned() };
-    let known: BTreeSet<String> = universe.iter().map(|g| fold(g.as_ref())).collect();
-    if known.is_empty() {
-        let rule = "at least one gene";
-        return Err(Error::Shape { what: "the universe of genes".into(), found: vec![0], rule });
-    }
-    let mut at: BTreeMap<String, usize> = BTreeMap::new();
-    for (i, gene) in list.iter().enumerate() {
-        let gene = fold(gene.as_ref());
-        if known.contains(&gene) {
-            at.entry(gene).or_insert(i);
-        }
-    }
-    let (total, drawn) = (known.len() as u64, at.len() as u64);
-    let mut out = Vec::new();
-    for set in sets {
-        let members: BTreeSet<String> =
-            set.genes.iter().map(|g| fold(g)).filter(|g| known.contains(g)).collect();
-        if !(options.smallest..=options.largest).contains(&members.len()) {
-            continue;
-        }
-        let mut hits: Vec<usize> = members.iter().filter_map(|g| at.get(g).copied()).collect();
-        hits.sort_unstable();
-        let ln_p = ln_hypergeometric_tail(hits.len() as u64, total, members.len() as u64, drawn)?;
-        out.push(Enrichment {
-            set: set.name.clone(),
-            size: members.len(),
-            overlap: hits.len(),
-            expected: drawn as f64 * members.len() as f64 / total as f64,
-            p: ln_p.exp(),
-            log10_p: ln_p / std::f64::consts::LN_10,
-            bh: 1.0,
-            by: 1.0,
-            genes: hits.into_iter().map(|i| list[i].as_ref().to_owned()).collect(),
-        });
-    }
-    let p: Vec<f64> = out.iter().map(|e| e.p).collect();
-    let (bh, by) = (adjust(&p, Adjust::BenjaminiHochberg), adjust(&p, Adjust::BenjaminiYekutieli));
-    for (e, (bh, by)) in out.iter_mut().zip(bh.into_iter().zip(by)) {
-        (e.bh, e.by) = (bh, by);
-    }
-    out.sort_by(|a, b| a.log10_p.total_cmp(&b.log10_p));
-    Ok(out)
+    Collection::new(universe, sets, options)?.test(list)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::anova::one_way;
 use super::curves::{Bundle, Process, two_sample};
-use super::enrichment::ln_hypergeometric_tail;
+use super::enrichment::{Collection, EnrichmentOptions, GeneSet, ln_hypergeometric_tail};
 use super::multiple::{Adjust, adjust};
 use super::tail::{gaussian_tail, upper_tail};
 
@@ -125,6 +125,86 @@ fn hypergeometric_tails_equal_scipy_and_the_exact_sum() {
         assert!((found - c.ln).abs() < 1e-12 * c.ln.abs().max(1.0), "{found} is not {}", c.ln);
         close(found.exp(), c.exact, 1e-12);
         close(found.exp(), c.sf, 1e-10);
+    }
+}
+
+#[derive(Deserialize)]
+struct OverRepresentation {
+    genes: Vec<String>,
+    sets: Vec<(String, Vec<String>)>,
+    cases: Vec<Listed>,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    list: Vec<String>,
+    annotated_only: bool,
+    rows: Vec<Row>,
+}
+
+#[derive(Deserialize)]
+struct Row {
+    set: String,
+    size: usize,
+    overlap: usize,
+    p: f64,
+    fold: f64,
+    by: f64,
+}
+
+/// SciPy's hypergeometric tails and statsmodels' fdr_by, with both universes.
+#[test]
+fn over_representation_equals_scipy_and_statsmodels() {
+    let text = include_str!("../../../../testdata/golden/stats/enrichment.json");
+    let OverRepresentation { genes, sets, cases } = serde_json::from_str(text).unwrap();
+    let sets: Vec<GeneSet> =
+        sets.into_iter().map(|(name, genes)| GeneSet { name, description: String::new(), genes }).collect();
+    assert_eq!(cases.len(), 8);
+    for case in cases {
+        let options =
+            EnrichmentOptions { annotated_only: case.annotated_only, ..EnrichmentOptions::of_factors() };
+        let collection = Collection::new(&genes, &sets, options).unwrap();
+        assert_eq!(
+            (collection.universe(), collection.len()),
+            (if case.annotated_only { 500 } else { 600 }, case.rows.len())
+        );
+        let found = collection.test(&case.list).unwrap();
+        assert!(found.windows(2).all(|w| w[0].p <= w[1].p));
+        for row in case.rows {
+            let e = found.iter().find(|e| e.set == row.set).unwrap();
+            assert_eq!((e.size, e.overlap), (row.size, row.overlap), "{}", row.set);
+            close(e.p, row.p, 1e-10);
+            close(e.by, row.by, 1e-10);
+            close(e.fold, row.fold, 1e-12);
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Printed {
+    universe: u64,
+    pathway: u64,
+    set: u64,
+    overlap: u64,
+    p: f64,
+    p_by: f64,
+}
+
+/// Values of the equations in 60 digits; they are adjusted over all of the pathways listed.
+#[test]
+fn tails_and_adjusted_values_equal_those_of_the_equations() {
+    #[derive(Deserialize)]
+    struct Case {
+        over_representation: Vec<Printed>,
+    }
+    let text = include_str!("../../../../testdata/golden/mssvae/metrics.json");
+    let rows = serde_json::from_str::<Case>(text).unwrap().over_representation;
+    let tail = |r: &Printed| ln_hypergeometric_tail(r.overlap, r.universe, r.pathway, r.set).unwrap().exp();
+    let p: Vec<f64> = rows.iter().map(tail).collect();
+    assert!(rows.len() > 8);
+    for ((r, p), by) in rows.iter().zip(&p).zip(adjust(&p, Adjust::BenjaminiYekutieli)) {
+        close(*p, r.p, 1e-12);
+        close(by, r.p_by, 1e-12);
     }
 }
 

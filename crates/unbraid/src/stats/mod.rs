@@ -4,6 +4,7 @@ pub mod anova;
 pub mod cox;
 pub mod curves;
 pub mod enrichment;
+pub mod kaplan_meier;
 pub mod multiple;
 pub mod ranks;
 pub mod selection;

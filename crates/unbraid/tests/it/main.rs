@@ -8,5 +8,6 @@ mod low_rank;
 mod med_magma;
 mod nmf;
 mod soft;
+mod soft_properties;
 mod stability;
 mod tyler;

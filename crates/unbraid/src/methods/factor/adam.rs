@@ -7,8 +7,22 @@
 //!
 //! with ϵ outside the root, as in Keras. The published code updates *every* row in every step: a row outside the
 //! mini-batch has a zero gradient, yet its moments decay and it still moves (`dense`). What such a row does between two
-//! visits depends on nothing else, so it is done when the row is visited next: the same numbers, but only the rows of
-//! the batch are touched in a step. `lazy` leaves out these steps, and counts them for each row on its own.
+//! visits depends on nothing else, so it is done when the row is visited next. Over the steps t + 1, t + 2, …, with m, v
+//! the moments after step t and r = √v,
+//!
+//! ```text
+//! p := p − m Σ_j w_j / (r c_j + ϵ),   w_j = η β₁ʲ / (1 − β₁ᵗ⁺ʲ),   c_j = √(β₂ʲ / (1 − β₂ᵗ⁺ʲ)),
+//! ```
+//!
+//! where w and c are the same for every parameter. Where the c_j are near their mean c̄, as they are but for the first
+//! steps of all, the sum is that of a short series,
+//!
+//! ```text
+//! Σ_j w_j / (r c_j + ϵ) = h Σ_i M_i (−r h)ⁱ,   h = 1 / (r c̄ + ϵ),   M_i = Σ_j w_j (c_j − c̄)ⁱ,
+//! ```
+//!
+//! so that a long pause costs a parameter no more than a short one. `lazy` leaves out these steps, and counts them for
+//! each row on its own.
 
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +42,9 @@ const BETA2: f64 = 0.999;
 const EPSILON: f64 = 1e-7;
 /// Momentum below this share of where it began moves nothing any more: the step it makes is lost in rounding.
 const FADED: f64 = 1e-20;
+/// Terms of the series, and the largest share of the movement that the terms left out may hold.
+const TERMS: usize = 10;
+const LOST: f64 = 1e-14;
 
 /// Parameters in rows, with their moments and the step of each row.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -42,6 +59,115 @@ pub struct Tensor {
     at: Vec<u32>,
 }
 
+/// One row of a [`Tensor`].
+#[derive(Debug)]
+pub struct Row<'a> {
+    /// Its parameters.
+    pub values: &'a mut [f64],
+    m: &'a mut [f64],
+    v: &'a mut [f64],
+    at: &'a mut u32,
+}
+
+/// What a row does from one step to another without a gradient; kept from row to row.
+#[derive(Clone, Debug, Default)]
+pub struct Pause {
+    span: (u32, u32),
+    rate: f64,
+    /// w_j and c_j.
+    each: Vec<(f64, f64)>,
+    /// c̄ and M, where the series holds.
+    series: Option<(f64, [f64; TERMS])>,
+    /// β₁ and β₂ to the power of the steps.
+    decay: (f64, f64),
+}
+
+impl Pause {
+    /// The steps after `from` up to `to`.
+    fn over(&mut self, from: u32, to: u32, rate: f64) {
+        if self.span == (from, to) && self.rate == rate {
+            return;
+        }
+        (self.span, self.rate) = ((from, to), rate);
+        let steps = (to - from) as i32;
+        self.decay = (BETA1.powi(steps), BETA2.powi(steps));
+        let (mut share1, mut share2) = (1.0, 1.0);
+        let (power1, power2) = (BETA1.powi(from as i32), BETA2.powi(from as i32));
+        self.each.clear();
+        let (mut total, mut mean) = (0.0, 0.0);
+        for _ in 0..steps {
+            if share1 < FADED {
+                break;
+            }
+            (share1, share2) = (share1 * BETA1, share2 * BETA2);
+            let w = rate * share1 / (1.0 - power1 * share1);
+            let c = (share2 / (1.0 - power2 * share2)).sqrt();
+            total += w;
+            mean += w * c;
+            self.each.push((w, c));
+        }
+        mean /= total;
+        let (mut moments, mut lost) = ([0.0; TERMS], 0.0);
+        for &(w, c) in &self.each {
+            let off = c - mean;
+            let mut term = w;
+            for moment in &mut moments {
+                *moment += term;
+                term *= off;
+            }
+            // r h is at most 1 / c̄.
+            lost += term.abs() * mean / c;
+        }
+        let holds = lost <= LOST * total * mean.powi(TERMS as i32);
+        self.series = holds.then_some((mean, moments));
+    }
+
+    /// Σ_j w_j / (r c_j + ϵ)
+    fn sum(&self, r: f64) -> f64 {
+        match &self.series {
+            Some((mean, moments)) => {
+                let h = 1.0 / (r * mean + EPSILON);
+                let x = -r * h;
+                h * moments.iter().rev().fold(0.0, |sum, m| sum * x + m)
+            }
+            None => self.each.iter().map(|(w, c)| w / (r * c + EPSILON)).sum(),
+        }
+    }
+}
+
+impl Row<'_> {
+    /// Brings the row to the end of step `step` without a gradient.
+    pub fn catch_up(&mut self, rule: Adam, step: u32, rate: f64, pause: &mut Pause) {
+        let from = *self.at;
+        if rule == Adam::Lazy || from >= step {
+            return;
+        }
+        *self.at = step;
+        pause.over(from, step, rate);
+        for ((p, m), v) in self.values.iter_mut().zip(&mut *self.m).zip(&mut *self.v) {
+            *p -= *m * pause.sum(v.sqrt());
+            *m *= pause.decay.0;
+            *v *= pause.decay.1;
+        }
+    }
+
+    /// One step with a gradient; `step` counts from 1 over all batches, and the row is done up to the one before.
+    pub fn descend(&mut self, rule: Adam, step: u32, rate: f64, gradient: &[f64]) {
+        let t = match rule {
+            Adam::Dense => step,
+            Adam::Lazy => *self.at + 1,
+        };
+        *self.at = t;
+        let (size, spread) = (rate / (1.0 - BETA1.powi(t as i32)), 1.0 / (1.0 - BETA2.powi(t as i32)));
+        let moments = self.m.iter_mut().zip(&mut *self.v);
+        for ((p, (m, v)), g) in self.values.iter_mut().zip(moments).zip(gradient) {
+            *m = BETA1 * *m + (1.0 - BETA1) * g;
+            *v = BETA2 * *v + (1.0 - BETA2) * g * g;
+            *p -= size * *m / ((*v * spread).sqrt() + EPSILON);
+        }
+    }
+}
+
 impl Tensor {
     /// Before the first step.
     pub fn new(values: Vec<f64>, width: usize) -> Tensor {
@@ -49,63 +175,55 @@ impl Tensor {
         Tensor { values, width, m: vec![0.0; size], v: vec![0.0; size], at: vec![0; rows] }
     }
 
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.at.len()
+    }
+
     /// Row `i`.
     pub fn row(&self, i: usize) -> &[f64] {
         &self.values[i * self.width..(i + 1) * self.width]
     }
 
-    /// Brings row `i` to the end of step `step` without a gradient.
-    pub fn catch_up(&mut self, rule: Adam, i: usize, step: u32, rate: f64) {
-        let from = self.at[i];
-        if rule == Adam::Lazy || from >= step {
-            return;
-        }
-        self.at[i] = step;
-        let range = i * self.width..(i + 1) * self.width;
-        let (p, m, v) = (&mut self.values[range.clone()], &mut self.m[range.clone()], &mut self.v[range]);
-        if m.iter().all(|m| *m == 0.0) {
-            let decay = BETA2.powi((step - from) as i32);
-            v.iter_mut().for_each(|v| *v *= decay);
-            return;
-        }
-        let (mut power1, mut power2) = (BETA1.powi(from as i32), BETA2.powi(from as i32));
-        let mut share = 1.0;
-        for done in from..step {
-            if share < FADED {
-                let left = (step - done) as i32;
-                let (decay1, decay2) = (BETA1.powi(left), BETA2.powi(left));
-                m.iter_mut().for_each(|m| *m *= decay1);
-                v.iter_mut().for_each(|v| *v *= decay2);
-                break;
-            }
-            share *= BETA1;
-            (power1, power2) = (power1 * BETA1, power2 * BETA2);
-            let (size, spread) = (rate / (1.0 - power1), 1.0 / (1.0 - power2));
-            for ((p, m), v) in p.iter_mut().zip(&mut *m).zip(&mut *v) {
-                *m *= BETA1;
-                *v *= BETA2;
-                *p -= size * *m / ((*v * spread).sqrt() + EPSILON);
-            }
-        }
+    /// Some rows, in rising order, to be changed side by side.
+    pub fn rows_mut(&mut self, rows: &[usize]) -> impl Iterator<Item = Row<'_>> {
+        let parts = pick(&mut self.values, self.width, rows)
+            .zip(pick(&mut self.m, self.width, rows))
+            .zip(pick(&mut self.v, self.width, rows));
+        parts.zip(pick(&mut self.at, 1, rows)).map(|(((values, m), v), at)| Row {
+            values,
+            m,
+            v,
+            at: &mut at[0],
+        })
+    }
+
+    /// Brings every row to the end of step `step` without a gradient.
+    pub fn catch_up(&mut self, rule: Adam, step: u32, rate: f64) {
+        let all: Vec<usize> = (0..self.rows()).collect();
+        let mut pause = Pause::default();
+        self.rows_mut(&all).for_each(|mut row| row.catch_up(rule, step, rate, &mut pause));
     }
 
     /// One step of row `i` with its gradient; `step` counts from 1 over all batches.
     pub fn descend(&mut self, rule: Adam, i: usize, step: u32, rate: f64, gradient: &[f64]) {
-        self.catch_up(rule, i, step - 1, rate);
-        let t = match rule {
-            Adam::Dense => step,
-            Adam::Lazy => self.at[i] + 1,
-        };
-        self.at[i] = t;
-        let range = i * self.width..(i + 1) * self.width;
-        let (size, spread) = (rate / (1.0 - BETA1.powi(t as i32)), 1.0 / (1.0 - BETA2.powi(t as i32)));
-        let moments = self.m[range.clone()].iter_mut().zip(&mut self.v[range.clone()]);
-        for ((p, (m, v)), g) in self.values[range].iter_mut().zip(moments).zip(gradient) {
-            *m = BETA1 * *m + (1.0 - BETA1) * g;
-            *v = BETA2 * *v + (1.0 - BETA2) * g * g;
-            *p -= size * *m / ((*v * spread).sqrt() + EPSILON);
+        let mut pause = Pause::default();
+        for mut row in self.rows_mut(&[i]) {
+            row.catch_up(rule, step - 1, rate, &mut pause);
+            row.descend(rule, step, rate, gradient);
         }
     }
+}
+
+/// Rows of a table, in rising order, to be changed side by side.
+pub fn pick<'a, T>(values: &'a mut [T], width: usize, rows: &[usize]) -> impl Iterator<Item = &'a mut [T]> {
+    let (mut rest, mut done) = (values, 0);
+    rows.iter().map(move |&i| {
+        let (_, from) = std::mem::take(&mut rest).split_at_mut((i - done) * width);
+        let (row, after) = from.split_at_mut(width);
+        (rest, done) = (after, i + 1);
+        row
+    })
 }
 
 #[cfg(test)]
@@ -127,16 +245,23 @@ mod tests {
         let start = vec![0.3, -0.2, 1.0, 0.5, 0.1, 0.2];
         let mut ours = Tensor::new(start.clone(), 2);
         let (mut p, mut m, mut v) = (start, vec![0.0; 6], vec![0.0; 6]);
-        for t in 1..900u32 {
-            // Row 2 is seen twice only, with a gap over which its momentum fades.
-            let row = if t == 3 || t == 800 { 2 } else { (t % 2) as usize };
-            let g = [(t as f64).sin(), 1e-3 * (t as f64).cos()];
+        for t in 1..3000u32 {
+            // Row 2 is seen a few times only, with gaps over which its momentum fades. Gradients are large and as small
+            // as ϵ, and pauses early, where the sum is taken step by step, and late, where it is that of the series.
+            let row = if [3, 800, 1900, 2600].contains(&t) { 2 } else { (t / 40 % 2) as usize };
+            let g = [(t as f64).sin(), 1e-7 * (t as f64).cos()];
             ours.descend(Adam::Dense, row, t, 0.01, &g);
             let mut all = [0.0; 6];
             all[2 * row..2 * row + 2].copy_from_slice(&g);
             textbook(&mut p, &mut m, &mut v, t as i32, 0.01, &all);
         }
-        (0..3).for_each(|i| ours.catch_up(Adam::Dense, i, 899, 0.01));
+        ours.catch_up(Adam::Dense, 2999, 0.01);
+        let mut pause = Pause::default();
+        let early_and_late = [(3, 43), (1900, 2600)].map(|(from, to)| {
+            pause.over(from, to, 0.01);
+            pause.series.is_some()
+        });
+        assert_eq!(early_and_late, [false, true]);
         for (a, b) in ours.values.iter().zip(&p) {
             assert!((a - b).abs() < 1e-12, "{a} {b}");
         }

@@ -3,9 +3,9 @@
 use ndarray::{Array2, ArrayView2};
 use sha2::{Digest, Sha256};
 
-use crate::data::{Annotations, Matrix, Slot, Values};
+use crate::data::{Annotations, Matrix, Slot, Value, Values};
 use crate::error::{Error, Result};
-use crate::fit::Check;
+use crate::fit::{Check, Ctx, Stop};
 
 /// What is made small between a table X and its reconstruction Z.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +80,19 @@ impl Check for Nonnegative<'_> {
         if n == 0 || m == 0 {
             return Err(Error::Shape { what: what.into(), found: vec![n, m], rule: "at least 1 × 1" });
         }
+        // Most tables are clean throughout, which is seen at the speed of memory.
+        let clean = |x: &[f64]| {
+            x.iter().fold((true, 0.0), |(ok, top), &v| {
+                (ok & (v >= 0.0) & (v < f64::INFINITY), if v > top { v } else { top })
+            })
+        };
+        let (ok, top) = match matrix {
+            Matrix::Dense(x) => x.as_slice().map_or((false, 0.0), clean),
+            Matrix::Sparse(x) => clean(x.values()),
+        };
+        if ok && top > 0.0 {
+            return Ok(());
+        }
         let mut odd = None;
         let (mut absent, mut positive) = (Vec::new(), false);
         matrix.for_each_nonzero(|i, j, v| {
@@ -133,6 +146,38 @@ impl Nonnegative<'_> {
     }
 }
 
+/// How a fit went, as it is written beside its factors.
+#[derive(Clone, Copy, Debug)]
+pub struct Course<'a> {
+    /// What was made small.
+    pub loss: Loss,
+    /// Its mean over the measured entries at the end.
+    pub divergence: f64,
+    /// Objective of each step.
+    pub objective: &'a [f64],
+    /// How it ended.
+    pub stop: Stop,
+    /// What the user should know.
+    pub warnings: &'a [String],
+    /// T(U V), n × d, where it was asked for.
+    pub reconstruction: Option<&'a Array2<f64>>,
+}
+
+impl Course<'_> {
+    /// Writes the reconstruction as a layer and the rest into `uns[key]`.
+    pub fn annotate(&self, key: &str, out: &mut Annotations) {
+        if let Some(table) = self.reconstruction {
+            out.layers.insert(format!("{key}_reconstruction"), Slot::F64(table.clone()));
+        }
+        let notes = out.notes(key);
+        notes.insert("loss".into(), self.loss.to_string().into());
+        notes.insert("divergence".into(), self.divergence.into());
+        notes.insert("objective".into(), Value::Floats(self.objective.to_vec()));
+        notes.insert("stop".into(), self.stop.name().into());
+        notes.insert("warnings".into(), Value::Texts(self.warnings.to_vec()));
+    }
+}
+
 /// Writes U (d × k) and Vᵀ (n × k) under their names.
 pub fn annotate_factors(out: &mut Annotations, key: &str, loadings: &Array2<f64>, scores: &Array2<f64>) {
     out.varm.insert(format!("{key}_loadings"), Slot::F64(loadings.clone()));
@@ -149,6 +194,53 @@ pub fn refuse_rank(k: usize, d: usize, n: usize) -> Result<()> {
         return Err(Error::Param { name: "k", found, rule: "from 1 to the smaller of the two" });
     }
     Ok(())
+}
+
+/// Refuses counts of 0.
+///
+/// # Errors
+/// [`Error::Param`] for the first.
+pub fn refuse_zero(counts: &[(&'static str, usize)]) -> Result<()> {
+    match counts.iter().find(|(_, value)| *value == 0) {
+        Some(&(name, _)) => Err(Error::Param { name, found: "0".into(), rule: "at least 1" }),
+        None => Ok(()),
+    }
+}
+
+/// Refuses a step size that is not above 0, and weights or tolerances below 0.
+///
+/// # Errors
+/// [`Error::Param`] for the first.
+pub fn refuse_sizes(learning_rate: f64, weights: &[(&'static str, f64)]) -> Result<()> {
+    let bad = |name, found: f64, rule| Err(Error::Param { name, found: found.to_string(), rule });
+    if !(learning_rate > 0.0 && learning_rate.is_finite()) {
+        return bad("learning_rate", learning_rate, "a positive number");
+    }
+    match weights.iter().find(|(_, value)| !(*value >= 0.0 && value.is_finite())) {
+        Some(&(name, found)) => bad(name, found, "0 or a positive number"),
+        None => Ok(()),
+    }
+}
+
+/// Says which features have no variation.
+pub fn warn_of_constant(count: usize, ctx: &mut Ctx<'_>) {
+    if count > 0 {
+        let (s, have, they, take) =
+            if count == 1 { ("", "has", "it is", "takes") } else { ("s", "have", "they are", "take") };
+        ctx.warn(format!(
+            "{count} feature{s} {have} the same value in all samples; {they} reproduced as measured and {take} no part in the factors."
+        ));
+    }
+}
+
+/// Says that a fit with a stop rule did not meet it.
+pub fn warn_of_the_end(name: &str, steps: (usize, &str), tol: f64, stop: Stop, ctx: &mut Ctx<'_>) {
+    if stop == Stop::MaxSteps && tol > 0.0 {
+        let (count, what) = steps;
+        ctx.warn(format!(
+            "{name} took all {count} {what} and its objective was still falling; set a larger `max_steps` or `learning_rate`."
+        ));
+    }
 }
 
 /// Factors by falling share of U V: Σ_ij u_il v_lj.

@@ -16,9 +16,11 @@
 //! | k      |        | number of factors                   | `k`        |
 
 pub mod adam;
+pub mod choice;
 pub mod common;
 pub mod maps;
 pub mod model;
 pub mod nmf;
 pub mod qmf;
 pub mod qmfq;
+pub mod stored;

@@ -4,24 +4,29 @@
 //!
 //! ```text
 //! nmf:   v = argmin D(x ‖ U v),                                    x̂ = U v
-//! qmfq:  x′_i = T′_i(x_i),   v = argmin D(x′ ‖ U v),               x̂_i = T_i((U v)_i)
+//! qmfq:  x′_i = T′_i(x_i),   v = argmin Δ(x′ ‖ U v),               x̂_i = T_i((U v)_i)
 //! qmf:   v = argmin D(x ‖ T(U v)),                                 x̂_i = T_i((U v)_i)
 //! ```
 //!
-//! over v ≥ 0. The first two minimisations are convex: multiplicative rounds on v from one start. The last is not; it is
+//! over v ≥ 0, Δ what the projector makes small (with `svd` least squares over all v). The first two minimisations are
+//! convex: multiplicative rounds on v from one start. The last is not; it is
 //! started where the maps, inverted one by one, ask for z_i = T_i⁻¹(x_i) (least squares in units of the spreads), and
 //! descends in log v from there. A value outside the range of the fit goes to the end of its map: T saturates.
 //!
-//! On the samples of the fit, `qmfq` gives the fit itself up to the rounds on v, which here run to convergence.
-//! Cuturi et al. (2020), section 3.4: `cuturi2020`.
+//! On its own samples a fit of `qmfq` gives its own scores; one of `nmf` up to its `tol`; one of `qmf` another local
+//! minimum, as good or nearly so. Cuturi et al. (2020), section 3.4: `cuturi2020`.
 
-use ndarray::{Array1, Array2, ArrayView2, Axis};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 use rayon::prelude::*;
 
 use super::common::{Loss, TINY};
 use super::maps::Maps;
+use super::nmf::NmfFit;
+use super::qmf::QmfFit;
+use super::qmfq::{Projector, QmfqFit};
 use crate::error::{Error, Result};
-use crate::linalg::settle;
+use crate::linalg::cholesky::Cholesky;
+use crate::linalg::{gram, settle};
 
 /// Rounds on v, and the relative change that ends them.
 const ROUNDS: usize = 500;
@@ -35,6 +40,8 @@ const DECREASE: f64 = 1e-6;
 pub struct Model {
     /// What was made small.
     pub loss: Loss,
+    /// What scores make small where that is not `loss` behind the maps: Δ.
+    pub projector: Projector,
     /// U, d × k.
     pub loadings: Array2<f64>,
     /// T′ of QMFQ.
@@ -52,6 +59,29 @@ pub struct Applied {
     pub reconstruction: Array2<f64>,
     /// Mean divergence over the measured entries.
     pub divergence: f64,
+    /// The same of each sample; 0 for one without any.
+    pub losses: Vec<f64>,
+}
+
+impl From<NmfFit> for Model {
+    fn from(fit: NmfFit) -> Model {
+        let projector = if fit.loss == Loss::Kl { Projector::Kl } else { Projector::Frobenius };
+        Model { loss: fit.loss, projector, loadings: fit.loadings, input_maps: None, maps: None }
+    }
+}
+
+impl From<QmfFit> for Model {
+    fn from(fit: QmfFit) -> Model {
+        let (projector, maps) = (Projector::Frobenius, Some(fit.maps));
+        Model { loss: fit.loss, projector, loadings: fit.loadings, input_maps: None, maps }
+    }
+}
+
+impl From<QmfqFit> for Model {
+    fn from(fit: QmfqFit) -> Model {
+        let (input_maps, maps) = (Some(fit.input_maps), Some(fit.maps));
+        Model { loss: fit.loss, projector: fit.projector, loadings: fit.loadings, input_maps, maps }
+    }
 }
 
 impl Model {
@@ -61,7 +91,7 @@ impl Model {
     /// [`Error::Shape`] where the features are not those of the fit, [`Error::Value`] for a value that is negative or
     /// infinite.
     pub fn transform(&self, x: ArrayView2<'_, f64>) -> Result<Applied> {
-        let (d, k) = self.loadings.dim();
+        let d = self.loadings.nrows();
         if x.nrows() != d || x.ncols() == 0 {
             let (what, found) = ("the new samples".into(), vec![x.ncols(), x.nrows()]);
             return Err(Error::Shape { what, found, rule: "at least one sample of the features of the fit" });
@@ -72,49 +102,61 @@ impl Model {
             let rule = "finite and 0 or larger, as the table of the fit";
             return Err(Error::Value { what: "the new samples".into(), found, at: (j, i), rule });
         }
-        let samples: Vec<(Vec<f64>, Vec<f64>)> = (0..x.ncols())
-            .into_par_iter()
-            .map(|j| {
-                settle();
-                let x: Vec<f64> = x.column(j).to_vec();
-                let v = self.scores(&x);
-                let fitted = self.reconstruct(&v);
-                (v, fitted)
-            })
-            .collect();
+        let v = match (&self.input_maps, &self.maps) {
+            (Some(first), _) => {
+                scores(self.projector, self.normalised(first, x).view(), self.loadings.view())?
+            }
+            (None, Some(maps)) => self.each(x, |x| self.descend(maps, x)),
+            (None, None) => scores(self.projector, x, self.loadings.view())?,
+        };
+        let fitted = self.each(v.view(), |v| self.reconstruct(v));
         let mut out = Applied {
-            scores: Array2::zeros((x.ncols(), k)),
-            reconstruction: Array2::zeros(x.dim()),
+            scores: v.t().as_standard_layout().into_owned(),
+            reconstruction: fitted,
             divergence: 0.0,
+            losses: vec![0.0; x.ncols()],
         };
         let (mut sum, mut count) = (0.0, 0usize);
-        for (j, (v, fitted)) in samples.into_iter().enumerate() {
-            for (i, (&t, &x)) in fitted.iter().zip(x.column(j)).enumerate() {
-                out.reconstruction[[i, j]] = t;
-                if !x.is_nan() {
-                    sum += self.loss.of(x, t);
-                    count += 1;
-                }
-            }
-            out.scores.row_mut(j).iter_mut().zip(v).for_each(|(to, v)| *to = v);
+        for (j, mean) in out.losses.iter_mut().enumerate() {
+            let pairs =
+                out.reconstruction.column(j).into_iter().zip(x.column(j)).filter(|(_, x)| !x.is_nan());
+            let (own, seen) = pairs.fold((0.0, 0usize), |(s, c), (&t, &x)| (s + self.loss.of(x, t), c + 1));
+            *mean = own / seen.max(1) as f64;
+            (sum, count) = (sum + own, count + seen);
         }
         out.divergence = sum / count.max(1) as f64;
         Ok(out)
     }
 
-    fn scores(&self, x: &[f64]) -> Vec<f64> {
-        match (&self.input_maps, &self.maps) {
-            (Some(first), _) => {
-                // x′ = T′(x)
-                let mut inner = vec![f64::NAN; x.len()];
-                for (i, &v) in x.iter().enumerate().filter(|(_, v)| !v.is_nan()) {
-                    first.evaluate(i, &[v], &mut inner[i..i + 1]);
-                }
-                project(self.loss, &inner, self.loadings.view())
+    /// By feature, how many of the new values lie outside what its map can give, which for pinned quantiles is the range
+    /// of the table of the fit; nothing without maps.
+    pub fn outside(&self, x: ArrayView2<'_, f64>) -> Vec<usize> {
+        let Some(maps) = &self.maps else { return vec![0; x.nrows()] };
+        let beyond = |(row, q): (ArrayView1<'_, f64>, ArrayView1<'_, f64>)| {
+            let (low, high) = (q[0], q[q.len() - 1]);
+            let slack = 1e-9 * (high - low) + 1e-12 * high.abs();
+            row.iter().filter(|v| **v < low - slack || **v > high + slack).count()
+        };
+        x.rows().into_iter().zip(maps.quantiles.rows()).map(beyond).collect()
+    }
+
+    /// A column computed from each column of `x`, side by side.
+    fn each(&self, x: ArrayView2<'_, f64>, f: impl Fn(&[f64]) -> Vec<f64> + Sync) -> Array2<f64> {
+        columns((0..x.ncols()).into_par_iter().map(|j| {
+            settle();
+            f(&x.column(j).to_vec())
+        }))
+    }
+
+    /// X′ = T′(X).
+    fn normalised(&self, first: &Maps, x: ArrayView2<'_, f64>) -> Array2<f64> {
+        self.each(x, |x| {
+            let mut inner = vec![f64::NAN; x.len()];
+            for (i, &v) in x.iter().enumerate().filter(|(_, v)| !v.is_nan()) {
+                first.evaluate(i, &[v], &mut inner[i..i + 1]);
             }
-            (None, Some(maps)) => self.descend(maps, x),
-            (None, None) => project(self.loss, x, self.loadings.view()),
-        }
+            inner
+        })
     }
 
     /// x̂ of scores v.
@@ -200,6 +242,53 @@ impl Model {
     }
 }
 
+/// Columns of equal length as a matrix.
+fn columns(made: impl IndexedParallelIterator<Item = Vec<f64>>) -> Array2<f64> {
+    let made: Vec<Vec<f64>> = made.collect();
+    let rows = made.first().map_or(0, Vec::len);
+    Array2::from_shape_fn((rows, made.len()), |(i, j)| made[j][i])
+}
+
+/// V (k × n) beside a fixed U for the columns of X′ (d × n, NaN = missing).
+///
+/// # Errors
+/// [`Error::Numeric`] for `svd` where the measured features do not tell the factors apart.
+pub(super) fn scores(
+    projector: Projector,
+    x: ArrayView2<'_, f64>,
+    u: ArrayView2<'_, f64>,
+) -> Result<Array2<f64>> {
+    let loss = match projector {
+        Projector::Kl => Loss::Kl,
+        Projector::Frobenius => Loss::Frobenius,
+        Projector::Svd => return least_squares(x, u),
+    };
+    Ok(columns((0..x.ncols()).into_par_iter().map(|j| {
+        settle();
+        project(loss, &x.column(j).to_vec(), u)
+    })))
+}
+
+/// v = (UᵀU)⁻¹ Uᵀ x over the measured features of each column.
+fn least_squares(x: ArrayView2<'_, f64>, u: ArrayView2<'_, f64>) -> Result<Array2<f64>> {
+    let why =
+        "the measured features do not tell the factors apart; choose a smaller k, or measure more of them";
+    let normal = |u: ArrayView2<'_, f64>| {
+        let what = "the least squares of the scores";
+        Cholesky::new(gram(u.t()).view()).ok_or(Error::Numeric { what, why: why.into() })
+    };
+    let whole = normal(u)?;
+    let mut out = Array2::zeros((u.ncols(), x.ncols()));
+    for (j, x) in x.columns().into_iter().enumerate() {
+        let seen: Vec<usize> = (0..x.len()).filter(|&i| !x[i].is_nan()).collect();
+        let own = if seen.len() < x.len() { Some(normal(u.select(Axis(0), &seen).view())?) } else { None };
+        let right = |l: usize| seen.iter().map(|&i| u[[i, l]] * x[i]).sum();
+        let v = own.as_ref().unwrap_or(&whole).solve(&(0..u.ncols()).map(right).collect::<Vec<f64>>());
+        out.column_mut(j).iter_mut().zip(v).for_each(|(to, v)| *to = v);
+    }
+    Ok(out)
+}
+
 /// U v.
 fn product(u: ArrayView2<'_, f64>, v: &[f64]) -> Vec<f64> {
     u.rows().into_iter().map(|row| row.iter().zip(v).map(|(u, v)| u * v).sum()).collect()
@@ -267,14 +356,21 @@ mod tests {
         let mut no = ();
         let common = Qmfq { k: 3, levels: 8, max_steps: 60, ..Qmfq::default() };
         let fit = common.fit(input, &mut Ctx::new(Seed(1), &mut no)).unwrap();
-        let (input_maps, maps) = (Some(fit.input_maps), Some(fit.maps));
-        let model = Model { loss: fit.loss, loadings: fit.loadings, input_maps, maps };
-        let again = model.transform(x.view()).unwrap();
-        assert!(again.divergence < 1.05 * fit.divergence, "{} {}", again.divergence, fit.divergence);
+        let again = Model::from(fit.clone()).transform(x.view()).unwrap();
+        let gap = (&again.scores - &fit.scores).fold(0.0, |m: f64, g| m.max(g.abs()));
+        assert!(gap <= 1e-6 * fit.scores.fold(0.0, |m: f64, v| m.max(*v)), "{gap}");
+        assert!((again.divergence - fit.divergence).abs() < 1e-6 * fit.divergence);
+        let mean = again.losses.iter().sum::<f64>() / again.losses.len() as f64;
+        assert!((mean - again.divergence).abs() < 1e-12 * mean);
+        // The factors of the decomposition may be negative.
+        let svd = Qmfq { projector: Projector::Svd, ..common };
+        let fit = svd.fit(input, &mut Ctx::new(Seed(1), &mut no)).unwrap();
+        let again = Model::from(fit.clone()).transform(x.view()).unwrap();
+        let gap = (&again.scores - &fit.scores).fold(0.0, |m: f64, g| m.max(g.abs()));
+        assert!(gap <= 1e-6 * fit.scores.fold(0.0, |m: f64, v| m.max(v.abs())), "{gap}");
         let own = Qmf { k: 3, levels: 8, max_steps: 400, ..Qmf::default() };
         let fit = own.fit(input, &mut Ctx::new(Seed(1), &mut no)).unwrap();
-        let model = Model { loss: fit.loss, loadings: fit.loadings, input_maps: None, maps: Some(fit.maps) };
-        let again = model.transform(x.view()).unwrap();
+        let again = Model::from(fit.clone()).transform(x.view()).unwrap();
         assert!(again.divergence < 1.1 * fit.divergence, "{} {}", again.divergence, fit.divergence);
     }
 
@@ -284,7 +380,8 @@ mod tests {
         let mut draw = |n, m| Array2::from_shape_simple_fn((n, m), || rng.random::<f64>() + 0.1);
         let (u, v) = (draw(20, 2), draw(2, 4));
         let truth = matmul(u.view(), v.view());
-        let model = Model { loss: Loss::Kl, loadings: u, input_maps: None, maps: None };
+        let model =
+            Model { loss: Loss::Kl, projector: Projector::Kl, loadings: u, input_maps: None, maps: None };
         let mut x = truth.clone();
         x[[3, 1]] = f64::NAN;
         let found = model.transform(x.view()).unwrap();

@@ -1,28 +1,58 @@
-//! Non-negative matrix factors X ≈ U V (d × n; U: d × k, V: k × n, both ≥ 0), the map T of the
-//! [family](super) being the identity.
+//! Non-negative matrix factors, the map T of the [family](super) being the identity.
 //!
-//! A step updates every sample's scores and then every feature's loadings; no step raises the loss.
-//! Sparse tables are never made dense, and missing entries take no part. Hsieh and Dhillon (2011), Hien and
-//! Gillis (2021) for the default solver; Lee and Seung (2001) for `multiplicative`.
+//! ```text
+//! X ≈ U V,   minimise over U, V ≥ 0   Σ over measured i, j of loss(X_ij, (U V)_ij),
+//! kl: x log(x / z) − x + z,   frobenius: ½ (x − z)².
+//! ```
+//!
+//! | symbol | shape | meaning                                        | field         |
+//! |--------|-------|------------------------------------------------|---------------|
+//! | X      | d × n | features × samples (tables store the transpose) |               |
+//! | U      | d × k | features on factors                            | `loadings`    |
+//! | Vᵀ     | n × k | samples on factors                             | `scores`      |
+//! | k      |       | number of factors                              | `k`           |
+//! | β      |       | how far beyond the last point a step begins    | `State::beta` |
+//!
+//! A step of `coordinate` improves every sample's scores, then every feature's loadings ([`sweep`]), and each half begins beyond
+//! where the last one ended, if that paid:
+//!
+//! ```text
+//! V′ := better(V; U_y),  V_y := max(0, V′ + β (V′ − V)),   U′ := better(U_y; V_y),  U_y := max(0, U′ + β (U′ − U)).
+//! ```
+//!
+//! Where the loss at (U′, V_y) is above that at (U, V), the step is done again from (U, V) without β, and β shrinks: no step
+//! raises the loss. Extrapolation: Ang and Gillis (2019), `ang2019`; the halves: Gillis and Glineur (2012), `gillis2012`, for
+//! squared error, Newton's method for KL (the quadratic models of Hsieh and Dhillon 2011, `hsieh2011`; other KL solvers are
+//! compared in Hien and Gillis 2021, `hien2021`). `multiplicative` takes the rules of Lee and Seung (2001), `lee2001`.
+//!
+//! Sparse tables are never made dense where less than half is filled, and missing entries take no part. A step on m stored entries
+//! costs 4 m k products for squared error and 2 m (k²/2 + 4 k) for KL.
 
-mod lines;
+mod kernel;
 mod rules;
+mod start;
+mod sweep;
+mod table;
+#[cfg(test)]
+mod twin;
 
-pub use rules::{multiplicative_round, project};
+pub use rules::{half, multiplicative_round};
+pub use start::Init;
 
-use ndarray::{Array2, Axis};
-use rand::RngExt;
+use ndarray::{Array2, ArrayView2, Axis, Zip};
+use serde::{Deserialize, Serialize};
 
+use self::sweep::{How, sweep};
 use super::common::{Loss, Missing, Nonnegative, annotate_factors};
 use crate::data::{Annotations, Slot, Value};
 use crate::error::{Error, Result};
-use crate::fit::{Annotate, Ctx, Draw, Iterate, Method, Seed, Step, Stop, StopRule, drive};
+use crate::fit::{Annotate, Check, Ctx, Iterate, Method, Seed, Step, Stop, StopRule, drive};
 use crate::params::{ParamDoc, Params};
 
 /// How the factors are improved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Solver {
-    /// Coordinate by coordinate: exact minima for squared error, safeguarded Newton steps for KL.
+    /// Coordinate descent on each line's quadratic: its own for squared error, Newton's for KL; extrapolated.
     Coordinate,
     /// The rules of Lee and Seung.
     Multiplicative,
@@ -39,8 +69,12 @@ crate::params! {
         pub loss: Loss = Loss::Kl,
         /// `coordinate` (fast) or `multiplicative` (Lee and Seung). Default coordinate.
         pub solver: Solver = Solver::Coordinate,
-        /// Passes over the k numbers of a line in one step of `coordinate`; 1 ≤ repeats. Default 2.
-        pub repeats: usize = 2,
+        /// Where the iteration starts: `random`, `nndsvd` (leading singular vectors, cut to their non-negative parts) or `nndsvda`
+        /// (the same, zeros replaced by the mean). Default random.
+        pub init: Init = Init::Random,
+        /// Most passes over the k numbers of a line in one step of `coordinate`, which ends earlier where they gain
+        /// little; 1 ≤ repeats. Default 10.
+        pub repeats: usize = 10,
         /// Most steps; 1 ≤ steps. Default 500.
         pub max_steps: usize = 500,
         /// The fit ends when a step changes the loss by no more than this share of it; 0 ≤ tol. Default 1e-5.
@@ -89,35 +123,164 @@ pub struct NmfFit {
     pub warnings: Vec<String>,
 }
 
+/// First β, its growth after a step that paid, the growth of its limit, and its cut after one that did not.
+const BETA: f64 = 0.5;
+const GROWTH: f64 = 1.05;
+const LIMIT: f64 = 1.01;
+const CUT: f64 = 1.5;
+/// Share of a number below which extrapolation does not lower it for KL, whose loss has no slope at 0.
+const KEPT: f64 = 0.01;
+
+/// U, V and what extrapolation remembers.
+#[derive(Debug, Serialize, Deserialize)]
+struct State {
+    u: Array2<f64>,
+    v: Array2<f64>,
+    /// U_y.
+    ahead: Array2<f64>,
+    beta: f64,
+    limit: f64,
+    loss: Option<f64>,
+}
+
 /// The iteration bound to a table.
 struct Kernel<'a> {
     method: &'a Nmf,
-    samples: Vec<lines::Line>,
-    features: Vec<lines::Line>,
+    given: Option<(Array2<f64>, Array2<f64>)>,
+    matrix: &'a crate::data::Matrix,
+    samples: table::Side<'a>,
+    features: table::Side<'a>,
     /// Number of measured entries and their mean.
     count: f64,
     mean: f64,
+    /// The power of two by which the table was multiplied: products of its values neither overflow nor vanish.
+    scale: f64,
+}
+
+impl Kernel<'_> {
+    /// x + β (x − before), not below 0, or a share of x for KL.
+    fn beyond(&self, beta: f64, x: &Array2<f64>, before: &Array2<f64>) -> Array2<f64> {
+        let kept = if self.method.loss == Loss::Kl { KEPT } else { 0.0 };
+        Zip::from(x).and(before).map_collect(|&x, &before| (x + beta * (x - before)).max(kept * x))
+    }
+
+    fn how(&self, measured: bool) -> How {
+        How { loss: self.method.loss, solver: self.method.solver, passes: self.method.repeats, measured }
+    }
 }
 
 impl Iterate for Kernel<'_> {
-    /// U (d × k) and Vᵀ (n × k).
-    type State = (Array2<f64>, Array2<f64>);
+    type State = State;
 
-    fn start(&self, seed: Seed) -> Result<Self::State> {
-        let k = self.method.k;
-        let size = (self.mean / k as f64).sqrt();
-        let draw = |rows: usize, item| {
-            let mut rng = seed.stream(Draw::Init, item);
-            Array2::from_shape_simple_fn((rows, k), || 2.0 * size * (rng.random::<f64>() + 0.01))
+    fn start(&self, seed: Seed) -> Result<State> {
+        let (u, v) = match &self.given {
+            Some((u, v)) => {
+                let root = self.scale.sqrt();
+                (u.mapv(|u| u * root), v.mapv(|v| v * root))
+            }
+            None => {
+                let units = (self.mean, self.scale);
+                start::start(self.method.init, self.matrix, self.method.k, units, seed)?
+            }
         };
-        Ok((draw(self.features.len(), 0), draw(self.samples.len(), 1)))
+        let (u, v) = (u.as_standard_layout().into_owned(), v.as_standard_layout().into_owned());
+        Ok(State { ahead: u.clone(), u, v, beta: BETA, limit: 1.0, loss: None })
     }
 
-    fn step(&self, (u, v): &mut Self::State) -> Result<Step> {
-        let how = (self.method.loss, self.method.solver, self.method.repeats);
-        lines::sweep(how, &self.samples, u.view(), v);
-        Ok(Step::Sweep(lines::sweep(how, &self.features, v.view(), u) / self.count))
+    fn step(&self, state: &mut State) -> Result<Step> {
+        let better_v =
+            |u: ArrayView2<'_, f64>, v: &mut Array2<f64>| sweep(self.how(false), &self.samples, u, v);
+        let better_u =
+            |v: ArrayView2<'_, f64>, u: &mut Array2<f64>| sweep(self.how(true), &self.features, v, u);
+        let mut fresh = state.v.clone();
+        better_v(state.ahead.view(), &mut fresh);
+        let extrapolate = self.method.solver == Solver::Coordinate;
+        let v = if extrapolate { self.beyond(state.beta, &fresh, &state.v) } else { fresh };
+        let mut u = std::mem::replace(&mut state.ahead, Array2::zeros((0, 0)));
+        let mut loss = better_u(v.view(), &mut u);
+        if !extrapolate || state.loss.is_none_or(|before| loss <= before) {
+            state.ahead = if extrapolate { self.beyond(state.beta, &u, &state.u) } else { u.clone() };
+            (state.u, state.v) = (u, v);
+            state.beta = (GROWTH * state.beta).min(state.limit);
+            state.limit = (LIMIT * state.limit).min(1.0);
+        } else {
+            state.limit = state.beta;
+            state.beta /= CUT;
+            better_v(state.u.view(), &mut state.v);
+            loss = better_u(state.v.view(), &mut state.u);
+            state.ahead = state.u.clone();
+        }
+        state.loss = Some(loss);
+        let unit = if self.method.loss == Loss::Kl { self.scale } else { self.scale * self.scale };
+        Ok(Step::Sweep(loss / unit / self.count))
     }
+}
+
+impl Nmf {
+    /// The fit from a given start: loadings (d × k) and scores (n × k), both finite and 0 or larger.
+    ///
+    /// For KL a factor that is 0 throughout stays so, and no snapshot is taken.
+    ///
+    /// # Errors
+    /// Those of [`Method::fit`]; [`Error::Shape`] or [`Error::Value`] for the start.
+    pub fn fit_from(
+        &self,
+        input: Nonnegative<'_>,
+        loadings: Array2<f64>,
+        scores: Array2<f64>,
+        ctx: &mut Ctx<'_>,
+    ) -> Result<NmfFit> {
+        self.validate()?;
+        input.check()?;
+        let (n, d) = input.values.matrix.shape();
+        for (what, side, rows) in [("the first loadings", &loadings, d), ("the first scores", &scores, n)] {
+            if side.dim() != (rows, self.k) {
+                let (found, rule) =
+                    (vec![side.nrows(), side.ncols()], "as many rows as the table, k columns");
+                return Err(Error::Shape { what: what.into(), found, rule });
+            }
+            if let Some((at, &found)) = side.indexed_iter().find(|(_, v)| !(v.is_finite() && **v >= 0.0)) {
+                return Err(Error::Value { what: what.into(), found, at, rule: "finite and 0 or larger" });
+            }
+        }
+        ctx.tag = None;
+        self.solve(input, Some((loadings, scores)), ctx)
+    }
+
+    fn solve(
+        &self,
+        input: Nonnegative<'_>,
+        given: Option<(Array2<f64>, Array2<f64>)>,
+        ctx: &mut Ctx<'_>,
+    ) -> Result<NmfFit> {
+        let matrix = input.values.matrix;
+        let (n, d) = matrix.shape();
+        super::common::refuse_rank(self.k, d, n)?;
+        let tally = table::Tally::of(matrix, 1.0);
+        let count = n as f64 * d as f64 - tally.absent as f64;
+        let mean = tally.total / count;
+        let scale = scale_of(mean);
+        let (samples, features) = table::sides(matrix, self.loss, scale);
+        let kernel = Kernel { method: self, given, matrix, samples, features, count, mean, scale };
+        let (course, stop) = drive(&kernel, StopRule { max_steps: self.max_steps, tol: self.tol }, ctx)?;
+        if stop == Stop::MaxSteps && self.tol > 0.0 {
+            ctx.warn(format!("NMF took all {} steps without meeting its stop rule.", self.max_steps));
+        }
+        let root = scale.sqrt();
+        let (mut loadings, mut scores) = (course.state.u / root, course.state.v / root);
+        if self.scaled {
+            (loadings, scores) = ordered(loadings, scores);
+        }
+        let reconstruction = self.reconstruction.then(|| crate::linalg::matmul(scores.view(), loadings.t()));
+        let (objective, warnings) = (course.objective, ctx.warnings.clone());
+        Ok(NmfFit { loadings, scores, loss: self.loss, objective, reconstruction, stop, warnings })
+    }
+}
+
+/// An even power of two that brings a mean far from 1 near it; 1 for the others.
+fn scale_of(mean: f64) -> f64 {
+    let twos = mean.log2().round();
+    if twos.abs() < 30.0 { 1.0 } else { (-2.0 * (0.5 * twos).round()).clamp(-1000.0, 1000.0).exp2() }
 }
 
 impl Method for Nmf {
@@ -144,28 +307,7 @@ impl Method for Nmf {
     }
 
     fn run(&self, input: Nonnegative<'_>, ctx: &mut Ctx<'_>) -> Result<NmfFit> {
-        let matrix = input.values.matrix;
-        let (n, d) = matrix.shape();
-        if self.k > n.min(d) {
-            let rule = "at most the number of samples and of features";
-            return Err(Error::Param { name: "k", found: self.k.to_string(), rule });
-        }
-        let (mut absent, mut total) = (0usize, 0.0);
-        matrix.for_each_nonzero(|_, _, v| if v.is_nan() { absent += 1 } else { total += v });
-        let count = n as f64 * d as f64 - absent as f64;
-        let (samples, features) = (lines::lines(matrix), lines::lines(&matrix.transpose()));
-        let kernel = Kernel { method: self, samples, features, count, mean: total / count };
-        let (course, stop) = drive(&kernel, StopRule { max_steps: self.max_steps, tol: self.tol }, ctx)?;
-        if stop == Stop::MaxSteps && self.tol > 0.0 {
-            ctx.warn(format!("NMF took all {} steps without meeting its stop rule.", self.max_steps));
-        }
-        let (mut loadings, mut scores) = course.state;
-        if self.scaled {
-            (loadings, scores) = ordered(loadings, scores);
-        }
-        let reconstruction = self.reconstruction.then(|| crate::linalg::matmul(scores.view(), loadings.t()));
-        let (objective, warnings) = (course.objective, ctx.warnings.clone());
-        Ok(NmfFit { loadings, scores, loss: self.loss, objective, reconstruction, stop, warnings })
+        self.solve(input, None, ctx)
     }
 }
 

@@ -27,15 +27,19 @@
 //! by a fixed number of Sinkhorn sweeps, so that gradients are exact; features without variation take no part. Cuturi et
 //! al. (2020), section 3.3: `cuturi2020`.
 
+mod batch;
 mod problem;
 
 use ndarray::Array2;
 
 use self::problem::Problem;
 use super::adam::Adam;
-use super::common::{Loss, Missing, Nonnegative, annotate_factors, refuse_rank};
+use super::common::{
+    Course, Loss, Missing, Nonnegative, annotate_factors, refuse_rank, refuse_sizes, refuse_zero,
+    warn_of_constant,
+};
 use super::maps::{self, Maps, Quantiles};
-use crate::data::{Annotations, Slot, Value};
+use crate::data::Annotations;
 use crate::error::{Error, Result};
 use crate::fit::{Annotate, Ctx, Method, Stop, StopRule, drive};
 use crate::params::{ParamDoc, Params};
@@ -143,28 +147,12 @@ impl Method for Qmf {
     type Fitted = QmfFit;
 
     fn validate(&self) -> Result<()> {
-        let bad = |name, found: String, rule| Err(Error::Param { name, found, rule });
         maps::layer(self.levels, self.epsilon, self.squash, self.accuracy)?;
-        if self.k == 0 {
-            return bad("k", "0".into(), "at least 1");
-        }
-        if self.max_steps == 0 {
-            return bad("max_steps", "0".into(), "at least 1");
-        }
-        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
-            return bad("learning_rate", self.learning_rate.to_string(), "a positive number");
-        }
-        for (name, value) in [("tol", self.tol), ("rho", self.rho), ("shrink", self.shrink)] {
-            if !(value >= 0.0 && value.is_finite()) {
-                return bad(name, value.to_string(), "0 or a positive number");
-            }
-        }
+        refuse_zero(&[("k", self.k), ("max_steps", self.max_steps)])?;
+        refuse_sizes(self.learning_rate, &[("tol", self.tol), ("rho", self.rho), ("shrink", self.shrink)])?;
         if self.maps == Sharing::Tied && self.quantiles == Quantiles::Free {
-            return bad(
-                "quantiles",
-                "free".into(),
-                "pinned with maps=tied, where every feature keeps its own range",
-            );
+            let rule = "pinned with maps=tied, where every feature keeps its own range";
+            return Err(Error::Param { name: "quantiles", found: "free".into(), rule });
         }
         Ok(())
     }
@@ -173,7 +161,7 @@ impl Method for Qmf {
         let (n, d) = input.values.matrix.shape();
         refuse_rank(self.k, d, n)?;
         let held =
-            2 * d * n + 24 * self.k * n + 4 * d * (self.k + 2 * self.levels) + 32 * n * (self.levels + 4);
+            2 * d * n + 24 * self.k * n + d * (3 * self.k + 10 * self.levels) + 32 * n * (self.levels + 4);
         ctx.reserve(8 * held as u64, "choose fewer features")?;
         let problem = Problem::new(self, &input, ctx.seed)?;
         let constant = problem.constant();
@@ -181,33 +169,24 @@ impl Method for Qmf {
             let what = format!("a feature that varies in {}", input.values.what);
             return Err(Error::Missing { what, hint: "there is nothing to fit".into() });
         }
-        if !constant.is_empty() {
-            ctx.warn(constant_warning(constant.len()));
-        }
+        warn_of_constant(constant.len(), ctx);
         let (course, stop) = drive(&problem, StopRule { max_steps: self.max_steps, tol: self.tol }, ctx)?;
         problem.finish(course, stop, constant, ctx)
     }
-}
-
-/// What is said of features without variation.
-pub(super) fn constant_warning(count: usize) -> String {
-    format!(
-        "{count} features have the same value in all samples; they are reproduced as they are and take no part in the factors."
-    )
 }
 
 impl Annotate for QmfFit {
     fn annotate(&self, key: &str, out: &mut Annotations) {
         annotate_factors(out, key, &self.loadings, &self.scores);
         self.maps.annotate(out, key, "");
-        if let Some(table) = &self.reconstruction {
-            out.layers.insert(format!("{key}_reconstruction"), Slot::F64(table.clone()));
+        Course {
+            loss: self.loss,
+            divergence: self.divergence,
+            objective: &self.objective,
+            stop: self.stop,
+            warnings: &self.warnings,
+            reconstruction: self.reconstruction.as_ref(),
         }
-        let notes = out.notes(key);
-        notes.insert("loss".into(), self.loss.to_string().into());
-        notes.insert("divergence".into(), self.divergence.into());
-        notes.insert("objective".into(), Value::Floats(self.objective.clone()));
-        notes.insert("stop".into(), self.stop.name().into());
-        notes.insert("warnings".into(), Value::Texts(self.warnings.clone()));
+        .annotate(key, out);
     }
 }

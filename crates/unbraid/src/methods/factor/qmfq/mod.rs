@@ -16,6 +16,9 @@
 //! | U, Vᵀ   | d × k, n × k | factors of X′                               | `loadings`, `scores` |
 //! | L       |       | rounds                                             | `nmf_steps`  |
 //!
+//! Missing entries take no part in D, in the rounds, nor in T′, whose rows are then shorter. A fit holds the U of the last
+//! rounds and the best V beside it, as new samples get it: applied to its own table a fit gives its own scores.
+//!
 //! Differs from the paper: as for [`super::qmf`]; section 3.4 of the paper writes Q′ where sections 3.3 and 3.5 and the
 //! authors' code use the pinned Q. Cuturi et al. (2020), section 3.4: `cuturi2020`.
 
@@ -25,10 +28,12 @@ pub mod projector;
 use ndarray::Array2;
 
 use self::problem::Problem;
-use super::common::{Loss, Nonnegative, annotate_factors, refuse_rank};
+use super::common::{
+    Course, Loss, Missing, Nonnegative, annotate_factors, refuse_rank, refuse_sizes, refuse_zero,
+    warn_of_constant,
+};
 use super::maps::{self, Maps};
-use super::qmf::constant_warning;
-use crate::data::{Annotations, Slot, Value};
+use crate::data::{Annotations, Column};
 use crate::error::{Error, Result};
 use crate::fit::{Annotate, Ctx, Method, Stop, StopRule, drive};
 use crate::params::{ParamDoc, Params};
@@ -71,6 +76,9 @@ crate::params! {
         pub tol: f64 = 1e-3,
         /// Step size η of Adam; 0 < η. Default 0.01 (paper, section 4.1).
         pub learning_rate: f64 = 0.01,
+        /// What NaN in the table means: `error`, or `nan`: an entry that was not measured, with the projectors `kl` and
+        /// `frobenius`. Default error.
+        pub missing: Missing = Missing::Error,
         /// Largest relative error of the column sums of a transport plan; above 0, at most 0.1. Default 1e-6.
         pub accuracy: f64 = 1e-6,
         /// Whether to write the reconstruction T(U V) as a layer. Default false.
@@ -100,7 +108,9 @@ pub struct QmfqFit {
     pub maps: Maps,
     /// Which divergence was made small.
     pub loss: Loss,
-    /// Mean divergence over the entries at the end.
+    /// What the table mapped by T′ goes through.
+    pub projector: Projector,
+    /// Mean divergence over the measured entries at the end.
     pub divergence: f64,
     /// Objective before each step.
     pub objective: Vec<f64>,
@@ -122,18 +132,13 @@ impl Method for Qmfq {
     type Fitted = QmfqFit;
 
     fn validate(&self) -> Result<()> {
-        let bad = |name, found: String, rule| Err(Error::Param { name, found, rule });
         maps::layer(self.levels, self.epsilon, self.squash, self.accuracy)?;
-        for (name, value) in [("k", self.k), ("nmf_steps", self.nmf_steps), ("max_steps", self.max_steps)] {
-            if value == 0 {
-                return bad(name, "0".into(), "at least 1");
-            }
-        }
-        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
-            return bad("learning_rate", self.learning_rate.to_string(), "a positive number");
-        }
-        if !(self.tol >= 0.0 && self.tol.is_finite()) {
-            return bad("tol", self.tol.to_string(), "0 or a positive number");
+        refuse_zero(&[("k", self.k), ("nmf_steps", self.nmf_steps), ("max_steps", self.max_steps)])?;
+        refuse_sizes(self.learning_rate, &[("tol", self.tol)])?;
+        if self.projector == Projector::Svd && self.missing == Missing::Nan {
+            // The best approximation of given rank to some of the entries is not a decomposition, and it has local minima.
+            let rule = "error with projector=svd: a singular value decomposition needs every entry";
+            return Err(Error::Param { name: "missing", found: "nan".into(), rule });
         }
         Ok(())
     }
@@ -155,9 +160,7 @@ impl Method for Qmfq {
                 rule: "at most as many as there are features that vary",
             });
         }
-        if !constant.is_empty() {
-            ctx.warn(constant_warning(constant.len()));
-        }
+        warn_of_constant(constant.len(), ctx);
         let problem = problem.started(ctx.seed);
         let (course, stop) = drive(&problem, StopRule { max_steps: self.max_steps, tol: self.tol }, ctx)?;
         problem.finish(course, stop, constant, ctx)
@@ -169,15 +172,15 @@ impl Annotate for QmfqFit {
         annotate_factors(out, key, &self.loadings, &self.scores);
         self.input_maps.annotate(out, key, "in_");
         self.maps.annotate(out, key, "");
-        out.var.insert(format!("{key}_gain"), crate::data::Column::Float(self.gain.clone()));
-        if let Some(table) = &self.reconstruction {
-            out.layers.insert(format!("{key}_reconstruction"), Slot::F64(table.clone()));
+        out.var.insert(format!("{key}_gain"), Column::Float(self.gain.clone()));
+        Course {
+            loss: self.loss,
+            divergence: self.divergence,
+            objective: &self.objective,
+            stop: self.stop,
+            warnings: &self.warnings,
+            reconstruction: self.reconstruction.as_ref(),
         }
-        let notes = out.notes(key);
-        notes.insert("loss".into(), self.loss.to_string().into());
-        notes.insert("divergence".into(), self.divergence.into());
-        notes.insert("objective".into(), Value::Floats(self.objective.clone()));
-        notes.insert("stop".into(), self.stop.name().into());
-        notes.insert("warnings".into(), Value::Texts(self.warnings.clone()));
+        .annotate(key, out);
     }
 }

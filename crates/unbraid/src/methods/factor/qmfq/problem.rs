@@ -1,13 +1,14 @@
 //! The objective of QMFQ and its gradient: both layers row by row, the projector between them as a whole.
 
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use rand::RngExt;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::super::adam::{Adam, Tensor};
-use super::super::common::{Loss, Nonnegative, by_share};
+use super::super::common::{Loss, Nonnegative, by_share, warn_of_the_end};
 use super::super::maps::{self, Maps, Quantiles, softmax, softmax_adjoint};
+use super::super::model::scores;
 use super::projector::{Rounds, Truncated};
 use super::{Projector, Qmfq, QmfqFit};
 use crate::error::Result;
@@ -21,8 +22,12 @@ const WINDOW: usize = 50;
 pub(super) struct Problem<'a> {
     params: &'a Qmfq,
     layer: Layer,
-    /// The features that vary × samples.
+    /// The features that vary × samples; NaN where an entry is missing.
     x: Array2<f64>,
+    /// The measured samples of each of these features; `None` where all are.
+    seen: Vec<Option<Vec<usize>>>,
+    /// Measured entries of the whole table.
+    measured: usize,
     /// Positions of these features in the table, and how many it has.
     at: Vec<usize>,
     features: usize,
@@ -93,12 +98,20 @@ impl<'a> Problem<'a> {
             row.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), &v| (l.min(v), h.max(v)))
         };
         let ranges: Vec<(f64, f64)> = all.rows().into_iter().map(range).collect();
+        let measured = all.iter().filter(|v| !v.is_nan()).count();
         let (at, still): (Vec<usize>, Vec<usize>) =
             (0..all.nrows()).partition(|&i| ranges[i].0 < ranges[i].1);
+        let x = all.select(Axis(0), &at);
+        let seen = |row: ArrayView1<'_, f64>| {
+            let at: Vec<usize> = (0..row.len()).filter(|&j| !row[j].is_nan()).collect();
+            (at.len() < row.len()).then_some(at)
+        };
         Ok(Problem {
             params,
             layer,
-            x: all.select(Axis(0), &at),
+            seen: x.rows().into_iter().map(seen).collect(),
+            measured,
+            x,
             ranges: at.iter().map(|&i| ranges[i]).collect(),
             level: still.iter().map(|&i| (i, ranges[i].0)).collect(),
             features: all.nrows(),
@@ -146,6 +159,11 @@ impl<'a> Problem<'a> {
         (b, q)
     }
 
+    /// The samples that the map of row `i` was learnt from: T′, which is free, sees measured entries only.
+    fn seen_by(&self, rule: Quantiles, i: usize) -> Option<&[usize]> {
+        if rule == Quantiles::Free { self.seen[i].as_deref() } else { None }
+    }
+
     /// T of every row; the potentials start where `g` is and are stored there.
     fn forward(&self, rule: Quantiles, w: &Array2<f64>, f: &Tensor, r: &Tensor, g: &mut [f64]) -> Passed {
         let (m, n) = (self.layer.levels(), w.ncols());
@@ -157,7 +175,14 @@ impl<'a> Problem<'a> {
             .map_init(Work::default, |work, (i, (t, g))| {
                 settle();
                 let (b, q) = self.targets(rule, f, r, i);
-                self.layer.forward(&w.row(i).to_vec(), None, &b, &q, g, work, t)
+                let Some(at) = self.seen_by(rule, i) else {
+                    return self.layer.forward(&w.row(i).to_vec(), None, &b, &q, g, work, t);
+                };
+                let (w, mut short) = (picked(w.row(i), at), vec![0.0; at.len()]);
+                let solved = self.layer.forward(&w, None, &b, &q, g, work, &mut short);
+                t.fill(f64::NAN);
+                at.iter().zip(short).for_each(|(&j, v)| t[j] = v);
+                solved
             })
             .collect();
         Passed { out, solved }
@@ -175,12 +200,16 @@ impl<'a> Problem<'a> {
         cot: &Array2<f64>,
         inputs: bool,
     ) -> (Array2<f64>, Vec<f64>, Vec<f64>) {
-        let (m, n) = (self.layer.levels(), w.ncols());
+        let m = self.layer.levels();
         let width = rule.width(m);
         let one = |work: &mut Work, i: usize| {
             settle();
             let (b, q) = self.targets(rule, f, r, i);
-            let (w, cot) = (w.row(i).to_vec(), cot.row(i).to_vec());
+            let (w, cot) = match self.seen_by(rule, i) {
+                Some(at) => (picked(w.row(i), at), picked(cot.row(i), at)),
+                None => (w.row(i).to_vec(), cot.row(i).to_vec()),
+            };
+            let n = w.len();
             let (mut g, mut t) = (g[i * m..(i + 1) * m].to_vec(), vec![0.0; n]);
             self.layer.forward(&w, None, &b, &q, &mut g, work, &mut t);
             let (mut dw, mut db, mut dq) = (vec![0.0; n], vec![0.0; m], vec![0.0; m]);
@@ -212,7 +241,7 @@ impl<'a> Problem<'a> {
 
     fn divergence(&self, t: &Array2<f64>) -> f64 {
         let loss = self.params.loss;
-        t.iter().zip(&self.x).map(|(&t, &x)| loss.of(x, t)).sum()
+        t.iter().zip(&self.x).filter(|(_, x)| !x.is_nan()).map(|(&t, &x)| loss.of(x, t)).sum()
     }
 
     /// The objective and its gradient; potentials are stored in the state.
@@ -224,11 +253,11 @@ impl<'a> Problem<'a> {
         let (u, v) = factors.pair();
         let z = matmul(u.view(), v.view());
         let t = self.forward(pinned, &z, &s.f, &s.r, &mut s.g).out;
-        let scale = 1.0 / (self.features * self.x.ncols()) as f64;
+        let scale = 1.0 / self.measured as f64;
         let objective = scale * self.divergence(&t);
         let mut cot = t;
         let loss = self.params.loss;
-        cot.zip_mut_with(&self.x, |t, &x| *t = scale * loss.slope(x, *t));
+        cot.zip_mut_with(&self.x, |t, &x| *t = if x.is_nan() { 0.0 } else { scale * loss.slope(x, *t) });
         // and back
         let (z_bar, f, r) = self.backward(pinned, &z, &s.f, &s.r, &s.g, &cot, true);
         let x_bar = factors.back(inner.view(), z_bar.view());
@@ -246,25 +275,26 @@ impl<'a> Problem<'a> {
     ) -> Result<QmfqFit> {
         let mut s = course.state;
         let inner = self.forward(Quantiles::Free, &self.x, &s.f_in, &s.r_in, &mut s.g_in);
-        let (u, v) = self.project(inner.out.view())?.pair();
+        let u = self.project(inner.out.view())?.pair().0;
+        // The rounds leave V one step behind U. As new samples, those of the fit take the best V beside the last U, so
+        // that a fit applied to its own table is the fit.
+        let v = scores(self.params.projector, inner.out.view(), u.view())?;
         let z = matmul(u.view(), v.view());
         let outer = self.forward(Quantiles::Pinned, &z, &s.f, &s.r, &mut s.g);
         let (d, n) = (self.features, self.x.ncols());
-        if stop == Stop::MaxSteps && self.params.tol > 0.0 {
-            ctx.warn(format!(
-                "QMFQ took all {} steps and its objective was still falling; set a larger `max_steps` or `learning_rate`.",
-                self.params.max_steps
-            ));
-        }
+        let steps = (self.params.max_steps, "steps");
+        warn_of_the_end("QMFQ", steps, self.params.tol, stop, ctx);
         let order = by_share(u.view(), v.view());
         let mut loadings = Array2::zeros((d, self.params.k));
         for (row, &i) in u.rows().into_iter().zip(&self.at) {
             loadings.row_mut(i).iter_mut().zip(&order).for_each(|(to, &l)| *to = row[l]);
         }
         let mut gain = vec![0.0; d];
-        let (all, all_in) = (self.x.sum(), inner.out.sum());
+        let sum = |row: ArrayView1<'_, f64>| row.iter().filter(|v| !v.is_nan()).sum::<f64>();
+        let whole = |x: &Array2<f64>| x.rows().into_iter().map(sum).sum::<f64>();
+        let (all, all_in) = (whole(&self.x), whole(&inner.out));
         for (row, &i) in self.at.iter().enumerate() {
-            let share = (inner.out.row(row).sum() / all_in) / (self.x.row(row).sum() / all);
+            let share = (sum(inner.out.row(row)) / all_in) / (sum(self.x.row(row)) / all);
             gain[i] = share.max(f64::MIN_POSITIVE).log2();
         }
         let table = self.params.reconstruction.then(|| {
@@ -279,7 +309,8 @@ impl<'a> Problem<'a> {
             input_maps: self.maps(Quantiles::Free, &s.f_in, &s.r_in, &s.g_in, &inner.solved),
             maps: self.maps(Quantiles::Pinned, &s.f, &s.r, &s.g, &outer.solved),
             loss: self.params.loss,
-            divergence: self.divergence(&outer.out) / (d * n) as f64,
+            projector: self.params.projector,
+            divergence: self.divergence(&outer.out) / self.measured as f64,
             objective: course.objective,
             gain,
             constant,
@@ -306,6 +337,11 @@ impl<'a> Problem<'a> {
         }
         maps
     }
+}
+
+/// The values at the given places.
+fn picked(row: ArrayView1<'_, f64>, at: &[usize]) -> Vec<f64> {
+    at.iter().map(|&j| row[j]).collect()
 }
 
 impl Iterate for Problem<'_> {
@@ -342,6 +378,7 @@ mod tests {
     use super::*;
     use crate::data::{Matrix, Values};
     use crate::golden::Golden;
+    use crate::methods::factor::common::Missing;
     use ndarray::Ix2;
 
     #[test]
@@ -388,9 +425,18 @@ mod tests {
     fn gradients_match_finite_differences_through_both_layers() {
         let mut rng = Seed(4).stream(Draw::Simulate, 0);
         let x = Array2::from_shape_simple_fn((11, 6), || rng.random::<f64>() * 3.0);
-        let matrix = Matrix::Dense(x);
-        let input = Nonnegative::new(Values { what: "X", matrix: &matrix });
-        for projector in [Projector::Kl, Projector::Frobenius, Projector::Svd] {
+        let mut holed = x.clone();
+        [(0, 1), (4, 1), (7, 3), (10, 5)].into_iter().for_each(|at| holed[at] = f64::NAN);
+        let (whole, holed) = (Matrix::Dense(x), Matrix::Dense(holed));
+        for (projector, matrix) in [
+            (Projector::Kl, &whole),
+            (Projector::Frobenius, &whole),
+            (Projector::Svd, &whole),
+            (Projector::Kl, &holed),
+            (Projector::Frobenius, &holed),
+        ] {
+            let input =
+                Nonnegative { missing: Missing::Nan, ..Nonnegative::new(Values { what: "X", matrix }) };
             let params = Qmfq {
                 k: 2,
                 levels: 4,

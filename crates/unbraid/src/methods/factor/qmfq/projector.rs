@@ -18,41 +18,43 @@
 //!             L̄ += X′ N̄ᵀ + L (S̄ + S̄ᵀ)
 //! ```
 //!
+//! Where M is 1 for measured entries and 0 for missing ones, every sum over entries runs over measured ones: X′ and L R
+//! become M ∘ X′ and M ∘ (L R), and c = Lᵀ M has a column for each column of X′,
+//!
+//! ```text
+//! kl:         C̄ = −R̄⁺ ∘ R⁺ / C,  L̄ += M C̄ᵀ in place of 1 c̄ᵀ
+//! frobenius:  G = Lᵀ (M ∘ L R),   Ȳ = M ∘ (L Ḡ),   R̄ += Lᵀ Ȳ,   L̄ += (M ∘ L R) Ḡᵀ + Ȳ Rᵀ
+//! ```
+//!
 //! All halves are kept: 8 (d + n) k bytes a round. The truncated singular value decomposition Π_k(X′) is the other
 //! projector; its derivative is self-adjoint, so one routine is both (spec of the method, section 8).
 
-use ndarray::{Array1, Array2, ArrayView2, Axis, Zip};
+use ndarray::{Array2, ArrayView2, Axis};
 
 use super::super::common::{Loss, TINY};
+use super::super::nmf::half;
 use crate::error::Result;
 use crate::linalg::{matmul, svd};
 
-/// R⁺ from X′ ≈ L R.
-fn half(loss: Loss, x: ArrayView2<'_, f64>, l: ArrayView2<'_, f64>, r: ArrayView2<'_, f64>) -> Array2<f64> {
-    let mut out = r.to_owned();
-    match loss {
-        Loss::Kl => {
-            let mut e = matmul(l, r);
-            Zip::from(&mut e).and(x).for_each(|y, x| *y = x / (*y + TINY));
-            let n = matmul(l.t(), e.view());
-            let c = l.sum_axis(Axis(0)) + TINY;
-            for (mut row, (n, c)) in out.rows_mut().into_iter().zip(n.rows().into_iter().zip(&c)) {
-                Zip::from(&mut row).and(n).for_each(|r, n| *r *= n / c);
-            }
-        }
-        Loss::Frobenius => {
-            let (n, s) = (matmul(l.t(), x), matmul(l.t(), l));
-            let g = matmul(s.view(), r);
-            Zip::from(&mut out).and(&n).and(&g).for_each(|r, n, g| *r *= n / (g + TINY));
-        }
+/// X′ with 0 for missing entries, and M; `None` where all are measured.
+struct Masked {
+    x: Array2<f64>,
+    mask: Array2<f64>,
+}
+
+impl Masked {
+    fn of(x: ArrayView2<'_, f64>) -> Option<Masked> {
+        let seen = |v: f64| if v.is_nan() { 0.0 } else { 1.0 };
+        let filled = |v: f64| if v.is_nan() { 0.0 } else { v };
+        x.iter().any(|v| v.is_nan()).then(|| Masked { x: x.mapv(filled), mask: x.mapv(seen) })
     }
-    out
 }
 
 /// Cotangents of X′ (added to), L (added to) and R, from that of R⁺.
 fn half_back(
     loss: Loss,
     x: ArrayView2<'_, f64>,
+    mask: Option<ArrayView2<'_, f64>>,
     l: ArrayView2<'_, f64>,
     r: ArrayView2<'_, f64>,
     r_new: ArrayView2<'_, f64>,
@@ -66,30 +68,53 @@ fn half_back(
             y += TINY;
             let mut e = x.to_owned();
             e /= &y;
-            let c = l.sum_axis(Axis(0)) + TINY;
-            let c = c.insert_axis(Axis(1));
+            let c = match mask {
+                Some(mask) => matmul(l.t(), mask) + TINY,
+                None => (l.sum_axis(Axis(0)) + TINY).insert_axis(Axis(1)),
+            };
             let n_bar = &bar * &r / &c;
-            let c_bar: Array1<f64> = -((&bar * &r_new).sum_axis(Axis(1)) / c.column(0));
             let mut r_bar = &bar * &matmul(l.t(), e.view()) / &c;
             let mut e_bar = matmul(l, n_bar.view());
             e_bar /= &y;
+            *l_bar += &matmul(e.view(), n_bar.t());
+            match mask {
+                Some(mask) => {
+                    // E is 0 where nothing was measured, whatever X′ and Y are there.
+                    e_bar *= &mask;
+                    let c_bar = -(&bar * &r_new / &c);
+                    *l_bar += &matmul(mask, c_bar.t());
+                }
+                None => *l_bar += &(-((&bar * &r_new).sum_axis(Axis(1)) / c.column(0))),
+            }
             *x_bar += &e_bar;
             let y_bar = -(e_bar * &e);
-            *l_bar += &matmul(e.view(), n_bar.t());
-            *l_bar += &c_bar;
             *l_bar += &matmul(y_bar.view(), r.t());
             r_bar += &matmul(l.t(), y_bar.view());
             r_bar
         }
         Loss::Frobenius => {
             let (n, s) = (matmul(l.t(), x), matmul(l.t(), l));
-            let mut g = matmul(s.view(), r);
+            let y = mask.map(|mask| matmul(l, r) * mask);
+            let mut g = match &y {
+                Some(y) => matmul(l.t(), y.view()),
+                None => matmul(s.view(), r),
+            };
             g += TINY;
             let n_bar = &bar * &r / &g;
             let g_bar = -(&bar * &r_new / &g);
             let mut r_bar = &bar * &n / &g;
-            *x_bar += &matmul(l, n_bar.view());
+            let mut from_n = matmul(l, n_bar.view());
             *l_bar += &matmul(x, n_bar.t());
+            if let (Some(mask), Some(y)) = (mask, y) {
+                from_n *= &mask;
+                *x_bar += &from_n;
+                let y_bar = matmul(l, g_bar.view()) * mask;
+                r_bar += &matmul(l.t(), y_bar.view());
+                *l_bar += &matmul(y.view(), g_bar.t());
+                *l_bar += &matmul(y_bar.view(), r.t());
+                return r_bar;
+            }
+            *x_bar += &from_n;
             r_bar += &matmul(s.view(), g_bar.view());
             let s_bar = matmul(g_bar.view(), r.t());
             let both = &s_bar + &s_bar.t();
@@ -107,14 +132,19 @@ pub struct Rounds {
 }
 
 impl Rounds {
-    /// `rounds` rounds on X′ (d × n) from U (d × k) and V (k × n).
+    /// `rounds` rounds on X′ (d × n, NaN = missing) from U (d × k) and V (k × n).
     pub fn run(loss: Loss, x: ArrayView2<'_, f64>, u: Array2<f64>, v: Array2<f64>, rounds: usize) -> Rounds {
+        let masked = Masked::of(x);
+        let (x, mask) = masked.as_ref().map_or((x, None), |m| (m.x.view(), Some(m.mask.view())));
         let mut course = vec![(u, v)];
         for at in 0..rounds {
             let (u, v) = &course[at];
-            let v = half(loss, x, u.view(), v.view());
+            let v = half(loss, x, mask, u.view(), v.view());
             // Uᵀ from X′ᵀ ≈ Vᵀ Uᵀ
-            let u = half(loss, x.t(), v.t(), u.t()).t().as_standard_layout().into_owned();
+            let u = half(loss, x.t(), mask.map(|m| m.reversed_axes()), v.t(), u.t())
+                .t()
+                .as_standard_layout()
+                .into_owned();
             course.push((u, v));
         }
         Rounds { loss, course }
@@ -126,8 +156,10 @@ impl Rounds {
         (u, v)
     }
 
-    /// X̄′ from the cotangent of U V after the last round.
+    /// X̄′ from the cotangent of U V after the last round; 0 for missing entries.
     pub fn back(&self, x: ArrayView2<'_, f64>, z_bar: ArrayView2<'_, f64>) -> Array2<f64> {
+        let masked = Masked::of(x);
+        let (x, mask) = masked.as_ref().map_or((x, None), |m| (m.x.view(), Some(m.mask.view())));
         let mut x_bar = Array2::zeros(x.dim());
         let mut x_bar_t = Array2::zeros((x.ncols(), x.nrows()));
         let (u, v) = self.last();
@@ -136,13 +168,23 @@ impl Rounds {
         for at in (1..self.course.len()).rev() {
             let ((u_old, v_old), (u, v)) = (&self.course[at - 1], &self.course[at]);
             let mut v_bar_t = v_bar.t().to_owned();
-            let u_bar_t =
-                half_back(self.loss, x.t(), v.t(), u_old.t(), u.t(), u_bar.t(), &mut x_bar_t, &mut v_bar_t);
+            let u_bar_t = half_back(
+                self.loss,
+                x.t(),
+                mask.map(|m| m.reversed_axes()),
+                v.t(),
+                u_old.t(),
+                u.t(),
+                u_bar.t(),
+                &mut x_bar_t,
+                &mut v_bar_t,
+            );
             u_bar = u_bar_t.t().to_owned();
             let bar = v_bar_t.t().to_owned();
             v_bar = half_back(
                 self.loss,
                 x,
+                mask,
                 u_old.view(),
                 v_old.view(),
                 v.view(),
@@ -228,7 +270,11 @@ mod tests {
     #[test]
     fn the_way_back_is_the_derivative_of_the_rounds() {
         let (x, u, v, cot) = (random(6, 7, 0), random(6, 2, 1), random(2, 7, 2), random(6, 7, 3));
-        for loss in [Loss::Kl, Loss::Frobenius] {
+        let mut holed = x.clone();
+        [(0, 1), (2, 0), (3, 3), (5, 5)].into_iter().for_each(|at| holed[at] = f64::NAN);
+        for (loss, x) in
+            [(Loss::Kl, &x), (Loss::Frobenius, &x), (Loss::Kl, &holed), (Loss::Frobenius, &holed)]
+        {
             let value = |x: &Array2<f64>| {
                 let rounds = Rounds::run(loss, x.view(), u.clone(), v.clone(), 5);
                 let (u, v) = rounds.last();

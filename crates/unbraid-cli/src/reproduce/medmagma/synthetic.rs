@@ -18,11 +18,11 @@ use unbraid::simulate::kronecker::KroneckerDesign;
 use unbraid::stats::summary::{median, quantile};
 
 use super::contender::{Fit, KEY, is_about_data};
-use super::section::{Cell, Check, Figure, Section, Table};
 use super::{Design, Work, grid};
 use crate::cells;
 use crate::fault::Fault;
 use crate::figure::{self, Axis, Mark, Names, Panel, Series};
+use crate::reproduce::section::{Cell, Check, Figure, Section, Table};
 use crate::watch::Progress;
 
 /// A method on simulated data.
@@ -168,7 +168,7 @@ pub fn pieces(design: &Design) -> u64 {
 /// # Errors
 /// What a fit fails with, and the user's interrupt.
 pub fn run(work: &Work<'_>) -> Result<Section, Fault> {
-    let Work { design, seed, progress, .. } = work;
+    let &Work { design, seed, progress, .. } = work;
     let mut jobs = Vec::new();
     for (curve, c) in CURVES.iter().enumerate() {
         for x in c.values(design) {
@@ -177,7 +177,7 @@ pub fn run(work: &Work<'_>) -> Result<Section, Fault> {
     }
     let scores: Vec<Vec<Score>> = jobs
         .par_iter()
-        .map(|&(curve, x, run)| scored(design, curve, x, run, *seed, progress))
+        .map(|&(curve, x, run)| scored(design, curve, x, run, seed, progress))
         .collect::<Result<_, Fault>>()?;
     let scores: Vec<Score> = scores.into_iter().flatten().collect();
     Ok(Section {

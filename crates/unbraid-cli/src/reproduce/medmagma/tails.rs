@@ -9,12 +9,12 @@ use unbraid::preprocess::genes::Genes;
 use unbraid::stats::tail::{TailDependence, TailOptions, tail_dependence};
 
 use super::contender::is_about_data;
-use super::section::{Check, Figure, Section, Table};
 use super::sets::{Labelled, Sources};
 use super::{Work, nearest_to_published};
 use crate::cells;
 use crate::fault::Fault;
 use crate::figure::{self, Axis, Mark, Names, Panel, Series};
+use crate::reproduce::section::{Check, Figure, Section, Table};
 
 /// What is drawn: values of pairs, colour.
 const OBSERVED: (&str, usize) = ("observed", 0);

@@ -11,12 +11,12 @@ use unbraid::stats::enrichment::{EnrichmentOptions, over_representation};
 use unbraid::stats::summary::quantile;
 
 use super::contender::{Fit, is_about_data};
-use super::section::{Check, Figure, Section, Table};
-use super::sets::Labelled;
-use super::{Work, nearest_to_published};
+use super::sets::{Labelled, Sources};
+use super::{Design, Work, nearest_to_published};
 use crate::cells;
 use crate::fault::Fault;
 use crate::figure::{self, Axis, Mark, Names, Panel, Series};
+use crate::reproduce::section::{Check, Figure, Section, Table};
 
 /// Networks that are looked at: name, colour, what is typed. One more is one more line.
 const NETWORKS: &[(&str, usize, Fit)] = &[
@@ -72,18 +72,14 @@ struct Tested {
 const AXES: [&str; 2] = ["cells", "genes"];
 
 /// Pieces of work.
-pub fn pieces(work: &Work<'_>) -> u64 {
-    let networks = NETWORKS.len() * work.sources.sets.len();
-    let tested = if work.design.all_robust { networks } else { NETWORKS.len().min(networks) };
-    (networks + (work.sources.graphs.len() + AXES.len() * tested) * options(work).ticks()) as u64
+pub fn pieces(design: &Design, sources: &Sources) -> u64 {
+    let networks = NETWORKS.len() * sources.sets.len();
+    let tested = if design.all_robust { networks } else { NETWORKS.len().min(networks) };
+    (networks + (sources.graphs.len() + AXES.len() * tested) * options(design).ticks()) as u64
 }
 
-fn options(work: &Work<'_>) -> RobustnessOptions {
-    RobustnessOptions {
-        repeats: work.design.repeats,
-        averaged: work.design.averaged,
-        ..RobustnessOptions::default()
-    }
+fn options(design: &Design) -> RobustnessOptions {
+    RobustnessOptions { repeats: design.repeats, averaged: design.averaged, ..RobustnessOptions::default() }
 }
 
 /// Runs the part.
@@ -152,7 +148,7 @@ pub fn run(work: &Work<'_>) -> Result<Section, Fault> {
 
 fn about(work: &Work<'_>) -> Vec<String> {
     let typed = NETWORKS.iter().map(|n| format!("{}: {}", n.0, n.2.typed(&[])));
-    let options = options(work);
+    let options = options(work.design);
     vec![
         format!(
             "Modules are the Leiden communities (weighted, resolution 1) of the top-10 gene network, {SMALLEST} genes or more. The \
@@ -213,7 +209,7 @@ fn studied(set: &Labelled, network: usize, work: &Work<'_>) -> Result<Studied, F
 
 /// The authors' graphs, then ours: of the data set shown in a quick run, of all in a full one.
 fn robust(all: &[Studied], shown: Option<usize>, work: &Work<'_>) -> Result<Vec<Tested>, Fault> {
-    let options = options(work);
+    let options = options(work.design);
     let mut out = Vec::new();
     for (path, _) in &work.sources.graphs {
         let file = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();

@@ -1,0 +1,430 @@
+//! `unbraid apply`: scores of new samples by a stored factorisation, whose factors, maps and preparation stay as they are.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use ndarray::{Array2, Axis};
+use serde_json::json;
+use unbraid::data::{Annotations, Column, Dataset, Matrix, Selection, Slot, Table, Value};
+use unbraid::fit::Seed;
+use unbraid::methods::factor::common::Missing;
+use unbraid::methods::factor::stored::Stored;
+use unbraid::preprocess::prepare::{Constants, Transform};
+use unbraid::report::{Fact, Factors, Report};
+use unbraid_io::{Fitted, ReadOptions};
+
+use crate::args::{Absent, ApplyArgs, FitArgs};
+use crate::fault::Fault;
+use crate::fit::{self, Inputs};
+use crate::methods::{Joins, Picture, factors};
+use crate::picture::{self, Page};
+
+/// Samples that are held dense at a time.
+const BLOCK: usize = 1024;
+
+/// Runs the command.
+pub fn run(args: &ApplyArgs) -> Result<(), Fault> {
+    let reading = args.reading();
+    let key = args.key.as_deref().unwrap_or("factors");
+    fit::check_arguments(&reading, ("apply", Joins::Stacked), key)?;
+    let same = |path: &std::path::Path| {
+        path == args.model
+            || path.canonicalize().is_ok_and(|p| args.model.canonicalize().is_ok_and(|m| m == p))
+    };
+    for (name, path) in [("--output", Some(&args.output)), ("--report", args.report.as_ref())] {
+        if let Some(path) = path.filter(|p| same(p)) {
+            let path = path.display();
+            return Err(Fault::Usage(format!("`{name} {path}` is also the model; name another file")));
+        }
+    }
+    fit::pool(args.threads)?.install(|| apply(args, &reading))
+}
+
+/// The key the user named, or the only one.
+fn choose(args: &ApplyArgs, options: &ReadOptions) -> Result<String, Fault> {
+    let keys = Fitted::keys(&args.model, options)?;
+    let missing = |what: &str, hint: String| Fault::Core {
+        context: format!("{}: ", args.model.display()),
+        source: unbraid::Error::Missing { what: what.to_owned(), hint },
+        place: String::new(),
+    };
+    match (&args.key, &keys[..]) {
+        (_, []) => {
+            let hint = "fit one first, as `unbraid fit nmf`; a file that `apply` wrote holds none".into();
+            Err(missing("a fitted factorisation", hint))
+        }
+        (Some(key), _) if !keys.contains(key) => {
+            Err(missing(&format!("the factorisation `{key}`"), format!("the file has {}", keys.join(", "))))
+        }
+        (Some(key), _) => Ok(key.clone()),
+        (None, [one]) => Ok(one.clone()),
+        (None, several) => Err(Fault::Usage(format!(
+            "{} holds several factorisations; choose one with --key: {}",
+            args.model.display(),
+            several.join(", ")
+        ))),
+    }
+}
+
+/// The part of the model that one table of the fit gave.
+struct Part {
+    /// Row of the model (among the features that took part) of each name; `None` for features that were left out
+    /// of the fit but count towards the sums of its rows.
+    features: Vec<(String, Option<usize>)>,
+    constants: Constants,
+}
+
+/// The tables of the fit, in their order; `together` where one file has the features of all.
+fn parts(model: &Fitted, stored: &Stored, together: bool) -> Vec<Part> {
+    let several = stored.preparation.len() > 1;
+    let from = match model.var.column("table") {
+        Some(Column::Categorical { codes, categories, .. }) if several => Some((codes, categories)),
+        _ => None,
+    };
+    let row: BTreeMap<usize, usize> = stored.used.iter().enumerate().map(|(row, &i)| (i, row)).collect();
+    let part = |(t, constants): (usize, &Constants)| {
+        let takes_all = constants.transform == Transform::Lognorm;
+        let features = (0..model.var.len())
+            .filter(|&i| from.is_none_or(|(codes, _)| codes[i] == Some(t as u32)))
+            .filter(|i| takes_all || row.contains_key(i))
+            .map(|i| {
+                let name = &model.var.names[i];
+                // Names that several tables use were told apart by the table's name behind them.
+                let bare = from.and_then(|(_, tables)| {
+                    name.strip_suffix(&format!(" ({})", tables[t])).filter(|_| !together)
+                });
+                (bare.unwrap_or(name).to_owned(), row.get(&i).copied())
+            })
+            .collect();
+        Part { features, constants: *constants }
+    };
+    stored.preparation.iter().enumerate().map(part).collect()
+}
+
+/// One new table beside its part of the model.
+struct Matched {
+    /// Prepared values of the features that are there.
+    values: Matrix,
+    /// Row of the model of each of its columns.
+    rows: Vec<Option<usize>>,
+    /// Column of the new table of each of its columns.
+    columns: Vec<usize>,
+    /// Rows of the model without a feature, and their value.
+    absent: (Vec<usize>, f64),
+}
+
+/// What was found while matching.
+#[derive(Default)]
+struct Found {
+    matched: usize,
+    missing: usize,
+    /// Values below the smallest of the fit that became 0.
+    lifted: usize,
+    warnings: Vec<String>,
+}
+
+fn named(names: &[&str]) -> String {
+    const SHOWN: usize = 5;
+    let shown = names.iter().take(SHOWN).map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
+    match names.len().checked_sub(SHOWN) {
+        Some(more @ 1..) => format!("{shown} and {more} more"),
+        _ => shown,
+    }
+}
+
+/// Finds the features of a part in a new table by name, and prepares their values as those of the fit were.
+fn matched(
+    part: &Part,
+    new: &Dataset,
+    missing: Missing,
+    absent: Absent,
+    found: &mut Found,
+) -> Result<Matched, Fault> {
+    let mut at: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    new.var.names.iter().enumerate().for_each(|(j, name)| at.entry(name).or_default().push(j));
+    let twice: Vec<&str> = part
+        .features
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .filter(|name| at.get(name).is_some_and(|places| places.len() > 1))
+        .collect();
+    let core = |source| Fault::Core { context: format!("{}: ", new.source), source, place: String::new() };
+    if !twice.is_empty() {
+        let what = format!(
+            "one feature of each name ({} of the model occur more than once: {})",
+            twice.len(),
+            named(&twice)
+        );
+        let hint = "rename with adata.var_names_make_unique(), as before the fit".into();
+        return Err(core(unbraid::Error::Missing { what, hint }));
+    }
+    let (there, gone): (Vec<_>, Vec<_>) =
+        part.features.iter().partition(|(name, _)| at.contains_key(name.as_str()));
+    let gone: Vec<&(String, Option<usize>)> = gone.into_iter().collect();
+    let names: Vec<&str> = gone.iter().map(|(name, _)| name.as_str()).collect();
+    let all = part.features.len();
+    if there.is_empty() || (absent == Absent::Error && !gone.is_empty()) {
+        let what = format!("{} of {all} features of the model ({})", gone.len(), named(&names));
+        let hint = match (there.is_empty(), new.var.names.first()) {
+            (true, Some(first)) => format!(
+                "the new features are named as `{first}`; names must be those of the fit, and features in rows need \
+                 --transpose"
+            ),
+            _ => {
+                "add them, or take `--missing-features unmeasured` (scores from the others) or `zero`".into()
+            }
+        };
+        return Err(core(unbraid::Error::Missing { what, hint }));
+    }
+    found.matched += there.len();
+    found.missing += gone.len();
+    if !gone.is_empty() {
+        let how = if absent == Absent::Zero { "count as 0" } else { "take no part in the scores" };
+        let sums = match part.constants.transform {
+            Transform::Lognorm if absent != Absent::Zero => " and are lacking in the sums of the rows",
+            _ => "",
+        };
+        let (of, count) = (&new.source, gone.len());
+        found.warnings.push(format!(
+            "{of}: {count} of {all} features of the model are missing ({}); they {how}{sums}.",
+            named(&names)
+        ));
+    }
+    let columns: Vec<usize> = there.iter().map(|(name, _)| at[name.as_str()][0]).collect();
+    let chosen = new.select(&Selection { obs: None, var: Some(columns.clone()) });
+    let prepared = match missing == Missing::Nan || absent == Absent::Unmeasured {
+        true => part.constants.apply_to_measured(chosen.values()),
+        false => part.constants.apply(chosen.values()),
+    };
+    let mut values = prepared.map_err(|e| Fault::on(&chosen, e))?;
+    let mut low = None;
+    values.for_each_nonzero(|i, j, v| {
+        if v < 0.0 && there[j].1.is_some() {
+            found.lifted += 1;
+            low.get_or_insert(((i, j), v));
+        }
+    });
+    if let Some((at, value)) = low {
+        if part.constants.shift == 0.0 {
+            let rule = "0 or larger after the preparation of the fit, which took no negative values";
+            return Err(Fault::on(
+                &chosen,
+                unbraid::Error::Value { what: chosen.slot.clone(), found: value, at, rule },
+            ));
+        }
+        values = values.map(|v| v.max(0.0));
+    }
+    let gone = gone.iter().filter_map(|(_, row)| *row).collect();
+    let Constants { shift, scale, .. } = part.constants;
+    // Every transform takes 0 to 0.
+    let value = if absent == Absent::Zero { -shift / scale } else { f64::NAN };
+    Ok(Matched { values, rows: there.iter().map(|(_, row)| *row).collect(), columns, absent: (gone, value) })
+}
+
+fn apply(args: &ApplyArgs, reading: &FitArgs) -> Result<(), Fault> {
+    let options = ReadOptions { max_bytes: args.max_memory, ..Default::default() };
+    let key = choose(args, &options)?;
+    let model = Fitted::read(&args.model, &key, &options)?;
+    let at_model =
+        |source| Fault::Core { context: format!("{}: ", args.model.display()), source, place: String::new() };
+    let stored = Stored::read(&model.slots, &key, model.var.len()).map_err(at_model)?;
+    let Inputs { tables, hashes, columns, mut warnings, .. } = fit::read(reading)?;
+    let model_hash = unbraid_io::input_sha256(&args.model)?;
+    let together = tables.len() == 1 && stored.preparation.len() > 1;
+    if tables.len() != stored.preparation.len() && !together {
+        return Err(Fault::Usage(format!(
+            "{} was fitted to {} table{}, but {} are given; give as many, in that order, with --join obs",
+            args.model.display(),
+            stored.preparation.len(),
+            if stored.preparation.len() == 1 { "" } else { "s" },
+            tables.len()
+        )));
+    }
+    let begun = Instant::now();
+    let parts = parts(&model, &stored, together);
+    let mut found = Found::default();
+    let mut all = Vec::new();
+    for (t, part) in parts.iter().enumerate() {
+        let new = &tables[if together { 0 } else { t }];
+        all.push(matched(part, new, stored.missing, args.missing_features, &mut found)?);
+    }
+    warnings.append(&mut found.warnings);
+    let wide: usize = tables.iter().map(|t| t.shape().1).sum();
+    let ignored = wide - all.iter().map(|m| m.columns.len()).sum::<usize>().min(wide);
+    let (n, d) = (tables[0].shape().0, stored.model.loadings.nrows());
+    let joined = (tables.len() > 1).then(|| fit::beside(&tables));
+    let whole = joined.as_ref().unwrap_or(&tables[0]);
+
+    // Where each feature of the model lies in the new table.
+    let mut place: Vec<Option<usize>> = vec![None; d];
+    let mut offset = 0;
+    for (part, table) in all.iter().zip(tables.iter().chain(std::iter::repeat(&tables[0]))) {
+        for (row, &column) in part.rows.iter().zip(&part.columns) {
+            if let Some(row) = row {
+                place[*row] = Some(offset + column);
+            }
+        }
+        offset += if together { 0 } else { table.shape().1 };
+    }
+    let mut scores = Array2::zeros((n, stored.model.loadings.ncols()));
+    let mut losses = Vec::with_capacity(n);
+    let mut layer = args.reconstruction.then(|| Array2::zeros((n, wide)));
+    let (mut outside, mut measured, mut sum) = (vec![0usize; d], 0usize, 0.0);
+    for begin in (0..n).step_by(BLOCK) {
+        let rows: Vec<usize> = (begin..(begin + BLOCK).min(n)).collect();
+        // d × samples of the block
+        let mut x = Array2::from_elem((d, rows.len()), f64::NAN);
+        for part in &all {
+            part.absent.0.iter().for_each(|&row| x.row_mut(row).fill(part.absent.1));
+            let block = part.values.rows(&rows).to_dense();
+            for (values, row) in block.columns().into_iter().zip(&part.rows) {
+                if let Some(row) = row {
+                    x.row_mut(*row).assign(&values);
+                }
+            }
+        }
+        if let Some(j) = x.columns().into_iter().position(|c| c.iter().all(|v| v.is_nan())) {
+            let at = vec![begin + j];
+            let (problem, hint) = ("holds no measured value", "leave it out".into());
+            let source =
+                unbraid::Error::Line { what: tables[0].slot.clone(), axis: "row", at, problem, hint };
+            return Err(Fault::on(&tables[0], source));
+        }
+        let applied = stored.model.transform(x.view()).map_err(|e| Fault::on(whole, e))?;
+        outside.iter_mut().zip(stored.model.outside(x.view())).for_each(|(to, c)| *to += c);
+        let seen = x.iter().filter(|v| !v.is_nan()).count();
+        (measured, sum) = (measured + seen, sum + applied.divergence * seen as f64);
+        losses.extend(applied.losses);
+        for (j, &i) in rows.iter().enumerate() {
+            scores.row_mut(i).assign(&applied.scores.row(j));
+            if let Some(layer) = &mut layer {
+                for (f, place) in place.iter().enumerate() {
+                    if let Some(column) = place {
+                        layer[[i, *column]] = applied.reconstruction[[f, j]];
+                    }
+                }
+            }
+        }
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    let divergence = sum / measured.max(1) as f64;
+    let count: usize = outside.iter().sum();
+    if found.lifted > 0 {
+        let lifted = found.lifted;
+        let (s, lie) = if lifted == 1 { ("", "lies") } else { ("s", "lie") };
+        warnings.push(format!("{lifted} value{s} {lie} below the smallest value of the fit and became 0."));
+    }
+    if count > 0 {
+        let features = outside.iter().filter(|c| **c > 0).count();
+        let most = (0..d).max_by_key(|&i| (outside[i], std::cmp::Reverse(i))).unwrap_or(0);
+        let name = &model.var.names[stored.used[most]];
+        warnings.push(format!(
+            "{count} of {measured} values ({:.1} %) lie outside the range of the fit, in {features} of {d} features, most \
+             of them in `{name}`; the maps end there.",
+            100.0 * count as f64 / measured.max(1) as f64
+        ));
+    }
+
+    let mut out = Annotations::default();
+    out.obsm.insert(format!("X_{key}"), Slot::F64(scores.clone()));
+    out.obs.insert(format!("{key}_loss"), Column::Float(losses.clone()));
+    let placed: BTreeSet<usize> = place.iter().flatten().copied().collect();
+    if placed.len() < wide {
+        let used = (0..wide).map(|j| Some(placed.contains(&j))).collect();
+        out.var.insert(format!("{key}_used"), Column::Bool(used));
+    }
+    if let Some(layer) = layer {
+        out.layers.insert(format!("{key}_reconstruction"), Slot::F64(layer));
+    }
+    for (name, column) in columns {
+        out.obs.entry(name).or_insert(column);
+    }
+    let loss = factors::name(stored.model.loss);
+    let notes = out.notes(&format!("{key}_applied"));
+    let new: [(&str, Value); 11] = [
+        ("method", stored.method.as_str().into()),
+        ("model", args.model.display().to_string().into()),
+        ("model_sha256", model_hash.as_str().into()),
+        ("input_sha256", Value::Texts(hashes.clone())),
+        ("loss", loss.into()),
+        ("divergence", divergence.into()),
+        ("features_matched", Value::Int(found.matched as i64)),
+        ("features_missing", Value::Int(found.missing as i64)),
+        ("outside", Value::Int(count as i64)),
+        ("version", env!("CARGO_PKG_VERSION").into()),
+        ("warnings", Value::Texts(warnings.clone())),
+    ];
+    notes.extend(new.map(|(k, v)| (k.to_owned(), v)));
+    let inputs: Vec<_> = tables.iter().zip(&hashes).map(|(t, h)| picture::input(t, h)).collect();
+    let label = args.label.as_deref().map(|name| fit::label(name, whole)).transpose()?;
+    fit::write(reading, whole, joined.is_some(), &out)?;
+
+    if let Some(path) = &args.report {
+        let mut page = Page { report: Report::default(), label, seed: Seed(0), logged: false };
+        page.report.run.method = "apply".into();
+        let names: Vec<String> = stored.used.iter().map(|&i| model.var.names[i].clone()).collect();
+        let shown = Factors { loadings: &stored.model.loadings, scores: &scores, loss };
+        let picture = Picture { factors: Some(shown), ..Picture::default() };
+        // The features of the page are those of the model.
+        let mut features = Dataset::from_matrix(whole.source.clone(), Matrix::Dense(Array2::zeros((0, 0))));
+        features.var = Table::named(names);
+        page.draw(&picture, &[features])?;
+        let report = &mut page.report;
+        report.title = format!("{key} of {} applied to {}", file_name(&args.model), fit::titles(&args.files));
+        report.alerts = picture::alerts(&warnings);
+        report.run.about =
+            "New samples in terms of a stored fit, whose factors and maps stay as they are.".into();
+        report.run.version = env!("CARGO_PKG_VERSION").to_owned();
+        report.run.seconds = Some(seconds);
+        report.run.inputs = inputs;
+        report.run.facts = [
+            ("method of the model", stored.method.clone()),
+            ("model", args.model.display().to_string()),
+            ("SHA-256 of the model", model_hash.clone()),
+            (
+                "features of the model found",
+                format!("{} of {}", found.matched, found.matched + found.missing),
+            ),
+            (if loss == "kl" { "mean kl loss" } else { "mean squared loss" }, format!("{divergence:.6}")),
+            ("written to", args.output.display().to_string()),
+        ]
+        .map(|(name, value)| Fact { name: name.into(), value })
+        .to_vec();
+        unbraid_io::write_bytes_atomically(path, crate::page::render(report).as_bytes())?;
+    }
+
+    warnings.iter().for_each(|w| eprintln!("warning: {w}"));
+    if args.json {
+        say!(
+            "{}",
+            json!({
+                "command": "apply", "method": stored.method, "key": key, "version": env!("CARGO_PKG_VERSION"),
+                "model": args.model, "model_sha256": model_hash, "inputs": args.files, "input_sha256": hashes,
+                "output": args.output, "report": args.report, "observations": n, "factors": scores.len_of(Axis(1)),
+                "features_matched": found.matched, "features_missing": found.missing, "features_ignored": ignored,
+                "loss": loss, "divergence": divergence, "values_outside": count, "values_measured": measured,
+                "seconds": seconds, "warnings": warnings,
+            })
+        );
+    } else if !args.quiet {
+        say!(
+            "{key} of {} applied to {}: {n} observations × {} of {} features of the model ({ignored} others ignored), \
+             {seconds:.2} s",
+            args.model.display(),
+            fit::names(&args.files),
+            found.matched,
+            found.matched + found.missing,
+        );
+        say!("  {} factors, mean {loss} loss {divergence:.6}", scores.ncols());
+        say!("  wrote {}", args.output.display());
+        match &args.report {
+            Some(path) => say!("  wrote {}; open it in a browser", path.display()),
+            None => say!("  next, in Python: adata.obsm[\"X_{key}\"], adata.obs[\"{key}_loss\"]"),
+        }
+    }
+    Ok(())
+}
+
+fn file_name(path: &std::path::Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}

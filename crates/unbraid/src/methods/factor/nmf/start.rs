@@ -1,0 +1,149 @@
+//! Where the iteration starts.
+//!
+//! NNDSVD: with the leading triplets X ≈ Σ_a σ_a u_a v_aᵀ, the first factor is √σ₁ |u₁|, √σ₁ |v₁|; of every later pair
+//! the positive parts (u⁺, v⁺) or the negative ones (u⁻, v⁻) are kept, those with the larger μ = ‖u^±‖ ‖v^±‖:
+//!
+//! ```text
+//! √(σ_a μ) u^± / ‖u^±‖,   √(σ_a μ) v^± / ‖v^±‖.
+//! ```
+//!
+//! Neither the signs of a pair nor which side is called u matters. `nndsvda` puts the mean of X where these are 0.
+//! Boutsidis and Gallopoulos (2008): `boutsidis2008`. Missing entries count as the mean here.
+
+use ndarray::{Array1, Array2, ArrayView1};
+use rand::RngExt;
+
+use crate::data::Matrix;
+use crate::error::Result;
+use crate::fit::{Draw, Seed};
+use crate::linalg::randomized::{Effort, SparseShifted, leading};
+
+/// Where the iteration starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Init {
+    /// Uniform numbers about √(mean / k).
+    Random,
+    /// The non-negative parts of the leading singular vectors.
+    Nndsvd,
+    /// The same, with the mean of the table in place of zeros.
+    Nndsvda,
+}
+
+crate::words!(Init, "a start", Random = "random", Nndsvd = "nndsvd", Nndsvda = "nndsvda");
+
+/// The spectrum of a table falls fast from the vectors that matter; ten more are carried along.
+const EFFORT: Effort = Effort { power: 4, oversamples: 10 };
+
+/// A start for `scale` · X, X with the given mean of its measured entries: loadings (features × k) and scores (samples × k).
+///
+/// # Errors
+/// [`crate::Error::Numeric`] where a decomposition does not converge.
+pub(super) fn start(
+    init: Init,
+    matrix: &Matrix,
+    k: usize,
+    (mean, scale): (f64, f64),
+    seed: Seed,
+) -> Result<(Array2<f64>, Array2<f64>)> {
+    let (n, d) = matrix.shape();
+    let mean = mean * scale;
+    if init == Init::Random {
+        let size = (mean / k as f64).sqrt();
+        let draw = |rows: usize, item| {
+            let mut rng = seed.stream(Draw::Init, item);
+            Array2::from_shape_simple_fn((rows, k), || 2.0 * size * (rng.random::<f64>() + 0.01))
+        };
+        return Ok((draw(d, 0), draw(n, 1)));
+    }
+    let known = |v: f64| if v.is_nan() { mean } else { v * scale };
+    let svd = match matrix {
+        Matrix::Dense(x) if scale == 1.0 && !x.iter().any(|v| v.is_nan()) => {
+            leading(&x.view(), k, EFFORT, seed)?
+        }
+        Matrix::Dense(x) => leading(&x.mapv(known).view(), k, EFFORT, seed)?,
+        Matrix::Sparse(x) => leading(&SparseShifted::plain(x.map(known)), k, EFFORT, seed)?,
+    };
+    let fill = if init == Init::Nndsvda { mean } else { 0.0 };
+    let (mut loadings, mut scores) = (Array2::zeros((d, k)), Array2::zeros((n, k)));
+    for (a, &sigma) in svd.s.iter().enumerate() {
+        let (u, v) = parts(a == 0, sigma, svd.u.column(a), svd.v.column(a));
+        scores.column_mut(a).assign(&u);
+        loadings.column_mut(a).assign(&v);
+    }
+    for side in [&mut loadings, &mut scores] {
+        side.mapv_inplace(|v: f64| if v > 0.0 { v } else { fill });
+    }
+    Ok((loadings, scores))
+}
+
+/// One factor from one pair of singular vectors.
+fn parts(
+    first: bool,
+    sigma: f64,
+    u: ArrayView1<'_, f64>,
+    v: ArrayView1<'_, f64>,
+) -> (Array1<f64>, Array1<f64>) {
+    if first {
+        let root = sigma.sqrt();
+        return (u.mapv(|u| root * u.abs()), v.mapv(|v| root * v.abs()));
+    }
+    let norm = |x: &Array1<f64>| x.iter().map(|x| x * x).sum::<f64>().sqrt();
+    let side = |sign: f64| {
+        let (u, v) = (u.mapv(|u| (sign * u).max(0.0)), v.mapv(|v| (sign * v).max(0.0)));
+        let (p, q) = (norm(&u), norm(&v));
+        (u, v, p, q)
+    };
+    let (plus, minus) = (side(1.0), side(-1.0));
+    let (u, v, p, q) = if plus.2 * plus.3 > minus.2 * minus.3 { plus } else { minus };
+    if p * q <= 0.0 {
+        return (Array1::zeros(u.len()), Array1::zeros(v.len()));
+    }
+    let size = (sigma * p * q).sqrt();
+    (u * (size / p), v * (size / q))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Csr;
+    use crate::golden::Golden;
+
+    #[test]
+    fn starts_are_those_of_the_golden_case() {
+        let case = Golden::open("nmf/nndsvd_30x20");
+        let x: Array2<f64> = case.array("X");
+        let mean = x.iter().sum::<f64>() / x.len() as f64;
+        for matrix in [Matrix::Dense(x.clone()), Matrix::Sparse(Csr::from_dense(x.view()))] {
+            for (init, name) in [(Init::Nndsvd, "nndsvd"), (Init::Nndsvda, "nndsvda")] {
+                let (loadings, scores) = start(init, &matrix, 5, (mean, 1.0), Seed(1)).unwrap();
+                case.assert_close(&format!("{name}_W"), &scores, 1e-10);
+                case.assert_close(&format!("{name}_H"), &loadings.t().to_owned(), 1e-10);
+                // Of the transpose the sides change places.
+                let (scores, loadings) = start(init, &matrix.transpose(), 5, (mean, 1.0), Seed(2)).unwrap();
+                case.assert_close(&format!("{name}_W"), &scores, 1e-10);
+                case.assert_close(&format!("{name}_H"), &loadings.t().to_owned(), 1e-10);
+            }
+        }
+    }
+
+    #[test]
+    fn any_table_has_a_start() {
+        // One line, zeros only beyond rank one, missing entries, values whose squares overflow.
+        let one = Array2::from_shape_fn((1, 7), |(_, j)| j as f64);
+        let rank = Array2::from_shape_fn((9, 6), |(i, j)| if i < 3 { (i * j) as f64 } else { 0.0 });
+        let mut gaps = Array2::from_shape_fn((8, 8), |(i, j)| ((i * 3 + j * 5) % 7) as f64);
+        gaps[[2, 3]] = f64::NAN;
+        let huge = gaps.mapv(|v| if v.is_nan() { 0.0 } else { v * 1e300 });
+        for (x, k, scale) in [(one, 1, 1.0), (rank, 4, 1.0), (gaps, 8, 1.0), (huge, 3, 2f64.powi(-996))] {
+            let known: Vec<f64> = x.iter().copied().filter(|v| !v.is_nan()).collect();
+            let mean = known.iter().map(|v| v / known.len() as f64).sum();
+            for matrix in [Matrix::Dense(x.clone()), Matrix::Sparse(Csr::from_dense(x.view()))] {
+                for init in [Init::Random, Init::Nndsvd, Init::Nndsvda] {
+                    let (u, v) = start(init, &matrix, k, (mean, scale), Seed(3)).unwrap();
+                    assert!(u.iter().chain(&v).all(|v| v.is_finite() && *v >= 0.0), "{init}");
+                    assert!(u.sum() > 0.0 && v.sum() > 0.0, "{init}");
+                }
+            }
+        }
+    }
+}

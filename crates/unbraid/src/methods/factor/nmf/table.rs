@@ -1,0 +1,189 @@
+//! The table by lines: its samples, or its features. Few zeros: dense; many: sparse, whatever the input was.
+
+use std::borrow::Cow;
+
+use ndarray::{Array2, ArrayView2, CowArray, Ix2};
+
+use crate::data::{Csr, Matrix};
+use crate::methods::factor::common::Loss;
+
+/// The entries of one line: all of them, or those that are not zero and their places. Missing entries are 0.
+#[derive(Clone, Copy)]
+pub(super) enum Entries<'a> {
+    All(&'a [f64]),
+    Some(&'a [u32], &'a [f64]),
+}
+
+impl<'a> Entries<'a> {
+    /// The values that are stored.
+    pub fn values(self) -> &'a [f64] {
+        let (Entries::All(x) | Entries::Some(_, x)) = self;
+        x
+    }
+}
+
+enum Store<'a> {
+    Dense(CowArray<'a, f64, Ix2>),
+    Sparse(Cow<'a, Csr>),
+}
+
+/// A table by lines.
+pub(super) struct Side<'a> {
+    store: Store<'a>,
+    /// Places that were not measured, line by line; empty where every entry was.
+    absent: Vec<Vec<u32>>,
+    /// Σ x of each line, for KL.
+    pub sums: Vec<f64>,
+    /// Σ x² of the whole table, for squared error.
+    pub energy: f64,
+}
+
+impl<'a> Side<'a> {
+    fn new(store: Store<'a>, absent: Vec<Vec<u32>>, loss: Loss) -> Side<'a> {
+        let mut side = Side { store, absent, sums: Vec::new(), energy: 0.0 };
+        if loss == Loss::Kl {
+            side.sums = (0..side.shape().0).map(|i| side.line(i).values().iter().sum()).collect();
+        }
+        side
+    }
+
+    /// Lines and entries of a line.
+    pub fn shape(&self) -> (usize, usize) {
+        match &self.store {
+            Store::Dense(x) => x.dim(),
+            Store::Sparse(x) => x.shape(),
+        }
+    }
+    /// The whole table where it is dense.
+    pub fn dense(&self) -> Option<ArrayView2<'_, f64>> {
+        match &self.store {
+            Store::Dense(x) => Some(x.view()),
+            Store::Sparse(_) => None,
+        }
+    }
+    /// The entries of line `i`; a dense table must lie row by row.
+    pub fn line(&self, i: usize) -> Entries<'_> {
+        match &self.store {
+            Store::Dense(x) => Entries::All(x.row(i).to_slice().unwrap_or(&[])),
+            Store::Sparse(x) => Entries::Some(x.row(i).0, x.row(i).1),
+        }
+    }
+    /// Whether some entry was not measured.
+    pub fn has_absent(&self) -> bool {
+        !self.absent.is_empty()
+    }
+    /// The places of line `i` that were not measured.
+    pub fn absent(&self, i: usize) -> &[u32] {
+        self.absent.get(i).map_or(&[], |a| a)
+    }
+}
+
+/// What one pass over the values finds.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Tally {
+    /// Entries that are NaN, and those that are neither NaN nor 0.
+    pub absent: usize,
+    pub filled: usize,
+    /// Σ x and Σ x² of those that were measured.
+    pub total: f64,
+    pub energy: f64,
+}
+
+impl Tally {
+    /// Of a table multiplied by `scale`; sums run in fixed lanes, each row on its own.
+    pub fn of(matrix: &Matrix, scale: f64) -> Tally {
+        let mut out = Tally::default();
+        match matrix {
+            Matrix::Dense(x) => x.as_standard_layout().rows().into_iter().for_each(|row| {
+                out.add(row.to_slice().unwrap_or(&[]), scale);
+            }),
+            Matrix::Sparse(x) => x.values().chunks(1 << 12).for_each(|part| out.add(part, scale)),
+        }
+        out
+    }
+
+    fn add(&mut self, values: &[f64], scale: f64) {
+        const LANES: usize = 8;
+        let (mut total, mut energy) = ([0.0; LANES], [0.0; LANES]);
+        let (mut absent, mut zero) = ([0u64; LANES], [0u64; LANES]);
+        let (whole, rest) = values.as_chunks::<LANES>();
+        let mut last = [0.0; LANES];
+        last[..rest.len()].copy_from_slice(rest);
+        for part in whole.iter().chain([&last]) {
+            for l in 0..LANES {
+                let v = if part[l].is_nan() { 0.0 } else { part[l] * scale };
+                total[l] += v;
+                energy[l] += v * v;
+                absent[l] += u64::from(part[l].is_nan());
+                zero[l] += u64::from(part[l] == 0.0);
+            }
+        }
+        let (absent, zero) = (absent.iter().sum::<u64>() as usize, zero.iter().sum::<u64>() as usize);
+        self.absent += absent;
+        self.filled += values.len() + (LANES - rest.len()) - absent - zero;
+        self.total += total.iter().sum::<f64>();
+        self.energy += energy.iter().sum::<f64>();
+    }
+}
+
+/// Samples and features of a table whose values are multiplied by `scale`, a power of two.
+pub(super) fn sides(matrix: &Matrix, loss: Loss, scale: f64) -> (Side<'_>, Side<'_>) {
+    let (n, d) = matrix.shape();
+    let tally = Tally::of(matrix, scale);
+    let (mut absent, mut across) = (Vec::new(), Vec::new());
+    if tally.absent > 0 {
+        (absent, across) = (vec![Vec::new(); n], vec![Vec::new(); d]);
+        matrix.for_each_nonzero(|i, j, v| {
+            if v.is_nan() {
+                absent[i].push(j as u32);
+                across[j].push(i as u32);
+            }
+        });
+    }
+    let as_is = absent.is_empty() && scale == 1.0;
+    let clean = |v: f64| if v.is_nan() { 0.0 } else { v * scale };
+    // From half full on, 24 bytes for an entry and its mirror weigh more than 8 for each of both.
+    let (samples, features) = if 2 * tally.filled < n * d {
+        let kept = match matrix {
+            Matrix::Dense(x) => Cow::Owned(Csr::from_dense(x.mapv(clean).view())),
+            Matrix::Sparse(x) if as_is && x.nnz() == tally.filled => Cow::Borrowed(x),
+            Matrix::Sparse(x) => Cow::Owned(Matrix::Sparse(x.map(clean)).to_csr()),
+        };
+        let features = Cow::Owned(kept.transpose());
+        (Store::Sparse(kept), Store::Sparse(features))
+    } else {
+        let x: CowArray<'_, f64, Ix2> = match matrix {
+            Matrix::Dense(x) if as_is && x.is_standard_layout() => x.view().into(),
+            Matrix::Dense(x) => x.mapv(clean).as_standard_layout().into_owned().into(),
+            Matrix::Sparse(x) => x.map(clean).to_dense().into(),
+        };
+        // Squared error reads the table by products alone, which take any layout.
+        let features: CowArray<'_, f64, Ix2> = match (loss, matrix) {
+            (Loss::Frobenius, Matrix::Dense(x)) if as_is => x.t().into(),
+            _ => transposed(x.view()).into(),
+        };
+        (Store::Dense(x), Store::Dense(features))
+    };
+    let mut both = (Side::new(samples, absent, loss), Side::new(features, across, loss));
+    if loss == Loss::Frobenius {
+        (both.0.energy, both.1.energy) = (tally.energy, tally.energy);
+    }
+    both
+}
+
+/// A transposed copy, in square blocks.
+fn transposed(x: ArrayView2<'_, f64>) -> Array2<f64> {
+    const BLOCK: usize = 16;
+    let (n, d) = x.dim();
+    let mut out = Array2::zeros((d, n));
+    for i0 in (0..n).step_by(BLOCK) {
+        for j0 in (0..d).step_by(BLOCK) {
+            for i in i0..(i0 + BLOCK).min(n) {
+                for j in j0..(j0 + BLOCK).min(d) {
+                    out[[j, i]] = x[[i, j]];
+                }
+            }
+        }
+    }
+    out
+}

@@ -1,0 +1,161 @@
+//! Passes over the table of one row: n samples by m targets, in blocks of [`BLOCK`] samples.
+//!
+//! A block holds its m columns one after another, so that a pass streams through memory and a block stays in the
+//! nearest cache. Samples are padded to a multiple of [`PAD`] with weight 0. Vectors run over samples, and every
+//! pass is written once for any number of lanes up to [`PAD`]; the processor chooses the width when the program
+//! runs (AVX-512, AVX2 with FMA, or portable code). Sums over samples are added lane by lane, so that results differ in
+//! their last bits between instruction sets; on one of them they depend on nothing but the input.
+
+use pulp::Simd;
+
+/// Calls a body for 8, then 4, then single vectors of a block.
+macro_rules! groups {
+    ($lanes:expr, $at:ident, $eight:expr, $four:expr, $one:expr) => {
+        let mut $at = 0;
+        while $at + 8 <= $lanes {
+            $eight;
+            $at += 8;
+        }
+        while $at + 4 <= $lanes {
+            $four;
+            $at += 4;
+        }
+        while $at < $lanes {
+            $one;
+            $at += 1;
+        }
+    };
+}
+
+mod exp;
+mod jacobian;
+mod plan;
+mod squash;
+mod table;
+
+pub use exp::Exp;
+pub use jacobian::{Pull, Push, Transport};
+pub use plan::{Edges, Marginals, sums};
+pub use squash::{Centre, Logistic, Spread, Total, Unsquash};
+pub use table::{Direct, Powers};
+
+/// Samples per block.
+pub const BLOCK: usize = 128;
+/// Samples are padded to a multiple of this: the widest vector.
+pub const PAD: usize = 8;
+
+/// Width of the tables with a column for each target: whole vectors.
+pub fn padded(m: usize) -> usize {
+    m.next_multiple_of(PAD)
+}
+
+#[inline(always)]
+fn fused<S: Simd>(a: f64, b: f64, c: f64) -> f64 {
+    if S::IS_SCALAR { a * b + c } else { a.mul_add(b, c) }
+}
+
+/// Σ f(i) over `count` vectors, in four partial sums.
+#[inline(always)]
+fn sum_of<S: Simd>(simd: S, count: usize, f: impl Fn(usize) -> S::f64s) -> f64 {
+    let mut sums = [simd.splat_f64s(0.0); 4];
+    let mut i = 0;
+    while i + 4 <= count {
+        for (k, sum) in sums.iter_mut().enumerate() {
+            *sum = simd.add_f64s(*sum, f(i + k));
+        }
+        i += 4;
+    }
+    for i in i..count {
+        sums[0] = simd.add_f64s(sums[0], f(i));
+    }
+    let [a, b, c, d] = sums;
+    simd.reduce_sum_f64s(simd.add_f64s(simd.add_f64s(a, b), simd.add_f64s(c, d)))
+}
+
+/// Σ_j c_j p_ij of G vectors of samples from the i-th on.
+#[inline(always)]
+fn combine<S: Simd, const G: usize>(
+    simd: S,
+    block: &[S::f64s],
+    lanes: usize,
+    c: &[f64],
+    i: usize,
+) -> [S::f64s; G] {
+    let mut sums = [simd.splat_f64s(0.0); G];
+    for (column, &c) in block.chunks_exact(lanes).zip(c) {
+        let c = simd.splat_f64s(c);
+        for (sum, p) in sums.iter_mut().zip(&column[i..i + G]) {
+            *sum = simd.mul_add_e_f64s(c, *p, *sum);
+        }
+    }
+    sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pulp::Arch;
+
+    /// The widest vectors of this machine, and portable code.
+    pub(super) fn paths() -> [Arch; 2] {
+        [Arch::new(), Arch::Scalar]
+    }
+
+    #[test]
+    fn passes_agree_with_plain_sums() {
+        for (n, m) in [(1, 1), (7, 2), (129, 3), (80, 5), (300, 16), (61, 21)] {
+            let at = |i: usize| (0.37 * i as f64).sin();
+            let padded_n = usize::next_multiple_of(n, PAD);
+            let x: Vec<f64> = (0..padded_n).map(|i| 0.5 + 0.5 * at(i)).collect();
+            let v: Vec<f64> = (0..m).map(|j| 1.0 + 0.5 * at(3 * j + 1)).collect();
+            let weight = |i: usize| if i < n { (1.5 + at(5 * i)) / n as f64 } else { 0.0 };
+            let a: Vec<f64> = (0..padded_n).map(weight).collect();
+            let root: Vec<f64> = a.iter().map(|a| a.sqrt()).collect();
+            // The slow twin: W from powf, sums one after another.
+            let rate = 3.0;
+            let p =
+                |i: usize, j: usize| v[j] * (rate * (x[i] - 0.4) * (j as f64 - 0.5 * (m - 1) as f64)).exp();
+            let total = |i: usize| (0..m).map(|j| p(i, j)).sum::<f64>();
+            let w = |i: usize, j: usize| p(i, j) / total(i);
+            for arch in paths() {
+                let mut table = vec![0.0; padded_n * m];
+                arch.dispatch(Powers { x: &x, centre: 0.4, rate, m, table: &mut table });
+                let (mut inverse, mut s) = (vec![0.0; padded_n], vec![0.0; m]);
+                let mut scratch = vec![0.0; padded(m) * BLOCK];
+                arch.dispatch(Marginals {
+                    table: &table,
+                    v: &v,
+                    a: &a,
+                    inverse: &mut inverse,
+                    s: &mut s,
+                    scratch: &mut scratch,
+                });
+                for j in 0..m {
+                    let twin: f64 = (0..n).map(|i| a[i] * w(i, j)).sum();
+                    assert!((s[j] - twin).abs() <= 1e-13 * twin, "{arch:?} {n} {m}: {} {twin}", s[j]);
+                }
+                scratch[m * BLOCK..].fill(0.0);
+                let (mut edges, mut parts) = (vec![0.0; padded(m) * padded(m)], vec![0.0; sums(m)]);
+                arch.dispatch(Edges {
+                    table: &table,
+                    v: &v,
+                    root: &root,
+                    inverse: &inverse,
+                    edges: &mut edges,
+                    scratch: &mut scratch,
+                    sums: &mut parts,
+                });
+                for j in 0..m {
+                    for k in 0..j {
+                        let twin: f64 = (0..n).map(|i| a[i] * w(i, j) * w(i, k)).sum();
+                        let found = edges[j * padded(m) + k];
+                        assert!(
+                            (found - twin).abs() <= 1e-13 * twin,
+                            "{arch:?} {n} {m} {j} {k}: {found} {twin}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! The Laplacian diag(s) − Wᵀ diag(a) W: a graph on the targets with edge weights e_jk = Σ_i a_i W_ij W_ik.
+//!
+//! Elimination of a node replaces its edges by edges between its neighbours,
+//!
+//! ```text
+//! e_kl += e_jk e_jl / Σ_i e_ji,
+//! ```
+//!
+//! sums of positive numbers alone, diagonal included: every entry of the factor has a small relative error, however
+//! far the weights are apart (grassmann1985). Nodes go from the lightest to the heaviest, and the last one is pinned at 0.
+
+use pulp::{Arch, Simd, WithSimd};
+
+use super::kernel::padded;
+
+/// A factorised Laplacian; reused.
+#[derive(Clone, Debug, Default)]
+pub struct Laplacian {
+    /// Node at each place of the elimination.
+    order: Vec<usize>,
+    /// m' × m', row p holds the edges from place p to later places, as they were when p was eliminated, over their
+    /// sum; and the same transposed.
+    edges: Vec<f64>,
+    turned: Vec<f64>,
+    /// 1 / sum of the edges left, 0 if there is none.
+    over: Vec<f64>,
+    /// Right-hand side in elimination order, and the size below which it is rounding.
+    right: Vec<f64>,
+    size: Vec<f64>,
+}
+
+/// Weights further apart than this are eliminated in the order of their size.
+const APART: f64 = 1e-3;
+/// A sum of terms of size 1 is known to about this.
+const ROUNDING: f64 = 4.0 * f64::EPSILON;
+
+impl Laplacian {
+    /// Factorises, with the edges in the strict lower triangle of an m' × m' table, m' = `padded(m)`.
+    pub fn factorise(&mut self, arch: Arch, s: &[f64], below: &[f64]) {
+        let m = s.len();
+        let wide = padded(m);
+        if self.order.len() != m {
+            for table in [&mut self.edges, &mut self.turned] {
+                table.clear();
+                table.resize(wide * wide, 0.0);
+            }
+        }
+        self.order.clear();
+        self.order.extend(0..m);
+        let (mut light, mut heavy) = (0, 0);
+        for (j, v) in s.iter().enumerate() {
+            light = if *v < s[light] { j } else { light };
+            heavy = if *v > s[heavy] { j } else { heavy };
+        }
+        let order = &mut self.order;
+        if s[light] < APART * s[heavy] {
+            order.sort_unstable_by(|&j, &k| s[j].total_cmp(&s[k]));
+        } else {
+            order.swap(heavy, m - 1);
+        }
+        for (row, (p, &j)) in self.edges.chunks_exact_mut(wide).zip(order.iter().enumerate()) {
+            row.fill(0.0);
+            for (edge, &k) in row[p + 1..m].iter_mut().zip(&order[p + 1..]) {
+                *edge = below[if j > k { j * wide + k } else { k * wide + j }];
+            }
+        }
+        self.over.clear();
+        self.over.resize(m, 0.0);
+        let Laplacian { edges, turned, over, .. } = self;
+        arch.dispatch(Eliminate { edges, turned, over });
+    }
+
+    /// Solves in place for a right-hand side that sums to 0, up to a constant: the heaviest component is 0.
+    ///
+    /// `size` bounds the terms that each component of `r` was summed from. What a group of targets receives in
+    /// all, if below the rounding of those terms, counts as 0: it would be divided by the edges that join the
+    /// group to the others, which may be nothing but rounding too.
+    pub fn solve(&mut self, arch: Arch, r: &mut [f64], size: &[f64]) {
+        let Laplacian { order, edges, turned, over, right, size: sizes } = self;
+        let wide = padded(order.len());
+        for (to, from) in [(&mut *right, &*r), (&mut *sizes, size)] {
+            to.clear();
+            to.extend(order.iter().map(|&j| from[j]));
+            to.resize(wide, 0.0);
+        }
+        arch.dispatch(Substitute { edges, turned, over, right, size: sizes });
+        for (&j, z) in order.iter().zip(&*right) {
+            r[j] = *z;
+        }
+    }
+}
+
+struct Eliminate<'a> {
+    edges: &'a mut [f64],
+    turned: &'a mut [f64],
+    over: &'a mut [f64],
+}
+
+impl WithSimd for Eliminate<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Eliminate { edges, turned, over } = self;
+        let m = over.len();
+        let wide = padded(m);
+        for p in 0..m - 1 {
+            let (row, below) = edges[p * wide..].split_at_mut(wide);
+            // Updates by whole vectors also wrote to the places up to p.
+            let first = (p + 1) / S::F64_LANES;
+            row[first * S::F64_LANES..p + 1].fill(0.0);
+            let (vectors, _) = S::as_mut_simd_f64s(row);
+            let mut sum = simd.splat_f64s(0.0);
+            for v in &vectors[first..] {
+                sum = simd.add_f64s(sum, *v);
+            }
+            let sum = simd.reduce_sum_f64s(sum);
+            over[p] = if sum >= f64::MIN_POSITIVE { 1.0 / sum } else { 0.0 };
+            let share = simd.splat_f64s(over[p]);
+            for v in &mut vectors[first..] {
+                *v = simd.mul_f64s(*v, share);
+            }
+            for (k, target) in (p + 1..m - 1).zip(below.chunks_exact_mut(wide)) {
+                turned[k * wide + p] = row[k];
+                // e_kl += e_kp (e_pl / sum)
+                let edge = simd.splat_f64s(row[k] * sum);
+                let first = (k + 1) / S::F64_LANES;
+                let (vectors, _) = S::as_simd_f64s(row);
+                let (target, _) = S::as_mut_simd_f64s(target);
+                for (t, v) in target[first..].iter_mut().zip(&vectors[first..]) {
+                    *t = simd.mul_add_e_f64s(edge, *v, *t);
+                }
+            }
+        }
+    }
+}
+
+struct Substitute<'a> {
+    edges: &'a [f64],
+    turned: &'a [f64],
+    over: &'a [f64],
+    right: &'a mut [f64],
+    size: &'a mut [f64],
+}
+
+impl WithSimd for Substitute<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Substitute { edges, turned, over, right, size } = self;
+        let m = over.len();
+        let wide = padded(m);
+        for (p, row) in edges.chunks_exact(wide).take(m - 1).enumerate() {
+            if right[p].abs() <= ROUNDING * size[p] {
+                right[p] = 0.0;
+            }
+            let (r, z) = (simd.splat_f64s(right[p]), simd.splat_f64s(size[p]));
+            // Edges up to place p are 0, so that whole vectors may be added.
+            let first = (p + 1) / S::F64_LANES;
+            let (row, _) = S::as_simd_f64s(row);
+            let (to, _) = S::as_mut_simd_f64s(right);
+            let (bound, _) = S::as_mut_simd_f64s(size);
+            for ((to, bound), e) in to[first..].iter_mut().zip(&mut bound[first..]).zip(&row[first..]) {
+                *to = simd.mul_add_e_f64s(r, *e, *to);
+                *bound = simd.mul_add_e_f64s(z, *e, *bound);
+            }
+        }
+        right[m - 1..].fill(0.0);
+        for (r, over) in right.iter_mut().zip(over) {
+            *r *= over;
+        }
+        for k in (1..m - 1).rev() {
+            let z = simd.splat_f64s(right[k]);
+            let (column, _) = S::as_simd_f64s(&turned[k * wide..][..wide]);
+            let (to, _) = S::as_mut_simd_f64s(right);
+            // Only places before k are edges of the column.
+            for (to, e) in to.iter_mut().zip(column).take(k.div_ceil(S::F64_LANES)) {
+                *to = simd.mul_add_e_f64s(z, *e, *to);
+            }
+        }
+    }
+}
