@@ -194,7 +194,7 @@ fn values_that_no_factors_can_have_are_refused() {
         fails("x.h5ad --set squash=tanh", 2, &["`tanh` is not", "logistic"]);
         fails("x.h5ad --set k=2 --set learning_rate=0", 2, &["`learning_rate` is 0", "a positive number"]);
         fails("x.h5ad --set k=2 --set accuracy=0", 2, &["`accuracy` is 0"]);
-        fails("x.h5ad --max-memory 20kB", 3, &["20.0 kB are allowed"]);
+        fails("x.h5ad --set k=2 --max-memory 20kB", 3, &["20.0 kB are allowed"]);
         fails("flat.h5ad --set k=2", 3, &["flat.h5ad: a feature that varies in X is missing"]);
     }
     work.fails(
