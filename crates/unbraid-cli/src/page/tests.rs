@@ -121,6 +121,7 @@ fn example() -> Report {
             Comparison::new("truth_community", &labels, &titles, &graphs, Seed(0)).unwrap(),
         ),
         evaluation: Some(evaluation(&cells, &labels, &titles)),
+        truth: None,
         survival: Some(survival()),
     }
 }
