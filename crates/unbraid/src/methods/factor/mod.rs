@@ -18,6 +18,7 @@
 pub mod adam;
 pub mod choice;
 pub mod common;
+mod divergence;
 pub mod maps;
 pub mod model;
 pub mod nmf;

@@ -6,6 +6,7 @@
 use pulp::{Simd, WithSimd};
 
 use crate::methods::factor::common::TINY;
+use crate::methods::factor::divergence::{fused, ln};
 
 /// Lines that go through coordinate descent side by side.
 pub(super) const LANES: usize = 8;
@@ -17,15 +18,6 @@ pub(super) const PAD: usize = 8;
 const FLAT: f64 = 1e-290;
 /// Coordinate descent ends with a pass that gains less than this share of what the first did.
 const SHARE: f64 = 0.01;
-
-pub(super) fn dispatch<Op: WithSimd>(op: Op) -> Op::Output {
-    pulp::Arch::new().dispatch(op)
-}
-
-#[inline(always)]
-fn fused<S: Simd>(a: f64, b: f64, c: f64) -> f64 {
-    if S::IS_SCALAR { a * b + c } else { a.mul_add(b, c) }
-}
 
 /// Lowers ½ vᵀ G v − bᵀ v over v ≥ 0 for [`LANES`] lines, coordinate by coordinate, each to its minimum.
 pub(super) struct Descend<'a> {
@@ -295,34 +287,6 @@ impl WithSimd for Divergence<'_> {
     }
 }
 
-/// log x for normal x > 0: x = 2ᵉ m with m about 1, and the series of artanh in (m − 1)/(m + 1).
-#[inline(always)]
-fn ln<S: Simd>(x: f64) -> f64 {
-    const LN2_HI: f64 = 6.931_471_803_691_238e-1;
-    const LN2_LO: f64 = 1.908_214_929_270_587_7e-10;
-    const HALF: u64 = 0x3fe6_a09e_667f_3bcd; // bits of √½
-    const SHIFT: f64 = 4_503_599_627_370_496.0; // 2⁵²: its low bits hold an integer.
-    let bits = x.to_bits().wrapping_sub(HALF);
-    let exponent = (bits.wrapping_add(1 << 62) >> 52) | SHIFT.to_bits();
-    let e = f64::from_bits(exponent) - (SHIFT + 1024.0);
-    let m = f64::from_bits((bits & 0x000f_ffff_ffff_ffff).wrapping_add(HALF));
-    let s = (m - 1.0) / (m + 1.0);
-    let s2 = s * s;
-    let mut p = 1.0 / 23.0;
-    p = fused::<S>(p, s2, 1.0 / 21.0);
-    p = fused::<S>(p, s2, 1.0 / 19.0);
-    p = fused::<S>(p, s2, 1.0 / 17.0);
-    p = fused::<S>(p, s2, 1.0 / 15.0);
-    p = fused::<S>(p, s2, 1.0 / 13.0);
-    p = fused::<S>(p, s2, 1.0 / 11.0);
-    p = fused::<S>(p, s2, 1.0 / 9.0);
-    p = fused::<S>(p, s2, 1.0 / 7.0);
-    p = fused::<S>(p, s2, 1.0 / 5.0);
-    p = fused::<S>(p, s2, 1.0 / 3.0);
-    let tail = fused::<S>(p * s2, 2.0 * s, e * LN2_LO);
-    fused::<S>(e, LN2_HI, fused::<S>(2.0, s, tail))
-}
-
 /// (F v)_i at some rows i of F (rows × width, a multiple of [`PAD`]).
 pub(super) struct Dots<'a> {
     pub f: &'a [f64],
@@ -405,9 +369,10 @@ fn gathered<S: Simd, const N: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::methods::factor::divergence::dispatch;
 
     #[test]
-    fn the_logarithm_is_the_logarithm() {
+    fn a_divergence_of_one_value_is_its_formula() {
         let mut x = 1e-40;
         while x < 1e40 {
             let (mut z, y) = ([1.0; PAD], [0.0; PAD]);

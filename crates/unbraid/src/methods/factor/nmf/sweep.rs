@@ -20,9 +20,10 @@
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 
+use super::super::divergence::dispatch;
 use super::Solver;
 use super::kernel::{
-    CHUNK, Descend, Divergence, Dots, Fitted, Gathered, LANES, Less, Moments, PAD, Pull, Ratios, dispatch,
+    CHUNK, Descend, Divergence, Dots, Fitted, Gathered, LANES, Less, Moments, PAD, Pull, Ratios,
 };
 use super::table::{Entries, Side};
 use crate::linalg::{gram, matmul, settle};

@@ -168,15 +168,8 @@ impl Problem<'_> {
             // T_i = T_{b,q}(squash(Z_i))
             self.layer.forward(w, None, b, q, g, work, t);
             follow(g, old, trail);
-            let loss = self.params.loss;
-            let mut sum = 0.0;
-            for ((c, &t), &x) in cot.iter_mut().zip(&*t).zip(self.x.row(i)) {
-                (*c, sum) = match x.is_nan() {
-                    true => (0.0, sum),
-                    false => (on.scale * loss.slope(x, t), sum + loss.of(x, t)),
-                };
-            }
-            total += sum;
+            let x = &flat(&self.x)[i * n..(i + 1) * n];
+            total += self.params.loss.with_slopes(x, t, on.scale, cot);
             self.layer.backward(w, None, q, cot, work, Some(dw), db, dq);
             softmax_adjoint(b, db, df);
             self.params.quantiles.adjoint(r, self.ranges[i], dq, dr);
