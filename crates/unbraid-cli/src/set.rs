@@ -233,7 +233,10 @@ mod tests {
         for (text, part) in [
             ("scale@exp=max", "names more than one of the files"),
             ("scale@rna=max", "names none of the files; they are a/exp.tsv.gz, b/exp.tsv"),
-            ("k@exp.tsv=3", "only the preparation can differ between files: genes, empty"),
+            (
+                "k@exp.tsv=3",
+                "only the preparation can differ between files: min_total, min_count, min_cpm, min_share, genes, empty",
+            ),
             ("scale@exp.tsv=most", "a scale"),
         ] {
             let why = settings(&[text]).apart().prepare(&usual, &files).unwrap_err();

@@ -76,7 +76,7 @@ fn shapes_that_no_method_can_use_are_refused() {
     bad.0.write("x.csv", "a,b\n");
     bad.fails("fit gmgm x.csv", 3, &["x.csv: the file: found no numbers"]);
     bad.0.h5ad("x.h5ad", Matrix::Dense(Array2::zeros((6, 5))));
-    bad.fails("fit medmagma x.h5ad", 3, &["[6, 0]", "after the choice of genes"]);
+    bad.fails("fit medmagma x.h5ad", 3, &["[6, 0]", "after the filters and the choice of genes"]);
     bad.fails("fit medmagma x.h5ad --set genes=all", 3, &["row 0, 1, 2, 3, 4 and 1 more"]);
     bad.fails("fit gmgm x.h5ad", 3, &["x.h5ad", "all zero"]);
     bad.fails("fit tyler x.h5ad", 3, &["x.h5ad", "other than 0"]);
@@ -123,7 +123,7 @@ fn preparation_refuses_what_it_is_not_defined_for() {
     bad.every_method(
         "x.h5ad --set genes=most",
         2,
-        &["genes=most", "all, variable:N, variance:N, appendix-f"],
+        &["genes=most", "all, variable:N, variance:N, pearson:N, appendix-f"],
     );
     bad.every_method("x.h5ad --set genes=variable:0", 2, &["variable:0", "variable:N"]);
     bad.every_method("x.h5ad --set empty=keep", 2, &["empty=keep", "error, drop"]);

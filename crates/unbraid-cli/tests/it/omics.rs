@@ -17,14 +17,14 @@ fn turned(x: &Array2<f64>) -> String {
     out + "\n"
 }
 
-fn texts<'a>(elem: Option<&'a Elem>) -> &'a [String] {
+fn texts(elem: Option<&Elem>) -> &[String] {
     match elem {
         Some(Elem::Strings(s)) => &s.values,
         other => panic!("no texts: {other:?}"),
     }
 }
 
-fn frame<'a>(elem: Option<&'a Elem>) -> &'a Frame {
+fn frame(elem: Option<&Elem>) -> &Frame {
     match elem {
         Some(Elem::Frame(f)) => f,
         other => panic!("no table: {other:?}"),

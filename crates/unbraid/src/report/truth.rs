@@ -207,7 +207,8 @@ mod tests {
         let truth = array![[true, false], [true, false], [false, true], [false, true]];
         let found = array![[false, true], [false, true], [true, false], [false, false]];
         let rule = SupportRule { threshold: 0.5, relative: false, fewest: 1, widest: 1.0 };
-        let scores = Array2::from_shape_fn((40, 2), |(i, k)| ((i * (3 + 5 * k)) % 17) as f64);
+        // Every pair of a value of one factor and a value of the other.
+        let scores = Array2::from_shape_fn((40, 2), |(i, k)| if k == 0 { i % 8 } else { i / 8 } as f64);
         let side = |supports, owner| FactorSide { supports, scores: Some(scores.view()), owner };
         let (study, owner) = (["a".to_owned()], [None, Some(0)]);
         let mine = side(found.view(), &[None, None]);

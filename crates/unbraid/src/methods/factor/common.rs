@@ -83,7 +83,7 @@ impl Check for Nonnegative<'_> {
         // Most tables are clean throughout, which is seen at the speed of memory.
         let clean = |x: &[f64]| {
             x.iter().fold((true, 0.0), |(ok, top), &v| {
-                (ok & (v >= 0.0) & (v < f64::INFINITY), if v > top { v } else { top })
+                (ok & (0.0..f64::INFINITY).contains(&v), if v > top { v } else { top })
             })
         };
         let (ok, top) = match matrix {

@@ -17,6 +17,7 @@ use crate::data::Matrix;
 use crate::error::Result;
 use crate::fit::{Draw, Seed};
 use crate::linalg::randomized::{Effort, SparseShifted, leading};
+use crate::linalg::svd;
 
 /// Where the iteration starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub enum Init {
 
 crate::words!(Init, "a start", Random = "random", Nndsvd = "nndsvd", Nndsvda = "nndsvda");
 
+/// Tables with a side up to this are decomposed exactly.
+const SMALL: usize = 200;
 /// The spectrum of a table falls fast from the vectors that matter; ten more are carried along.
 const EFFORT: Effort = Effort { power: 4, oversamples: 10 };
 
@@ -56,7 +59,10 @@ pub(super) fn start(
         return Ok((draw(d, 0), draw(n, 1)));
     }
     let known = |v: f64| if v.is_nan() { mean } else { v * scale };
+    let exact = n.min(d) <= SMALL && n.max(d) <= 100 * SMALL;
     let svd = match matrix {
+        Matrix::Dense(x) if exact => svd(x.mapv(known).view())?,
+        Matrix::Sparse(x) if exact => svd(x.map(known).to_dense().view())?,
         Matrix::Dense(x) if scale == 1.0 && !x.iter().any(|v| v.is_nan()) => {
             leading(&x.view(), k, EFFORT, seed)?
         }
@@ -65,7 +71,7 @@ pub(super) fn start(
     };
     let fill = if init == Init::Nndsvda { mean } else { 0.0 };
     let (mut loadings, mut scores) = (Array2::zeros((d, k)), Array2::zeros((n, k)));
-    for (a, &sigma) in svd.s.iter().enumerate() {
+    for (a, &sigma) in svd.s.iter().take(k).enumerate() {
         let (u, v) = parts(a == 0, sigma, svd.u.column(a), svd.v.column(a));
         scores.column_mut(a).assign(&u);
         loadings.column_mut(a).assign(&v);

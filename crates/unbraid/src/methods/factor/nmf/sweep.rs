@@ -178,6 +178,15 @@ struct Line {
     c: Vec<f64>,
 }
 
+impl Line {
+    /// Σ x over the entries that are fitted by 0: of x log(x / z), with [`TINY`] beside z, the share that no factor on z
+    /// changes.
+    fn lost(&self) -> f64 {
+        let dead = |(_, z): &(&f64, &f64)| **z < 1e6 * TINY;
+        self.x.iter().zip(&self.z).filter(dead).map(|(x, z)| x * (TINY / (z + TINY))).sum()
+    }
+}
+
 /// Apart by an odd number of cache lines, so that rows do not compete for the same places of the cache.
 const APART: usize = CHUNK + PAD;
 
@@ -299,6 +308,15 @@ fn divergence(
             balance(side.sums[first + l], &c, v);
         }
         slopes(side.line(first + l), other, v, scratch, l, newton);
+        // No factor reaches entries that are fitted by 0; the best one is that of the others.
+        let lost = if newton { scratch.lines[l].lost() } else { 0.0 };
+        if lost > 1e-14 * side.sums[first + l] {
+            let factor = 1.0 - lost / side.sums[first + l];
+            if factor > 0.0 {
+                v.iter_mut().for_each(|v| *v *= factor);
+                slopes(side.line(first + l), other, v, scratch, l, newton);
+            }
+        }
         for a in 0..k {
             scratch.v[a * LANES + l] = v[a];
             scratch.rest[a * LANES + l] = scratch.lines[l].s[a] - c[a];

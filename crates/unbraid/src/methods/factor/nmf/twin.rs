@@ -115,7 +115,7 @@ fn odd(item: u64, dense: bool, gaps: bool, zeros: bool) -> Odd {
     let mut rng = Seed(17).stream(Draw::Simulate, item);
     let mut size = |most: usize| 1 + (rng.random::<f64>() * most as f64) as usize;
     // Now and then longer than a chunk.
-    let (n, p) = (size(20), if item % 7 == 0 { 120 + size(160) } else { size(30) });
+    let (n, p) = (size(20), if item.is_multiple_of(7) { 120 + size(160) } else { size(30) });
     let least = n.min(p);
     let k = [1, least, size(least)][item as usize % 3];
     let filled = if dense { 0.8 } else { 0.3 };
@@ -175,7 +175,9 @@ fn halves_are_those_of_plain_loops_with_zeros_and_missing_entries_left_out() {
                 // The rule that ends the passes looks at eight lines at once; two passes come before it.
                 let [(v, total), (same, other)] =
                     forms.each_ref().map(|m| half(&odd, m, loss, solver, 2, false));
-                assert_eq!((&v, total), (&same, other), "{item} {loss} {solver}");
+                assert_eq!(v, same, "{item} {loss} {solver}");
+                // The squares of a table are summed in the order in which it is stored.
+                assert!((total - other).abs() <= 1e-13 * (1.0 + total.abs()), "{total} {other}");
                 let (turned, _) = half(&odd, &forms[0], loss, solver, 2, true);
                 let mut sum = 0.0;
                 for i in 0..v.nrows() {

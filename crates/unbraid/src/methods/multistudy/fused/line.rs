@@ -73,7 +73,7 @@ impl Line {
     }
 
     /// The samples on side `s` of t = w z.
-    fn samples<'a>(s: usize, w: f64, order: &'a Order) -> &'a [usize] {
+    fn samples(s: usize, w: f64, order: &Order) -> &[usize] {
         &order.0[if (w > 0.0) == (s == 0) { 0 } else { 1 }]
     }
 
