@@ -5,7 +5,19 @@ import pathlib
 
 import numpy as np
 import sklearn
+from sklearn.decomposition import _nmf
 from sklearn.decomposition._nmf import _initialize_nmf
+from sklearn.utils.extmath import svd_flip
+
+
+def exact_svd(x, k, random_state=None):
+    """In place of the randomised decomposition, whose vectors are right to 1e-8 only."""
+    u, s, vt = np.linalg.svd(x, full_matrices=False)
+    u, vt = svd_flip(u[:, :k], vt[:k])
+    return u, s[:k], vt
+
+
+_nmf._randomized_svd = exact_svd
 
 here = pathlib.Path(__file__).parent / "nndsvd_30x20"
 here.mkdir(exist_ok=True)
@@ -17,7 +29,7 @@ for init in ["nndsvd", "nndsvda"]:
     arrays[f"{init}_W"], arrays[f"{init}_H"] = _initialize_nmf(x, 5, init=init, eps=0, random_state=0)
 np.savez_compressed(here / "case.npz", **arrays)
 note = {
-    "origin": f"scikit-learn {sklearn.__version__}, _initialize_nmf(X, 5, eps=0); X made by NumPy {np.__version__}, see nndsvd.py",
+    "origin": f"scikit-learn {sklearn.__version__}, _initialize_nmf(X, 5, eps=0) on exact singular vectors; X made by NumPy {np.__version__}, see nndsvd.py",
     "n": 30,
     "d": 20,
     "k": 5,
