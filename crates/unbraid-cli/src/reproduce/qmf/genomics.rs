@@ -304,7 +304,7 @@ fn about(design: &Design, sizes: &[(String, (usize, usize), usize)]) -> Vec<Stri
     ]
 }
 
-fn of<'a>(all: &'a [Outcome], cohort: usize, way: Way) -> Vec<&'a Outcome> {
+fn of(all: &[Outcome], cohort: usize, way: Way) -> Vec<&Outcome> {
     all.iter().filter(|o| o.cohort == cohort && o.way == way).collect()
 }
 

@@ -24,7 +24,10 @@
 //! so that a long pause costs a parameter no more than a short one. `lazy` leaves out these steps, and counts them for
 //! each row on its own.
 
+use pulp::{Simd, WithSimd};
 use serde::{Deserialize, Serialize};
+
+use super::divergence::{dispatch, fused};
 
 /// What rows outside a mini-batch do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,18 +124,6 @@ impl Pause {
         let holds = lost <= LOST * total * mean.powi(TERMS as i32);
         self.series = holds.then_some((mean, moments));
     }
-
-    /// Σ_j w_j / (r c_j + ϵ)
-    fn sum(&self, r: f64) -> f64 {
-        match &self.series {
-            Some((mean, moments)) => {
-                let h = 1.0 / (r * mean + EPSILON);
-                let x = -r * h;
-                h * moments.iter().rev().fold(0.0, |sum, m| sum * x + m)
-            }
-            None => self.each.iter().map(|(w, c)| w / (r * c + EPSILON)).sum(),
-        }
-    }
 }
 
 impl Row<'_> {
@@ -144,10 +135,15 @@ impl Row<'_> {
         }
         *self.at = step;
         pause.over(from, step, rate);
-        for ((p, m), v) in self.values.iter_mut().zip(&mut *self.m).zip(&mut *self.v) {
-            *p -= *m * pause.sum(v.sqrt());
-            *m *= pause.decay.0;
-            *v *= pause.decay.1;
+        match pause.series {
+            Some(series) => dispatch(Glide { row: self, series, decay: pause.decay }),
+            None => {
+                for ((p, m), v) in self.values.iter_mut().zip(&mut *self.m).zip(&mut *self.v) {
+                    *p -= *m * pause.each.iter().map(|(w, c)| w / (v.sqrt() * c + EPSILON)).sum::<f64>();
+                    *m *= pause.decay.0;
+                    *v *= pause.decay.1;
+                }
+            }
         }
     }
 
@@ -159,10 +155,53 @@ impl Row<'_> {
         };
         *self.at = t;
         let (size, spread) = (rate / (1.0 - BETA1.powi(t as i32)), 1.0 / (1.0 - BETA2.powi(t as i32)));
-        let moments = self.m.iter_mut().zip(&mut *self.v);
-        for ((p, (m, v)), g) in self.values.iter_mut().zip(moments).zip(gradient) {
-            *m = BETA1 * *m + (1.0 - BETA1) * g;
-            *v = BETA2 * *v + (1.0 - BETA2) * g * g;
+        dispatch(Descend { row: self, size, spread, gradient });
+    }
+}
+
+/// A row over a pause, by the series.
+struct Glide<'r, 'a> {
+    row: &'r mut Row<'a>,
+    series: (f64, [f64; TERMS]),
+    decay: (f64, f64),
+}
+
+impl WithSimd for Glide<'_, '_> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Glide { row, series: (mean, moments), decay } = self;
+        for ((p, m), v) in row.values.iter_mut().zip(&mut *row.m).zip(&mut *row.v) {
+            let r = v.sqrt();
+            let h = 1.0 / fused::<S>(r, mean, EPSILON);
+            let mut sum = moments[TERMS - 1];
+            for i in (0..TERMS - 1).rev() {
+                sum = fused::<S>(sum, -r * h, moments[i]);
+            }
+            *p -= *m * (h * sum);
+            *m *= decay.0;
+            *v *= decay.1;
+        }
+    }
+}
+
+/// A row over one step with a gradient: η / (1 − β₁ᵗ) and 1 / (1 − β₂ᵗ).
+struct Descend<'r, 'a> {
+    row: &'r mut Row<'a>,
+    size: f64,
+    spread: f64,
+    gradient: &'r [f64],
+}
+
+impl WithSimd for Descend<'_, '_> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Descend { row, size, spread, gradient } = self;
+        let moments = row.m.iter_mut().zip(&mut *row.v);
+        for ((p, (m, v)), g) in row.values.iter_mut().zip(moments).zip(gradient) {
+            *m = fused::<S>(BETA1, *m, (1.0 - BETA1) * g);
+            *v = fused::<S>(BETA2, *v, (1.0 - BETA2) * g * g);
             *p -= size * *m / ((*v * spread).sqrt() + EPSILON);
         }
     }

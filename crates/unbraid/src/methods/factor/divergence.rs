@@ -1,4 +1,4 @@
-//! A loss over the entries of a row, compiled for each vector width.
+//! Loops compiled for each vector width, and the loss over the entries of a row.
 //!
 //! The sums of D(X, Z) and the slopes ∂D/∂Z are what an epoch of QMF does once for every entry; one at a time the logarithms
 //! of KL would cost as much as a step of Newton's method.

@@ -18,7 +18,7 @@ use crate::soft::Work;
 /// Most parts a batch is cut into.
 const PARTS: usize = 16;
 /// Entries of n × m tables below which a part is too short to be worth a thread.
-const SHORT: usize = 12_800;
+const SHORT: usize = 6_400;
 /// Entries of Z that a part holds at a time: they stay in the cache.
 const HELD: usize = 16_384;
 
