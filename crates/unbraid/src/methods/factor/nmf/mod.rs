@@ -13,7 +13,7 @@
 //! | k      |       | number of factors                              | `k`           |
 //! | β      |       | how far beyond the last point a step begins    | `State::beta` |
 //!
-//! A step of `coordinate` improves every sample's scores, then every feature's loadings ([`sweep`]), and each half begins beyond
+//! A step of `coordinate` improves every sample's scores, then every feature's loadings (`sweep`), and each half begins beyond
 //! where the last one ended, if that paid:
 //!
 //! ```text

@@ -11,7 +11,7 @@
 //! a weight that is 0 is not 0; it is formed where `full` asks for it, and costs one product of all columns more. Without
 //! it, a row with one active column takes the closed form of [`line`].
 //!
-//! Features are dealt to [`PARTS`] parts by cost, each part has its own sums, and the sums are added in order: the bits of
+//! Features are dealt to a fixed number of parts by cost, each part has its own sums, and the sums are added in order: the bits of
 //! a result do not depend on the number of threads. Memory is the parts' sums and a few tiles of hidden × samples.
 //! The slow twin is [`super::plain`].
 
