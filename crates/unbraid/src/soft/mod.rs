@@ -62,5 +62,6 @@ mod row;
 pub mod sinkhorn;
 mod start;
 
+pub(crate) use kernel::fused;
 pub use layer::{Layer, Solved, Squash, Work};
 pub use operators::{Plan, soft_quantile, soft_rank, soft_sort};

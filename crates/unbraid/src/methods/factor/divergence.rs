@@ -6,6 +6,7 @@
 use pulp::{Simd, WithSimd};
 
 use super::common::{Loss, TINY};
+pub(super) use crate::soft::fused;
 
 /// Entries that are worked on side by side.
 const SIDE: usize = 8;
@@ -13,12 +14,6 @@ const SIDE: usize = 8;
 /// Runs a loop with the widest vectors that the processor has.
 pub(super) fn dispatch<Op: WithSimd>(op: Op) -> Op::Output {
     pulp::Arch::new().dispatch(op)
-}
-
-/// a b + c, rounded once where the processor can.
-#[inline(always)]
-pub(super) fn fused<S: Simd>(a: f64, b: f64, c: f64) -> f64 {
-    if S::IS_SCALAR { a * b + c } else { a.mul_add(b, c) }
 }
 
 /// log x for normal x > 0: x = 2ᵉ m with m about 1, and the series of artanh in (m − 1)/(m + 1).

@@ -50,7 +50,7 @@ pub fn padded(m: usize) -> usize {
 }
 
 #[inline(always)]
-fn fused<S: Simd>(a: f64, b: f64, c: f64) -> f64 {
+pub fn fused<S: Simd>(a: f64, b: f64, c: f64) -> f64 {
     if S::IS_SCALAR { a * b + c } else { a.mul_add(b, c) }
 }
 
