@@ -165,15 +165,17 @@ def main():
             w, moved, b, q, cot = case(d, n, m)
             file = os.path.join(folder, "inputs.f64")
             np.concatenate([v.ravel() for v in (w, moved, b, q, cot)]).tofile(file)
-            repeats = int(np.clip(arguments.seconds * 5e6 / (d * n * m / 2), 5, 200))
+            repeats = int(np.clip(arguments.seconds * 5e6 / (d * n * m / 2), 5, 200 * arguments.seconds))
             row = {"d": d, "n": n, "m": m}
-            for threads in (1, 2):
-                command = [program, file, str(d), str(n), str(m), str(threads), str(repeats)]
-                found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-                for start in ("cold", "warm"):
-                    row[f"{start}_{threads}"] = brief(found[f"{start}_ms"])
+            command = [program, file, str(d), str(n), str(m), "2", str(repeats)]
+            found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            for start in ("cold", "warm", "control"):
+                one, two = (np.array(times) for times in found[f"{start}_ms"])
+                # Ratio of the shortest times, and the median of the ratios of neighbouring calls.
+                row[f"{start}_two_threads"] = [round(float(v), 2) for v in (one.min() / two.min(), np.median(one / two))]
+                if start != "control":
+                    row[f"{start}_1"], row[f"{start}_2"] = brief(one), brief(two)
                     row[f"{start}_steps"] = found[f"{start}_steps"]
-            row["two_threads"] = round(row["cold_1"][0] / row["cold_2"][0], 2)
             out = [np.zeros(s) for s in ((d, n), (d, n), (d, m), (d, m))]
             for name, run in compiled.items():
                 stored = np.zeros((d, m))
