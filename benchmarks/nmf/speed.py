@@ -103,10 +103,10 @@ def ours(folder, name, loss, threads, steps, runs, solver="coordinate"):
     return [np.array(line.split(), float).reshape(-1, 2) for line in lines]
 
 
-def best(folder, name, loss, most, chunk):
+def best(folder, name, loss, most, chunk, own):
     """Best loss of all, and steps of scikit-learn's solvers to within WITHIN of it (None: not in `most`)."""
     x, w, h = read(folder, name)
-    courses = {"unbraid": ours(folder, name, loss, 2, 400, 1)[0][:, 1].tolist()}
+    courses = {"unbraid": ours(folder, name, loss, 2, own, 1)[0][:, 1].tolist()}
     for solver in PEERS[loss]:
         a, b, course = w, h, []
         while len(course) * chunk < most:
@@ -149,6 +149,7 @@ def measure(folder, name, loss, found, threads, runs, short):
 
 
 def main():
+    global PROGRAM
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["make", "best", "time"])
     parser.add_argument("--folder", type=pathlib.Path, default=ROOT / "target/nmf-speed")
@@ -157,14 +158,17 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--most", type=int, default=400, help="steps of scikit-learn tried by `best`")
+    parser.add_argument("--own", type=int, default=200, help="steps of ours in `best`")
     parser.add_argument("--chunk", type=int, default=1, help="steps of scikit-learn between two losses in `best`")
     parser.add_argument("--short", type=int, default=0, help="time at most this many steps of scikit-learn")
+    parser.add_argument("--program", type=pathlib.Path, default=PROGRAM)
     a = parser.parse_args()
+    PROGRAM = a.program
     store = a.folder / f"best-{a.table}-{a.loss}.json"
     if a.what == "make":
         make(a.folder)
     elif a.what == "best":
-        found = best(a.folder, a.table, a.loss, a.most, a.chunk)
+        found = best(a.folder, a.table, a.loss, a.most, a.chunk, a.own)
         store.write_text(json.dumps(found))
         print(f"{a.table} {a.loss}: {json.dumps(found)}")
     else:

@@ -132,6 +132,10 @@ pub struct QmfArgs {
     /// What all papers share.
     #[command(flatten)]
     pub common: ReproduceArgs,
+    /// A folder with cohorts: NAME_expression.tsv.gz, NAME_methylation.tsv.gz, NAME_mirna.tsv.gz (features in
+    /// rows; any of them) and NAME_survival.tsv, or folders with exp, methy, mirna and survival; may be repeated
+    #[arg(long, value_name = "DIR")]
+    pub data: Vec<PathBuf>,
     /// Only these parts; may be repeated
     #[arg(long, value_name = "PART", value_enum)]
     pub only: Vec<qmf::Part>,

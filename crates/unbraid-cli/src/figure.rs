@@ -125,6 +125,8 @@ pub enum Names {
     None,
     /// At the right end of the lines of the last panel.
     Ends,
+    /// At the right end of the lines of every panel, each with its own.
+    Each,
     /// In a row above the panels.
     Above,
 }
@@ -137,19 +139,17 @@ pub fn draw(panels: &[Panel], names: Names, height: u32) -> Result<String, Fault
     let longest = |n: &mut dyn Iterator<Item = &String>| n.map(|n| width(n)).fold(0.0, f64::max);
     let series = || panels.iter().flat_map(|p| &p.series);
     let ends = match names {
-        Names::Ends => longest(&mut series().map(|s| &s.name)) + 14.0,
+        Names::Ends | Names::Each => longest(&mut series().map(|s| &s.name)) + 14.0,
         _ => 0.0,
     };
+    let beside = |at: usize| if names == Names::Each || at + 1 == panels.len() { ends } else { 0.0 };
     let left = |p: &Panel| match p.y.names.is_empty() {
         true => 66.0,
         false => longest(&mut p.y.names.iter()) + if p.y.title.is_empty() { 16.0 } else { 40.0 },
     };
     let inner = if panels.len() == 1 { 620.0 } else { 340.0 };
-    let widths: Vec<f64> = panels
-        .iter()
-        .enumerate()
-        .map(|(at, p)| left(p) + inner + 24.0 + if at + 1 == panels.len() { ends } else { 0.0 })
-        .collect();
+    let widths: Vec<f64> =
+        panels.iter().enumerate().map(|(at, p)| left(p) + inner + 24.0 + beside(at)).collect();
     let total = widths.iter().sum::<f64>().ceil() as u32;
     let mut svg = String::new();
     let fine = FINE as u32;
@@ -164,8 +164,7 @@ pub fn draw(panels: &[Panel], names: Names, height: u32) -> Result<String, Fault
         }
         for (at, panel) in panels.iter().enumerate() {
             let (here, further) = rest.split_horizontally((widths[at] * f64::from(FINE)) as i32);
-            let ends = if at + 1 == panels.len() { ends } else { 0.0 };
-            one(&here, panel, left(panel), ends)?;
+            one(&here, panel, left(panel), beside(at))?;
             rest = further;
         }
         root.present().map_err(drawn)?;

@@ -9,7 +9,7 @@ use serde_json::json;
 use unbraid::Seed;
 use unbraid::data::{Annotations, Column, Csr, Dataset, Matrix, Selection, Table, Value};
 use unbraid::fit::{Ctx, Stop};
-use unbraid::preprocess::prepare::{Constants, Prepare, Prepared};
+use unbraid::preprocess::prepare::{Constants, Prepare, Prepared, Transform};
 use unbraid::report::{Fact, Report};
 use unbraid_io::{Input, ReadOptions};
 
@@ -282,6 +282,8 @@ fn fit(args: &FitArgs, plan: &dyn Plan, key: &str, apart: &Apart) -> Result<Opti
             Fact { name: "written to".into(), value: args.output.display().to_string() },
         ];
         report.run.facts.extend(others.iter().map(|(f, h)| columns_from(f, h)));
+        let changed = files.iter().zip(&constants).filter(|(_, c)| c.shift != 0.0 || c.scale != 1.0);
+        report.run.facts.extend(changed.map(|(f, c)| brought_to_scale(f, c)));
         let html = crate::page::render(report);
         unbraid_io::write_bytes_atomically(path, html.as_bytes())?;
     }
@@ -530,7 +532,16 @@ fn combine(tables: &[Dataset], chosen: &[Selection]) -> Selection {
 /// A table of columns among the facts of a page.
 pub fn columns_from(file: &Path, sha256: &str) -> Fact {
     let short = sha256.get(..16).unwrap_or(sha256);
-    Fact { name: "columns of observations".into(), value: format!("{} (SHA-256 {short})", file.display()) }
+    Fact { name: format!("columns of observations, SHA-256 {short}"), value: file.display().to_string() }
+}
+
+/// How a table was shifted and divided, among the facts of a page.
+fn brought_to_scale(file: &Path, c: &Constants) -> Fact {
+    let number = crate::page::number;
+    let x = if c.transform == Transform::None { "x" } else { "f(x)" };
+    let moved = if c.shift == 0.0 { x.to_owned() } else { format!("({x} + {})", number(-c.shift)) };
+    let value = if c.scale == 1.0 { moved } else { format!("{moved} / {}", number(c.scale)) };
+    Fact { name: format!("values of {}", file.display()), value }
 }
 
 /// How each table was prepared, as a table with a row for each file.

@@ -14,9 +14,6 @@ use rayon::prelude::*;
 use unbraid::soft::{Layer, Squash, Work};
 use unbraid::{Error, Result};
 
-/// Rows that a thread takes at a time.
-const ROWS: usize = 4;
-
 /// What the layer gives for all rows.
 struct Outputs {
     t: Vec<f64>,
@@ -34,7 +31,7 @@ fn main() -> Result<()> {
     };
     let bytes = std::fs::read(file)?;
     let values: Vec<f64> = bytes.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b)).collect();
-    if values.len() != d * (3 * n + 2 * m) || d * n * m * repeats == 0 {
+    if values.len() != d * (3 * n + 2 * m) || d * n * m * threads * repeats == 0 {
         let found = format!("{} doubles", values.len());
         return Err(Error::Param { name: "FILE", found, rule: "d (3 n + 2 m) doubles, and no size 0" });
     }
@@ -44,22 +41,28 @@ fn main() -> Result<()> {
     let (q, cot) = rest.split_at(d * m);
     let layer = Layer::new(m, 0.01, Squash::Logistic)?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(std::io::Error::other)?;
-    let mut works = vec![Work::default(); d.div_ceil(ROWS)];
+    // Each thread takes one stretch of rows.
+    let stretch = d.div_ceil(threads);
+    let mut works = vec![Work::default(); threads];
     let mut out =
         Outputs { t: vec![0.0; d * n], dw: vec![0.0; d * n], db: vec![0.0; d * m], dq: vec![0.0; d * m] };
     // Milliseconds and mean number of steps.
     let mut pass = |w: &[f64], g: &mut [f64]| {
         let start = Instant::now();
         let steps: usize = pool.install(|| {
-            (g.par_chunks_mut(ROWS * m), out.t.par_chunks_mut(ROWS * n), out.dw.par_chunks_mut(ROWS * n))
+            (
+                g.par_chunks_mut(stretch * m),
+                out.t.par_chunks_mut(stretch * n),
+                out.dw.par_chunks_mut(stretch * n),
+            )
                 .into_par_iter()
-                .zip((out.db.par_chunks_mut(ROWS * m), out.dq.par_chunks_mut(ROWS * m)))
+                .zip((out.db.par_chunks_mut(stretch * m), out.dq.par_chunks_mut(stretch * m)))
                 .zip(works.par_iter_mut())
                 .enumerate()
                 .map(|(at, (((g, t, dw), (db, dq)), work))| {
                     let mut steps = 0;
                     for (k, g) in g.chunks_mut(m).enumerate() {
-                        let (i, row, levels) = (at * ROWS + k, k * n..(k + 1) * n, k * m..(k + 1) * m);
+                        let (i, row, levels) = (at * stretch + k, k * n..(k + 1) * n, k * m..(k + 1) * m);
                         let (w, cot) = (&w[i * n..][..n], &cot[i * n..][..n]);
                         let (b, q) = (&b[i * m..][..m], &q[i * m..][..m]);
                         steps += layer.forward(w, None, b, q, g, work, &mut t[row.clone()]).iterations;

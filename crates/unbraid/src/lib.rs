@@ -8,7 +8,7 @@
 //! `unbraid-io`, bars and pages in `unbraid-cli`.
 //!
 //! Order of knowledge, lower never names higher: [`error`], [`fit`] < [`data`] < [`linalg`],
-//! [`stats`], [`graph`], [`soft`] < [`preprocess`], [`simulate`], [`metrics`] < [`methods`] < [`report`].
+//! [`stats`], [`graph`], [`soft`], [`nn`] < [`preprocess`], [`simulate`], [`metrics`] < [`methods`] < [`report`].
 
 pub mod error;
 pub mod fit;
@@ -18,6 +18,7 @@ pub mod data;
 
 pub mod graph;
 pub mod linalg;
+pub mod nn;
 pub mod soft;
 pub mod stats;
 

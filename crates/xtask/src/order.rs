@@ -11,7 +11,7 @@ use std::{fs, io};
 const ORDER: &[&[&str]] = &[
     &["error", "fit", "params"],
     &["data"],
-    &["linalg", "stats", "graph", "soft"],
+    &["linalg", "stats", "graph", "soft", "nn"],
     &["preprocess", "simulate", "metrics"],
     &["methods"],
     &["report"],

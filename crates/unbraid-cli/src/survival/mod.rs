@@ -301,7 +301,7 @@ fn cell(text: &str) -> Result<Option<f64>, ()> {
 }
 
 /// A column as numbers; `within` says whether it is one of the file itself.
-fn numbers(
+pub fn numbers(
     columns: &[(String, Column)],
     name: &str,
     file: &str,

@@ -137,7 +137,9 @@ fn stacked_tables_are_each_brought_to_one_scale_or_prepared_as_told() {
             [(1.0 + largest(&exp)).log2(), largest(&mirna) - low, largest(&methylation)],
         ),
     ] {
-        work.ok(&format!("fit {method} {JOIN} -o joined.h5ad {SHORT}{set}"));
+        work.ok(&format!("fit {method} {JOIN} -o joined.h5ad --report joined.html {SHORT}{set}"));
+        let page = std::fs::read_to_string(work.path("joined.html")).unwrap();
+        assert!(page.contains("values of mirna.tsv") && page.contains("(x + "), "{method}");
         work.write("hand.tsv", table(prepared, "\t"));
         work.ok(&format!("fit {method} hand.tsv -o hand.h5ad {SHORT}"));
         let (joined, hand) = (work.read("joined.h5ad"), work.read("hand.h5ad"));

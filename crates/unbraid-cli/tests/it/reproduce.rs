@@ -163,3 +163,70 @@ fn wrong_usage_and_bad_data_are_named() {
     let ran = work.run("reproduce nature -o out");
     assert!(ran.code == 2 && ran.err.contains("medmagma"), "{}", ran.err);
 }
+
+/// `reproduce qmf` at sizes where every part takes a moment.
+const SMALL: &str = "--quick --set seeds=2 --set features=20 --set samples=16 --set k=2 --set levels=4 --set epochs=12 \
+                     --set outer=4 --set inner=5 --set held=3 --set sweep_features=16 --set sweep_samples=16 \
+                     --set sweep_epochs=3 --set sweep_outer=2 --set longest=64";
+
+#[test]
+fn the_qmf_paper_writes_every_part_and_the_same_bits_on_any_number_of_threads() {
+    let work = Work::new();
+    let ran = work.ok(&format!("reproduce qmf -o one --json --threads 1 {SMALL}"));
+    let said: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((said["paper"].as_str(), said["parts"].as_array().unwrap().len()), (Some("qmf"), 4));
+    let one = files(&work, "one");
+    for name in [
+        "epoch.csv",
+        "figure2.svg",
+        "figure4.svg",
+        "figure5.svg",
+        "figure6.svg",
+        "index.html",
+        "jacobian.csv",
+        "new_samples.csv",
+        "new_samples.svg",
+        "sweeps.csv",
+        "toy.csv",
+    ] {
+        let content = text(&one, name);
+        assert!(!content.contains("NaN") && !content.contains("inf,"), "{name}");
+    }
+    // Three methods on two data sets, and the head.
+    assert_eq!(text(&one, "toy_runs.csv").lines().count(), 3 * 2 + 1);
+    let new = text(&one, "new_samples.csv");
+    assert!(["QMFQ,2,", "QMF,2,", "NMF,2,", "feature means,2,"].iter().all(|m| new.contains(m)), "{new}");
+    let page = text(&one, "index.html");
+    assert!(
+        page.contains("QMF and QMFQ, reproduced") && page.contains("Cuturi, Teboul, Niles-Weed and Vert")
+    );
+    assert_eq!(page.matches("<svg ").count(), 5);
+
+    work.ok(&format!("reproduce qmf -o two --threads 2 --only toy --only new-samples --only sweeps {SMALL}"));
+    let two = files(&work, "two");
+    assert_eq!(two.len(), one.len() - 4, "all but the times");
+    let shared = |name: &&String| !["checks.csv", "index.html"].contains(&name.as_str());
+    for name in two.keys().filter(shared) {
+        assert!(one[name] == two[name], "{name} differs");
+    }
+}
+
+#[test]
+fn a_part_of_the_qmf_paper_is_run_again_only_when_something_changed() {
+    let work = Work::new();
+    let run = |more: &str| work.ok(&format!("reproduce qmf -o out --only new-samples {SMALL} {more}"));
+    run("");
+    let kept = text(&files(&work, "out"), "new-samples.part.json");
+    let marked = kept.replace("New samples", "Marked samples");
+    assert_ne!(kept, marked);
+    work.write("out/new-samples.part.json", &marked);
+    assert!(run("").out.starts_with("Marked samples"), "the part is not run again");
+    assert!(run("--set held=4").out.starts_with("New samples"), "other sizes are another run");
+    let fails = |line: &str, parts: &[&str]| {
+        work.fails(&format!("reproduce qmf {line}"), 2, parts);
+    };
+    fails("-o new --only synthetic", &["synthetic", "new-samples"]);
+    fails("-o new --set levels=1", &["`levels` is 1", "at least 2"]);
+    fails("-o new --set ephocs=1", &["`ephocs`", "Did you mean `epochs`?"]);
+    assert!(!work.path("new").exists(), "nothing is written before the arguments are known to be good");
+}

@@ -150,7 +150,11 @@ fn gene_sets_of_planted_factors_are_found() {
         ("m.h5ad --gmt sets.gmt --set smallest=0", 2, &["sizes"]),
         ("m.h5ad --gmt sets.gmt --set smallest=101", 3, &["a gene set with 101 to 500", "--set smallest"]),
         ("m.h5ad --gmt none.gmt", 3, &["none.gmt"]),
-        ("m.h5ad --gmt other.gmt", 3, &["no gene of the sets is called as a feature is (`gene0`)", "--symbols"]),
+        (
+            "m.h5ad --gmt other.gmt",
+            3,
+            &["no gene of the sets is called as a feature is (`gene0`)", "--symbols"],
+        ),
         ("m.h5ad --gmt sets.gmt --symbols name", 3, &["var[\"name\"]"]),
         ("toy.h5ad --gmt sets.gmt", 3, &["fitted factors"]),
         ("m.h5ad --gmt sets.gmt --csv sets.gmt", 2, &["also an input"]),

@@ -8,8 +8,11 @@ pub mod cholesky;
 pub mod randomized;
 pub mod sparse_svd;
 
+pub use faer::Accum;
 use faer::linalg::matmul::triangular::{self, BlockStructure};
-use faer::{Accum, Mat, MatMut, MatRef, Par};
+use faer::traits::ComplexField;
+use faer::traits::math_utils::{one, zero};
+use faer::{Mat, MatMut, MatRef, Par};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, ShapeBuilder};
 use serde::{Deserialize, Serialize};
 
@@ -79,12 +82,41 @@ pub fn matmul(a: ArrayView2<'_, f64>, b: ArrayView2<'_, f64>) -> Array2<f64> {
     out
 }
 
-/// `a b` on the calling thread alone, for products inside parallel tasks.
-pub fn matmul_alone<T: faer::traits::ComplexField>(a: ArrayView2<'_, T>, b: ArrayView2<'_, T>) -> Array2<T> {
-    use faer::traits::math_utils::{one, zero};
-    let mut out = Array2::from_elem((a.nrows(), b.ncols()), zero());
-    faer::linalg::matmul::matmul(view_mut(out.view_mut()), Accum::Replace, view(a), view(b), one(), Par::Seq);
+/// `out = a b` with `Accum::Replace`, `out += a b` with `Accum::Add`, for both widths of float.
+pub fn gemm<T: ComplexField>(
+    out: ArrayViewMut2<'_, T>,
+    how: Accum,
+    a: ArrayView2<'_, T>,
+    b: ArrayView2<'_, T>,
+) {
+    // Below a million multiplications threads cost more than they give; the choice depends on the shape alone.
+    let small = a.nrows() * a.ncols() * b.ncols() < 1 << 20;
+    faer::linalg::matmul::matmul(
+        view_mut(out),
+        how,
+        view(a),
+        view(b),
+        one(),
+        if small { Par::Seq } else { par() },
+    );
     settle();
+}
+
+/// [`gemm`] on the calling thread alone, for products inside parallel tasks.
+pub fn gemm_alone<T: ComplexField>(
+    out: ArrayViewMut2<'_, T>,
+    how: Accum,
+    a: ArrayView2<'_, T>,
+    b: ArrayView2<'_, T>,
+) {
+    faer::linalg::matmul::matmul(view_mut(out), how, view(a), view(b), one(), Par::Seq);
+    settle();
+}
+
+/// `a b` on the calling thread alone, for products inside parallel tasks.
+pub fn matmul_alone<T: ComplexField>(a: ArrayView2<'_, T>, b: ArrayView2<'_, T>) -> Array2<T> {
+    let mut out = Array2::from_elem((a.nrows(), b.ncols()), zero());
+    gemm_alone(out.view_mut(), Accum::Replace, a, b);
     out
 }
 
@@ -95,9 +127,7 @@ pub fn matmul_alone_into(
     a: ArrayView2<'_, f64>,
     b: ArrayView2<'_, f64>,
 ) {
-    let accum = if add { Accum::Add } else { Accum::Replace };
-    faer::linalg::matmul::matmul(view_mut(out), accum, view(a), view(b), 1.0, Par::Seq);
-    settle();
+    gemm_alone(out, if add { Accum::Add } else { Accum::Replace }, a, b);
 }
 
 /// `a b` where the caller knows that the product is symmetric: half the work, exactly symmetric.

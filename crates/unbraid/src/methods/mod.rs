@@ -2,3 +2,4 @@
 
 pub mod factor;
 pub mod kronecker;
+pub mod multistudy;

@@ -9,7 +9,7 @@
 //!   ([`Prepare::among`]).
 //!
 //! Both are constants of a whole table, not of a feature: tables of different units can then be put side
-//! by side (Cantini et al. 2020 prepare omics so for non-negative factors), and new samples are prepared by
+//! by side (Cantini et al. 2021 prepare omics so for non-negative factors), and new samples are prepared by
 //! the constants of the table that was fitted ([`Constants`]).
 
 use super::filters::Filters;

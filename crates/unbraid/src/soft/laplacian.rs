@@ -18,8 +18,10 @@ use super::kernel::padded;
 pub struct Laplacian {
     /// Node at each place of the elimination.
     order: Vec<usize>,
-    /// m' × m', row p holds the edges from place p to later places, as they were when p was eliminated.
+    /// m' × m', row p holds the edges from place p to later places, as they were when p was eliminated, over their
+    /// sum; and the same transposed.
     edges: Vec<f64>,
+    turned: Vec<f64>,
     /// 1 / sum of the edges left, 0 if there is none.
     over: Vec<f64>,
     /// Right-hand side in elimination order, and the size below which it is rounding.
@@ -37,6 +39,12 @@ impl Laplacian {
     pub fn factorise(&mut self, arch: Arch, s: &[f64], below: &[f64]) {
         let m = s.len();
         let wide = padded(m);
+        if self.order.len() != m {
+            for table in [&mut self.edges, &mut self.turned] {
+                table.clear();
+                table.resize(wide * wide, 0.0);
+            }
+        }
         self.order.clear();
         self.order.extend(0..m);
         let (mut light, mut heavy) = (0, 0);
@@ -50,16 +58,16 @@ impl Laplacian {
         } else {
             order.swap(heavy, m - 1);
         }
-        self.edges.clear();
-        self.edges.resize(wide * wide, 0.0);
         for (row, (p, &j)) in self.edges.chunks_exact_mut(wide).zip(order.iter().enumerate()) {
+            row.fill(0.0);
             for (edge, &k) in row[p + 1..m].iter_mut().zip(&order[p + 1..]) {
                 *edge = below[if j > k { j * wide + k } else { k * wide + j }];
             }
         }
         self.over.clear();
         self.over.resize(m, 0.0);
-        arch.dispatch(Eliminate { edges: &mut self.edges, over: &mut self.over });
+        let Laplacian { edges, turned, over, .. } = self;
+        arch.dispatch(Eliminate { edges, turned, over });
     }
 
     /// Solves in place for a right-hand side that sums to 0, up to a constant: the heaviest component is 0.
@@ -68,14 +76,14 @@ impl Laplacian {
     /// all, if below the rounding of those terms, counts as 0: it would be divided by the edges that join the
     /// group to the others, which may be nothing but rounding too.
     pub fn solve(&mut self, arch: Arch, r: &mut [f64], size: &[f64]) {
-        let Laplacian { order, edges, over, right, size: sizes, .. } = self;
+        let Laplacian { order, edges, turned, over, right, size: sizes } = self;
         let wide = padded(order.len());
         for (to, from) in [(&mut *right, &*r), (&mut *sizes, size)] {
             to.clear();
             to.extend(order.iter().map(|&j| from[j]));
             to.resize(wide, 0.0);
         }
-        arch.dispatch(Substitute { edges, over, right, size: sizes });
+        arch.dispatch(Substitute { edges, turned, over, right, size: sizes });
         for (&j, z) in order.iter().zip(&*right) {
             r[j] = *z;
         }
@@ -84,6 +92,7 @@ impl Laplacian {
 
 struct Eliminate<'a> {
     edges: &'a mut [f64],
+    turned: &'a mut [f64],
     over: &'a mut [f64],
 }
 
@@ -91,7 +100,7 @@ impl WithSimd for Eliminate<'_> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Eliminate { edges, over } = self;
+        let Eliminate { edges, turned, over } = self;
         let m = over.len();
         let wide = padded(m);
         for p in 0..m - 1 {
@@ -99,19 +108,26 @@ impl WithSimd for Eliminate<'_> {
             // Updates by whole vectors also wrote to the places up to p.
             let first = (p + 1) / S::F64_LANES;
             row[first * S::F64_LANES..p + 1].fill(0.0);
-            let (vectors, _) = S::as_simd_f64s(row);
+            let (vectors, _) = S::as_mut_simd_f64s(row);
             let mut sum = simd.splat_f64s(0.0);
             for v in &vectors[first..] {
                 sum = simd.add_f64s(sum, *v);
             }
             let sum = simd.reduce_sum_f64s(sum);
             over[p] = if sum >= f64::MIN_POSITIVE { 1.0 / sum } else { 0.0 };
+            let share = simd.splat_f64s(over[p]);
+            for v in &mut vectors[first..] {
+                *v = simd.mul_f64s(*v, share);
+            }
             for (k, target) in (p + 1..m - 1).zip(below.chunks_exact_mut(wide)) {
-                let share = simd.splat_f64s(row[k] * over[p]);
+                turned[k * wide + p] = row[k];
+                // e_kl += e_kp (e_pl / sum)
+                let edge = simd.splat_f64s(row[k] * sum);
                 let first = (k + 1) / S::F64_LANES;
+                let (vectors, _) = S::as_simd_f64s(row);
                 let (target, _) = S::as_mut_simd_f64s(target);
                 for (t, v) in target[first..].iter_mut().zip(&vectors[first..]) {
-                    *t = simd.mul_add_e_f64s(share, *v, *t);
+                    *t = simd.mul_add_e_f64s(edge, *v, *t);
                 }
             }
         }
@@ -120,6 +136,7 @@ impl WithSimd for Eliminate<'_> {
 
 struct Substitute<'a> {
     edges: &'a [f64],
+    turned: &'a [f64],
     over: &'a [f64],
     right: &'a mut [f64],
     size: &'a mut [f64],
@@ -129,36 +146,36 @@ impl WithSimd for Substitute<'_> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Substitute { edges, over, right, size } = self;
+        let Substitute { edges, turned, over, right, size } = self;
         let m = over.len();
         let wide = padded(m);
         for (p, row) in edges.chunks_exact(wide).take(m - 1).enumerate() {
             if right[p].abs() <= ROUNDING * size[p] {
                 right[p] = 0.0;
             }
-            let (r, z) = (simd.splat_f64s(right[p] * over[p]), simd.splat_f64s(size[p] * over[p]));
-            let kept = (right[p], size[p]);
+            let (r, z) = (simd.splat_f64s(right[p]), simd.splat_f64s(size[p]));
+            // Edges up to place p are 0, so that whole vectors may be added.
             let first = (p + 1) / S::F64_LANES;
             let (row, _) = S::as_simd_f64s(row);
             let (to, _) = S::as_mut_simd_f64s(right);
             let (bound, _) = S::as_mut_simd_f64s(size);
-            for k in first..row.len() {
-                to[k] = simd.mul_add_e_f64s(r, row[k], to[k]);
-                bound[k] = simd.mul_add_e_f64s(z, row[k], bound[k]);
+            for ((to, bound), e) in to[first..].iter_mut().zip(&mut bound[first..]).zip(&row[first..]) {
+                *to = simd.mul_add_e_f64s(r, *e, *to);
+                *bound = simd.mul_add_e_f64s(z, *e, *bound);
             }
-            (right[p], size[p]) = kept;
         }
         right[m - 1..].fill(0.0);
-        for (p, row) in edges.chunks_exact(wide).take(m - 1).enumerate().rev() {
-            let first = (p + 1) / S::F64_LANES;
-            let (row, _) = S::as_simd_f64s(row);
-            let (z, _) = S::as_simd_f64s(right);
-            let mut sum = simd.splat_f64s(0.0);
-            // Edges up to place p are 0, so that the first vector may hold places not yet solved.
-            for (e, z) in row[first..].iter().zip(&z[first..]) {
-                sum = simd.mul_add_e_f64s(*e, *z, sum);
+        for (r, over) in right.iter_mut().zip(over) {
+            *r *= over;
+        }
+        for k in (1..m - 1).rev() {
+            let z = simd.splat_f64s(right[k]);
+            let (column, _) = S::as_simd_f64s(&turned[k * wide..][..wide]);
+            let (to, _) = S::as_mut_simd_f64s(right);
+            // Only places before k are edges of the column.
+            for (to, e) in to.iter_mut().zip(column).take(k.div_ceil(S::F64_LANES)) {
+                *to = simd.mul_add_e_f64s(z, *e, *to);
             }
-            right[p] = (right[p] + simd.reduce_sum_f64s(sum)) * over[p];
         }
     }
 }

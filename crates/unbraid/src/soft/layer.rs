@@ -68,6 +68,8 @@ pub struct Layer {
 
 /// Rows at least this long are solved on a stand-in first.
 const LONG: usize = 192;
+/// Error of stored potentials from which on they are no better than a new start.
+const FAR: f64 = 0.5;
 
 /// What [`Layer::forward`] leaves for [`Layer::backward`]; one per thread, reused.
 #[derive(Clone, Debug, Default)]
@@ -250,22 +252,20 @@ impl Layer {
         }
     }
 
-    /// Potentials of the row, from `g` if finite. A long row is solved on a stand-in first: its Laplacian is so
-    /// close to that of the row that a step or two with it are enough.
+    /// Potentials of the row, from `g` if finite. A long row without a good start is solved on a
+    /// stand-in first: its Laplacian is so close to that of the row that a step or two with it are enough.
     fn solve(&self, b: &[f64], g: &mut [f64], work: &mut Work) -> newton::Course {
         let Work { row, coarse, bins, newton, factorised, .. } = work;
         *factorised = false;
         let n = row.n;
         let stored = g.iter().all(|g| g.is_finite());
-        if n < LONG {
+        let known = stored.then(|| row.marginals(self, b, g));
+        if n < LONG || known.is_some_and(|error| error < FAR) {
             if !stored {
                 bins.fill(row, BINS);
                 bins.start(self, b, g);
             }
-            return newton.solve(row, self, b, g, self.tol, factorised);
-        }
-        if stored && row.marginals(self, b, g) <= self.tol {
-            return newton.solve(row, self, b, g, self.tol, factorised);
+            return newton.solve(row, self, b, g, self.tol, known, factorised);
         }
         bins.fill(row, (n / 8).clamp(32, 256));
         if !stored {
@@ -275,11 +275,11 @@ impl Layer {
         coarse.bounds = row.bounds;
         coarse.arch = row.arch;
         coarse.table(self);
-        newton.solve(coarse, self, b, g, 1e-6_f64.max(self.tol), &mut false);
+        newton.solve(coarse, self, b, g, 1e-6_f64.max(self.tol), None, &mut false);
         coarse.factorise();
         std::mem::swap(&mut row.laplacian, &mut coarse.laplacian);
         *factorised = true;
-        newton.solve(row, self, b, g, self.tol, factorised)
+        newton.solve(row, self, b, g, self.tol, None, factorised)
     }
 
     /// x and the location and spread of the row.

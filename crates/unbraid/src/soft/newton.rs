@@ -47,7 +47,7 @@ const STALLS: usize = 6;
 impl Newton {
     /// Solves Wᵀa = b for g, to a relative error of `tol`; leaves the row at the g returned.
     ///
-    /// `factor` says that the Laplacian of the row holds a factor worth a try; on return, whether it is the one at g.
+    /// `known` is the error of the row at g, if its sums are those at g already. `factor` says that the Laplacian of the row holds a factor worth a try; on return, whether it is the one at g.
     pub fn solve(
         &mut self,
         row: &mut Row,
@@ -55,6 +55,7 @@ impl Newton {
         b: &[f64],
         g: &mut [f64],
         tol: f64,
+        mut known: Option<f64>,
         factor: &mut bool,
     ) -> Course {
         let epsilon = layer.epsilon();
@@ -66,7 +67,7 @@ impl Newton {
         let (mut fresh, mut damped) = (false, false);
         let (mut least, mut before, mut scalings, mut stalls) = (f64::INFINITY, f64::INFINITY, 0, 0);
         loop {
-            course.error = row.marginals(layer, b, g);
+            course.error = known.take().unwrap_or_else(|| row.marginals(layer, b, g));
             if course.error <= tol {
                 *factor = false;
                 return course;

@@ -48,7 +48,8 @@ impl Bins {
     pub fn fill(&mut self, row: &Row, count: usize) {
         let (low, high) = row.bounds;
         self.low = low;
-        self.width = (high - low).max(f64::MIN_POSITIVE) / count as f64;
+        // A row of one value: any width will do.
+        self.width = if high - low > 1e-290 { (high - low) / count as f64 } else { 1.0 };
         // A power of two, so that a mask keeps every index inside.
         let room = (count + 1).next_power_of_two();
         self.moments.clear();

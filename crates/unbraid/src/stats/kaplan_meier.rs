@@ -129,9 +129,9 @@ pub fn log_rank(time: &[f64], event: &[bool], group: &[usize]) -> Result<LogRank
             let weight = if r > 1.0 { d * (r - d) / (r - 1.0) } else { 0.0 };
             for g in 0..groups {
                 expected[g] += d * share[g];
-                for h in 0..groups {
+                for (h, other) in share.iter().enumerate() {
                     let own = if g == h { 1.0 } else { 0.0 };
-                    v[g][h] += weight * share[g] * (own - share[h]);
+                    v[g][h] += weight * share[g] * (own - other);
                 }
             }
         }

@@ -40,7 +40,8 @@ struct Curve {
     fitted: Vec<f64>,
 }
 
-fn ways(design: &Design) -> [Way; 3] {
+/// The methods at the sizes of the experiment.
+pub fn ways(design: &Design) -> [Way; 3] {
     let &Design { k, levels, epochs, outer, inner, .. } = design;
     [
         Way::Nmf { k, rounds: epochs },

@@ -80,6 +80,19 @@ impl Check for Nonnegative<'_> {
         if n == 0 || m == 0 {
             return Err(Error::Shape { what: what.into(), found: vec![n, m], rule: "at least 1 × 1" });
         }
+        // Most tables are clean throughout, which is seen at the speed of memory.
+        let clean = |x: &[f64]| {
+            x.iter().fold((true, 0.0), |(ok, top), &v| {
+                (ok & (v >= 0.0) & (v < f64::INFINITY), if v > top { v } else { top })
+            })
+        };
+        let (ok, top) = match matrix {
+            Matrix::Dense(x) => x.as_slice().map_or((false, 0.0), clean),
+            Matrix::Sparse(x) => clean(x.values()),
+        };
+        if ok && top > 0.0 {
+            return Ok(());
+        }
         let mut odd = None;
         let (mut absent, mut positive) = (Vec::new(), false);
         matrix.for_each_nonzero(|i, j, v| {

@@ -100,8 +100,10 @@ impl WithSimd for Edges<'_> {
         let m = v.len();
         let wide = padded(m);
         let zero = simd.splat_f64s(0.0);
+        let room = sums.len() / PAD;
         let (sums, _) = S::as_mut_simd_f64s(sums);
-        sums.fill(zero);
+        // Fewer lanes need fewer of the doubles.
+        sums[..room].fill(zero);
         for ((block, root), inverse) in
             table.chunks(BLOCK * m).zip(root.chunks(BLOCK)).zip(inverse.chunks(BLOCK))
         {

@@ -103,6 +103,40 @@ impl WithSimd for Descend<'_> {
     }
 }
 
+/// b − G v in place of b, for [`LANES`] lines.
+pub(super) struct Less<'a> {
+    /// As for [`Descend`].
+    pub gram: &'a [f64],
+    pub v: &'a [f64],
+    pub rest: &'a mut [f64],
+}
+
+impl WithSimd for Less<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let k = self.v.len() / LANES;
+        let own = self.gram.len() > k * k;
+        for (a, rest) in self.rest.chunks_exact_mut(LANES).enumerate() {
+            let (rest, _) = S::as_mut_simd_f64s(rest);
+            for (b, v) in self.v.chunks_exact(LANES).enumerate() {
+                let (v, _) = S::as_simd_f64s(v);
+                if own {
+                    let (g, _) = S::as_simd_f64s(&self.gram[(a * k + b) * LANES..][..LANES]);
+                    for l in 0..v.len() {
+                        rest[l] = simd.sub_f64s(rest[l], simd.mul_f64s(g[l], v[l]));
+                    }
+                } else {
+                    let g = simd.splat_f64s(-self.gram[a * k + b]);
+                    for l in 0..v.len() {
+                        rest[l] = simd.mul_add_e_f64s(g, v[l], rest[l]);
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// z = Σ_a v_a f_a over a chunk.
 pub(super) struct Fitted<'a> {
     pub rows: &'a [f64],

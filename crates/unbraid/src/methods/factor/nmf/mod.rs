@@ -33,9 +33,11 @@ mod rules;
 mod start;
 mod sweep;
 mod table;
+#[cfg(test)]
+mod twin;
 
 pub use rules::{half, multiplicative_round};
-pub use start::{Init, start};
+pub use start::Init;
 
 use ndarray::{Array2, ArrayView2, Axis, Zip};
 use serde::{Deserialize, Serialize};
@@ -171,14 +173,17 @@ impl Iterate for Kernel<'_> {
     type State = State;
 
     fn start(&self, seed: Seed) -> Result<State> {
-        let (mut u, mut v) = match &self.given {
-            Some((u, v)) => (u.as_standard_layout().into_owned(), v.as_standard_layout().into_owned()),
-            None => start::start(self.method.init, self.matrix, self.method.k, self.mean, seed)?,
+        let (u, v) = match &self.given {
+            Some((u, v)) => {
+                let root = self.scale.sqrt();
+                (u.mapv(|u| u * root), v.mapv(|v| v * root))
+            }
+            None => {
+                let units = (self.mean, self.scale);
+                start::start(self.method.init, self.matrix, self.method.k, units, seed)?
+            }
         };
-        // The scale is an even power of two.
-        let root = self.scale.sqrt();
-        u *= root;
-        v *= root;
+        let (u, v) = (u.as_standard_layout().into_owned(), v.as_standard_layout().into_owned());
         Ok(State { ahead: u.clone(), u, v, beta: BETA, limit: 1.0, loss: None })
     }
 
@@ -251,10 +256,9 @@ impl Nmf {
         let matrix = input.values.matrix;
         let (n, d) = matrix.shape();
         super::common::refuse_rank(self.k, d, n)?;
-        let (mut absent, mut total) = (0usize, 0.0);
-        matrix.for_each_nonzero(|_, _, v| if v.is_nan() { absent += 1 } else { total += v });
-        let count = n as f64 * d as f64 - absent as f64;
-        let mean = total / count;
+        let tally = table::Tally::of(matrix, 1.0);
+        let count = n as f64 * d as f64 - tally.absent as f64;
+        let mean = tally.total / count;
         let scale = scale_of(mean);
         let (samples, features) = table::sides(matrix, self.loss, scale);
         let kernel = Kernel { method: self, given, matrix, samples, features, count, mean, scale };

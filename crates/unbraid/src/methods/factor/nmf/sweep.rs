@@ -22,7 +22,7 @@ use rayon::prelude::*;
 
 use super::Solver;
 use super::kernel::{
-    CHUNK, Descend, Divergence, Dots, Fitted, Gathered, LANES, Moments, PAD, Pull, Ratios, dispatch,
+    CHUNK, Descend, Divergence, Dots, Fitted, Gathered, LANES, Less, Moments, PAD, Pull, Ratios, dispatch,
 };
 use super::table::{Entries, Side};
 use crate::linalg::{gram, matmul, settle};
@@ -234,17 +234,12 @@ fn squares(
         (0..k).for_each(|a| scratch.v[a * LANES + l] = v[l * k + a]);
     }
     let rest = |scratch: &mut Scratch| {
-        for l in 0..count {
-            for a in 0..k {
-                let fitted: f64 = (0..k)
-                    .map(|c| {
-                        let g = if own { scratch.gram[(a * k + c) * LANES + l] } else { shared[a * k + c] };
-                        g * scratch.v[c * LANES + l]
-                    })
-                    .sum();
-                scratch.rest[a * LANES + l] = b[[first + l, a]] - fitted;
-            }
+        // b − G v
+        for (l, b) in (first..first + count).map(|i| b.row(i)).enumerate() {
+            b.iter().enumerate().for_each(|(a, &b)| scratch.rest[a * LANES + l] = b);
         }
+        let Scratch { gram, rest, v, .. } = scratch;
+        dispatch(Less { gram: if own { &gram[..] } else { shared }, v, rest });
     };
     rest(scratch);
     match how.solver {
@@ -404,8 +399,7 @@ fn slopes(entries: Entries<'_>, other: &Other, v: &[f64], scratch: &mut Scratch,
 
 /// The first of 1 and shorter lengths at which the loss of a line does not rise along y any more; 0 where there is none.
 fn length(x: &[f64], z: &[f64], y: &[f64], rise: f64, start: f64) -> f64 {
-    // `!(… < 0)` also holds for NaN.
-    if !(start < 0.0) {
+    if start >= 0.0 || start.is_nan() {
         return 0.0;
     }
     let mut t = 1.0;

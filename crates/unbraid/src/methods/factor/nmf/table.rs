@@ -1,5 +1,7 @@
 //! The table by lines: its samples, or its features. Few zeros: dense; many: sparse, whatever the input was.
 
+use std::borrow::Cow;
+
 use ndarray::{Array2, ArrayView2, CowArray, Ix2};
 
 use crate::data::{Csr, Matrix};
@@ -22,7 +24,7 @@ impl<'a> Entries<'a> {
 
 enum Store<'a> {
     Dense(CowArray<'a, f64, Ix2>),
-    Sparse(Csr),
+    Sparse(Cow<'a, Csr>),
 }
 
 /// A table by lines.
@@ -39,11 +41,8 @@ pub(super) struct Side<'a> {
 impl<'a> Side<'a> {
     fn new(store: Store<'a>, absent: Vec<Vec<u32>>, loss: Loss) -> Side<'a> {
         let mut side = Side { store, absent, sums: Vec::new(), energy: 0.0 };
-        let lines = side.shape().0;
-        match (loss, &side.store) {
-            (Loss::Kl, _) => side.sums = (0..lines).map(|i| side.line(i).values().iter().sum()).collect(),
-            (Loss::Frobenius, Store::Dense(x)) => side.energy = x.iter().map(|x| x * x).sum(),
-            (Loss::Frobenius, Store::Sparse(x)) => side.energy = x.values().iter().map(|x| x * x).sum(),
+        if loss == Loss::Kl {
+            side.sums = (0..side.shape().0).map(|i| side.line(i).values().iter().sum()).collect();
         }
         side
     }
@@ -79,46 +78,97 @@ impl<'a> Side<'a> {
     }
 }
 
+/// What one pass over the values finds.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Tally {
+    /// Entries that are NaN, and those that are neither NaN nor 0.
+    pub absent: usize,
+    pub filled: usize,
+    /// Σ x and Σ x² of those that were measured.
+    pub total: f64,
+    pub energy: f64,
+}
+
+impl Tally {
+    /// Of a table multiplied by `scale`; sums run in fixed lanes, each row on its own.
+    pub fn of(matrix: &Matrix, scale: f64) -> Tally {
+        let mut out = Tally::default();
+        match matrix {
+            Matrix::Dense(x) => x.as_standard_layout().rows().into_iter().for_each(|row| {
+                out.add(row.to_slice().unwrap_or(&[]), scale);
+            }),
+            Matrix::Sparse(x) => x.values().chunks(1 << 12).for_each(|part| out.add(part, scale)),
+        }
+        out
+    }
+
+    fn add(&mut self, values: &[f64], scale: f64) {
+        const LANES: usize = 8;
+        let (mut total, mut energy) = ([0.0; LANES], [0.0; LANES]);
+        let (mut absent, mut zero) = ([0u64; LANES], [0u64; LANES]);
+        let (whole, rest) = values.as_chunks::<LANES>();
+        let mut last = [0.0; LANES];
+        last[..rest.len()].copy_from_slice(rest);
+        for part in whole.iter().chain([&last]) {
+            for l in 0..LANES {
+                let v = if part[l].is_nan() { 0.0 } else { part[l] * scale };
+                total[l] += v;
+                energy[l] += v * v;
+                absent[l] += u64::from(part[l].is_nan());
+                zero[l] += u64::from(part[l] == 0.0);
+            }
+        }
+        let (absent, zero) = (absent.iter().sum::<u64>() as usize, zero.iter().sum::<u64>() as usize);
+        self.absent += absent;
+        self.filled += values.len() + (LANES - rest.len()) - absent - zero;
+        self.total += total.iter().sum::<f64>();
+        self.energy += energy.iter().sum::<f64>();
+    }
+}
+
 /// Samples and features of a table whose values are multiplied by `scale`, a power of two.
 pub(super) fn sides(matrix: &Matrix, loss: Loss, scale: f64) -> (Side<'_>, Side<'_>) {
     let (n, d) = matrix.shape();
-    let (mut filled, mut absent) = (0usize, vec![Vec::new(); n]);
-    let mut across = vec![Vec::new(); d];
-    matrix.for_each_nonzero(|i, j, v| {
-        if v.is_nan() {
-            absent[i].push(j as u32);
-            across[j].push(i as u32);
-        } else if v != 0.0 {
-            filled += 1;
-        }
-    });
-    if across.iter().all(|a: &Vec<u32>| a.is_empty()) {
-        (absent, across) = (Vec::new(), Vec::new());
+    let tally = Tally::of(matrix, scale);
+    let (mut absent, mut across) = (Vec::new(), Vec::new());
+    if tally.absent > 0 {
+        (absent, across) = (vec![Vec::new(); n], vec![Vec::new(); d]);
+        matrix.for_each_nonzero(|i, j, v| {
+            if v.is_nan() {
+                absent[i].push(j as u32);
+                across[j].push(i as u32);
+            }
+        });
     }
+    let as_is = absent.is_empty() && scale == 1.0;
     let clean = |v: f64| if v.is_nan() { 0.0 } else { v * scale };
     // From half full on, 24 bytes for an entry and its mirror weigh more than 8 for each of both.
-    if 2 * filled < n * d {
+    let (samples, features) = if 2 * tally.filled < n * d {
         let kept = match matrix {
-            Matrix::Dense(x) => Csr::from_dense(x.mapv(clean).view()),
-            Matrix::Sparse(x) => Matrix::Sparse(x.map(clean)).to_csr(),
+            Matrix::Dense(x) => Cow::Owned(Csr::from_dense(x.mapv(clean).view())),
+            Matrix::Sparse(x) if as_is && x.nnz() == tally.filled => Cow::Borrowed(x),
+            Matrix::Sparse(x) => Cow::Owned(Matrix::Sparse(x.map(clean)).to_csr()),
         };
-        let features = kept.transpose();
-        return (
-            Side::new(Store::Sparse(kept), absent, loss),
-            Side::new(Store::Sparse(features), across, loss),
-        );
+        let features = Cow::Owned(kept.transpose());
+        (Store::Sparse(kept), Store::Sparse(features))
+    } else {
+        let x: CowArray<'_, f64, Ix2> = match matrix {
+            Matrix::Dense(x) if as_is && x.is_standard_layout() => x.view().into(),
+            Matrix::Dense(x) => x.mapv(clean).as_standard_layout().into_owned().into(),
+            Matrix::Sparse(x) => x.map(clean).to_dense().into(),
+        };
+        // Squared error reads the table by products alone, which take any layout.
+        let features: CowArray<'_, f64, Ix2> = match (loss, matrix) {
+            (Loss::Frobenius, Matrix::Dense(x)) if as_is => x.t().into(),
+            _ => transposed(x.view()).into(),
+        };
+        (Store::Dense(x), Store::Dense(features))
+    };
+    let mut both = (Side::new(samples, absent, loss), Side::new(features, across, loss));
+    if loss == Loss::Frobenius {
+        (both.0.energy, both.1.energy) = (tally.energy, tally.energy);
     }
-    let x: CowArray<'_, f64, Ix2> = match matrix {
-        Matrix::Dense(x) if absent.is_empty() && scale == 1.0 && x.is_standard_layout() => x.view().into(),
-        Matrix::Dense(x) => x.mapv(clean).as_standard_layout().into_owned().into(),
-        Matrix::Sparse(x) => x.map(clean).to_dense().into(),
-    };
-    // Squared error reads the table by products alone, which take any layout.
-    let features: CowArray<'_, f64, Ix2> = match (loss, matrix) {
-        (Loss::Frobenius, Matrix::Dense(x)) if absent.is_empty() && scale == 1.0 => x.t().into(),
-        _ => transposed(x.view()).into(),
-    };
-    (Side::new(Store::Dense(x), absent, loss), Side::new(Store::Dense(features), across, loss))
+    both
 }
 
 /// A transposed copy, in square blocks.

@@ -1,0 +1,451 @@
+//! The decoder in one pass: for the samples of one study and one feature after another, forward, likelihood and the way
+//! back at once, so that nothing of the size samples × features × hidden is ever stored.
+//!
+//! ```text
+//! A_j = V₁ diag(w_j) over the columns with w_jk ≠ 0,     h₁ = relu(A_j z),  h₂ = relu(V₂ h₁ + b₂),  o, g = −∂ log p/∂o,
+//! dh₂ = v_j gᵀ ∘ [h₂ > 0],  dV₂ += dh₂ h₁ᵀ,  dh₁ = V₂ᵀ dh₂ ∘ [h₁ > 0],  dA = dh₁ zᵀ,  dz += A_jᵀ dh₁,
+//! dw_jk = Σ_h dA_hk V₁_hk,   dV₁_hk += dA_hk w_jk
+//! ```
+//!
+//! Only the active columns of a row take part. A row without any is a constant: o = b₃ + v_j · relu(b₂). The derivative of
+//! a weight that is 0 is not 0; it is formed where `full` asks for it, and costs one product of all columns more. Without
+//! it, a row with one active column takes the closed form of [`line`].
+//!
+//! Features are dealt to [`PARTS`] parts by cost, each part has its own sums, and the sums are added in order: the bits of
+//! a result do not depend on the number of threads. Memory is the parts' sums and a few tiles of hidden × samples.
+//! The slow twin is [`super::plain`].
+
+mod chain;
+mod line;
+
+use ndarray::{Array2, ArrayView2, ArrayViewMut2};
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+
+use self::line::{Line, Order, Turn};
+use super::likelihood::Row;
+use super::network::{Decode, Decoder, Pass, Skip, Tile};
+use crate::linalg::settle;
+use crate::nn::lanes::{axpy, dot, sum};
+use crate::nn::{Param, Real};
+
+/// Parts that features are dealt to.
+const PARTS: usize = 16;
+
+/// The fused decoder with its memory, which one pass leaves to the next.
+#[derive(Debug, Default)]
+pub struct Fused<T> {
+    full: bool,
+    parts: Vec<Part<T>>,
+}
+
+impl<T: Real> Fused<T> {
+    /// `full`: the gradients of weights that are 0 are formed too.
+    pub fn new(full: bool) -> Fused<T> {
+        Fused { full, parts: Vec::new() }
+    }
+
+    /// Whether the gradients of weights that are 0 are formed.
+    pub fn set_full(&mut self, full: bool) {
+        self.full = full;
+    }
+}
+
+/// What all parts read.
+struct Frame<'a, T> {
+    decoder: &'a Decoder<T>,
+    tiles: &'a [Tile<T>],
+    scale: f64,
+    full: bool,
+    /// V₁ᵀ and Pᵀ, a row for each column of W.
+    v1t: Array2<T>,
+    pt: Option<Array2<T>>,
+    /// b₂, and relu(b₂).
+    b2: Vec<f64>,
+    rest: Vec<T>,
+    /// For each column of W that is the only active one of some row: the column alone.
+    lines: Vec<Option<Line>>,
+    /// For each tile and position: the samples in order, where a row needs them.
+    orders: Vec<Vec<Option<Order>>>,
+}
+
+/// The one active column of a row in a tile, by its position.
+fn lone<T: Real>(w: &[T], columns: &[usize]) -> Option<usize> {
+    let mut active = (0..columns.len()).filter(|&p| w[columns[p]] != T::ZERO);
+    active.next().filter(|_| active.next().is_none())
+}
+
+/// What rows with one active column need.
+fn lines<T: Real>(
+    decoder: &Decoder<T>,
+    tiles: &[Tile<T>],
+    v1t: &Array2<T>,
+    b2: &[f64],
+) -> (Vec<Option<Line>>, Vec<Vec<Option<Order>>>) {
+    let mut orders: Vec<Vec<bool>> = tiles.iter().map(|t| vec![false; t.columns.len()]).collect();
+    let mut lines = vec![false; v1t.nrows()];
+    for j in 0..decoder.features() {
+        for (tile, orders) in tiles.iter().zip(&mut orders) {
+            if let Some(p) = lone(row(&decoder.w.value, j), &tile.columns) {
+                (orders[p], lines[tile.columns[p]]) = (true, true);
+            }
+        }
+    }
+    let line = |(k, needed): (usize, bool)| needed.then(|| Line::new(row(v1t, k), &decoder.v2.value, b2));
+    let lines = lines.into_par_iter().enumerate().map(line).collect();
+    let order = |(tile, needed): (&Tile<T>, Vec<bool>)| {
+        let one = |(p, needed): (usize, bool)| needed.then(|| Order::new(row(&tile.z, p)));
+        needed.into_par_iter().enumerate().map(one).collect()
+    };
+    (lines, tiles.iter().zip(orders).map(order).collect())
+}
+
+/// Sums over the features of a part, in the layout of the frame.
+#[derive(Debug, Default)]
+struct Sums<T> {
+    log_lik: f64,
+    v1t: Array2<T>,
+    v2: Array2<T>,
+    b2: Vec<T>,
+    pt: Array2<T>,
+    dz: Vec<Array2<T>>,
+    dsize: Vec<Vec<f64>>,
+    /// Derivative in each column's line; empty where there is none.
+    turns: Vec<Turn>,
+}
+
+/// Gradients that belong to one feature, for the features of a part in their order.
+#[derive(Debug, Default)]
+struct Rows<T> {
+    w: Array2<T>,
+    v3: Array2<T>,
+    u: Array2<T>,
+    b3: Vec<T>,
+    noise: Vec<f64>,
+}
+
+/// Memory for the tiles of one feature.
+#[derive(Debug, Default)]
+struct Work<T> {
+    /// Positions in the tile's columns of the active ones.
+    active: Vec<usize>,
+    /// Slope of the skip in c of the active columns.
+    q: Vec<T>,
+    /// o, then g.
+    g: Vec<T>,
+    chain: chain::Memory<T>,
+    line: line::Memory,
+}
+
+/// Some features, their sums and memory.
+#[derive(Debug, Default)]
+struct Part<T> {
+    features: Vec<usize>,
+    sums: Sums<T>,
+    rows: Rows<T>,
+    work: Work<T>,
+}
+
+/// Makes an array of this shape and clears it, in the memory it has.
+fn clear<T: Real>(a: &mut Array2<T>, rows: usize, columns: usize) {
+    if a.dim() == (rows, columns) {
+        a.fill(T::ZERO);
+    } else {
+        *a = Array2::from_elem((rows, columns), T::ZERO);
+    }
+}
+
+/// A row of a matrix in standard layout.
+#[inline(always)]
+fn row<T>(a: &Array2<T>, i: usize) -> &[T] {
+    let width = a.ncols();
+    a.as_slice().map_or(&[], |a| &a[i * width..(i + 1) * width])
+}
+
+/// A row of a matrix in standard layout.
+#[inline(always)]
+fn row_mut<T>(a: &mut Array2<T>, i: usize) -> &mut [T] {
+    let width = a.ncols();
+    a.as_slice_mut().map_or(&mut [], |a| &mut a[i * width..(i + 1) * width])
+}
+
+/// The first `rows` × `columns` of a memory, as a matrix.
+#[inline(always)]
+fn shaped<T: Real>(memory: &mut Vec<T>, rows: usize, columns: usize) -> &mut [T] {
+    if memory.len() < rows * columns {
+        memory.resize(rows * columns, T::ZERO);
+    }
+    &mut memory[..rows * columns]
+}
+
+/// A view of a slice by rows.
+#[inline(always)]
+fn matrix<T>(a: &[T], rows: usize, columns: usize) -> ArrayView2<'_, T> {
+    // SAFETY: the slice is checked to hold rows × columns values, read by rows, and the view borrows it.
+    assert!(a.len() >= rows * columns);
+    unsafe { ArrayView2::from_shape_ptr((rows, columns), a.as_ptr()) }
+}
+
+/// A mutable view of a slice by rows.
+#[inline(always)]
+fn matrix_mut<T>(a: &mut [T], rows: usize, columns: usize) -> ArrayViewMut2<'_, T> {
+    assert!(a.len() >= rows * columns);
+    // SAFETY: as above; the mutable borrow moves into the view.
+    unsafe { ArrayViewMut2::from_shape_ptr((rows, columns), a.as_mut_ptr()) }
+}
+
+impl<T: Real> Part<T> {
+    /// Clears the sums for another pass.
+    fn ready(&mut self, frame: &Frame<'_, T>) {
+        let d = frame.decoder;
+        let ((h1, k), (features, h2)) = (d.v1.value.dim(), (self.features.len(), d.v2.value.nrows()));
+        let sums = &mut self.sums;
+        sums.log_lik = 0.0;
+        clear(&mut sums.v1t, k, h1);
+        clear(&mut sums.v2, h2, h1);
+        sums.b2.clear();
+        sums.b2.resize(h2, T::ZERO);
+        if frame.pt.is_some() {
+            clear(&mut sums.pt, k, h2);
+        }
+        sums.dz.resize_with(frame.tiles.len(), Default::default);
+        sums.dsize.resize_with(frame.tiles.len(), Default::default);
+        for (at, tile) in frame.tiles.iter().enumerate() {
+            clear(&mut sums.dz[at], tile.z.nrows(), tile.z.ncols());
+            sums.dsize[at].clear();
+            sums.dsize[at].resize(tile.size.len(), 0.0);
+        }
+        sums.turns.clear();
+        sums.turns.extend(frame.lines.iter().map(|l| l.as_ref().map_or(Turn::default(), Line::turn)));
+        let rows = &mut self.rows;
+        clear(&mut rows.w, features, k);
+        clear(&mut rows.v3, features, h2);
+        if matches!(d.skip, Skip::Direct(_)) {
+            clear(&mut rows.u, features, k);
+        }
+        rows.b3.clear();
+        rows.b3.resize(features, T::ZERO);
+        rows.noise.clear();
+        rows.noise.resize(features, 0.0);
+    }
+}
+
+/// A part's pass, in the instructions that the processor has.
+struct Run<'a, 'b, T> {
+    frame: &'a Frame<'b, T>,
+    part: &'a mut Part<T>,
+}
+
+impl<T: Real> WithSimd for Run<'_, '_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Run { frame, part } = self;
+        let mut law = Row::new(frame.decoder.law);
+        for slot in 0..part.features.len() {
+            law.take(frame.decoder.noise.value[[0, part.features[slot]]].wide());
+            for at in 0..frame.tiles.len() {
+                feature(frame, part, slot, at, &mut law);
+            }
+        }
+    }
+}
+
+/// One feature and the samples of one study.
+#[inline(always)]
+fn feature<T: Real>(frame: &Frame<'_, T>, part: &mut Part<T>, slot: usize, at: usize, law: &mut Row) {
+    let (tile, decoder) = (&frame.tiles[at], frame.decoder);
+    let Part { features, sums, rows, work } = part;
+    let j = features[slot];
+    let (n, w, v) = (tile.z.ncols(), row(&decoder.w.value, j), row(&decoder.v3.value, j));
+    work.active.clear();
+    work.active.extend((0..tile.columns.len()).filter(|&p| w[tile.columns[p]] != T::ZERO));
+    let Work { active, q, g, chain, line: memory } = work;
+    let alone = match active[..] {
+        [p] => {
+            frame.lines[tile.columns[p]].as_ref().zip(frame.orders[at][p].as_ref()).map(|found| (p, found))
+        }
+        _ => None,
+    };
+    let g = shaped(g, 1, n);
+    // The skip, and the constant part.
+    g.fill(decoder.b3.value[[0, j]]);
+    q.clear();
+    for p in 0..tile.columns.len() {
+        let k = tile.columns[p];
+        let slope = match (&frame.pt, &decoder.skip) {
+            _ if !frame.full && w[k] == T::ZERO => T::ZERO,
+            (Some(pt), _) => dot(row(pt, k), v),
+            (None, Skip::Direct(u)) => u.value[[j, k]],
+            _ => T::ZERO,
+        };
+        q.push(slope);
+        if slope != T::ZERO && w[k] != T::ZERO {
+            axpy(slope * w[k], row(&tile.z, p), g);
+        }
+    }
+    // h₂ and o
+    if active.is_empty() {
+        let constant = dot(v, &frame.rest);
+        g.iter_mut().for_each(|o| *o += constant);
+    } else if let Some((p, (line, order))) = alone {
+        line.forward(order, row(&tile.z, p), w[tile.columns[p]], v, &frame.b2, memory, g);
+    } else {
+        chain::forward(frame, tile, active, w, v, chain, g);
+    }
+    // g
+    let x = &row(&tile.x, j)[..n];
+    let (log_lik, noise) = law.pass(x, &tile.size, g, frame.scale, &mut sums.dsize[at]);
+    sums.log_lik += log_lik;
+    rows.noise[slot] -= frame.scale * noise;
+    let total = sum(g);
+    rows.b3[slot] += total;
+    // Back.
+    let (dw, dv) = (row_mut(&mut rows.w, slot), row_mut(&mut rows.v3, slot));
+    if active.is_empty() {
+        axpy(total, &frame.rest, dv);
+        for ((b2, v), rest) in sums.b2.iter_mut().zip(v).zip(&frame.rest) {
+            *b2 += if *rest > T::ZERO { total * *v } else { T::ZERO };
+        }
+    } else if let Some((p, (line, order))) = alone {
+        let (k, z) = (tile.columns[p], row(&tile.z, p));
+        let (turn, dz) = (&mut sums.turns[k], row_mut(&mut sums.dz[at], p));
+        dw[k] += line.backward(order, z, w[k], &frame.b2, memory, g, dv, &mut sums.b2, turn, dz);
+    } else {
+        chain::backward(frame, tile, active, w, v, chain, g, sums, at, dw, dv);
+    }
+    if matches!(decoder.skip, Skip::None) {
+        return;
+    }
+    for (p, &k) in tile.columns.iter().enumerate() {
+        if w[k] == T::ZERO && !frame.full {
+            continue;
+        }
+        let r = dot(row(&tile.z, p), g);
+        dw[k] += q[p] * r;
+        if w[k] == T::ZERO {
+            continue;
+        }
+        axpy(q[p] * w[k], g, row_mut(&mut sums.dz[at], p));
+        match &frame.pt {
+            Some(pt) => {
+                axpy(w[k] * r, row(pt, k), dv);
+                axpy(w[k] * r, v, row_mut(&mut sums.pt, k));
+            }
+            None => rows.u[[slot, k]] += w[k] * r,
+        }
+    }
+}
+
+/// Deals features to parts, the dearest first, each to the part with the least cost so far.
+fn deal<T: Real>(decoder: &Decoder<T>) -> Vec<Vec<usize>> {
+    let cost = |j: usize| match row(&decoder.w.value, j).iter().filter(|w| **w != T::ZERO).count() {
+        0 => 1,
+        some => 40 + some,
+    };
+    let mut order: Vec<(usize, usize)> = (0..decoder.features()).map(|j| (cost(j), j)).collect();
+    order.sort_by_key(|&(cost, j)| (std::cmp::Reverse(cost), j));
+    let mut parts = vec![(0, Vec::new()); PARTS.min(decoder.features().max(1))];
+    for (cost, j) in order {
+        if let Some(least) = parts.iter_mut().min_by_key(|(sum, _)| *sum) {
+            least.0 += cost;
+            least.1.push(j);
+        }
+    }
+    parts.into_iter().map(|(_, features)| features).collect()
+}
+
+impl<T: Real> Decode<T> for Fused<T> {
+    fn pass(&mut self, decoder: &mut Decoder<T>, tiles: &[Tile<T>], scale: f64) -> Pass<T> {
+        let b2: Vec<f64> = decoder.b2.value.iter().map(|b| b.wide()).collect();
+        let turned = |p: &Param<T>| p.value.t().as_standard_layout().into_owned();
+        let v1t = turned(&decoder.v1);
+        let (lines, orders) = match self.full {
+            false => lines(decoder, tiles, &v1t, &b2),
+            true => (
+                v1t.rows().into_iter().map(|_| None).collect(),
+                tiles.iter().map(|t| t.columns.iter().map(|_| None).collect()).collect(),
+            ),
+        };
+        let frame = Frame {
+            tiles,
+            scale,
+            full: self.full,
+            v1t,
+            pt: match &decoder.skip {
+                Skip::Projected(p) => Some(turned(p)),
+                _ => None,
+            },
+            rest: decoder.b2.value.iter().map(|b| b.larger(T::ZERO)).collect(),
+            b2,
+            lines,
+            orders,
+            decoder,
+        };
+        let dealt = deal(decoder);
+        self.parts.resize_with(dealt.len(), Part::default);
+        self.parts.par_iter_mut().zip(dealt).for_each(|(part, features)| {
+            settle();
+            part.features = features;
+            part.ready(&frame);
+            pulp::Arch::new().dispatch(Run { frame: &frame, part });
+        });
+        let zero = |tile: &Tile<T>| Array2::from_elem(tile.z.dim(), T::ZERO);
+        let mut out = Pass {
+            log_lik: 0.0,
+            dz: tiles.iter().map(zero).collect(),
+            dsize: tiles.iter().map(|t| vec![0.0; t.size.len()]).collect(),
+        };
+        // The derivatives in the columns' lines, over all parts, and from there to V₁ and V₂.
+        let mut turns: Vec<Turn> = Vec::new();
+        for part in &self.parts {
+            turns.resize_with(part.sums.turns.len(), Default::default);
+            for (to, from) in turns.iter_mut().zip(&part.sums.turns) {
+                for (to, from) in to.iter_mut().zip(from) {
+                    to.resize(from.len(), 0.0);
+                    to.iter_mut().zip(from).for_each(|(to, d)| *to += d);
+                }
+            }
+        }
+        let mut dv1t = Array2::from_elem(frame.v1t.dim(), T::ZERO);
+        let mut dv2 = Array2::from_elem(decoder.v2.value.dim(), T::ZERO);
+        for (k, turn) in turns.iter().enumerate().filter(|(_, turn)| !turn[0].is_empty()) {
+            Line::fold(turn, row(&frame.v1t, k), &decoder.v2.value, row_mut(&mut dv1t, k), &mut dv2);
+        }
+        decoder.v1.grad += &dv1t.t();
+        decoder.v2.grad += &dv2;
+        for part in &self.parts {
+            add(decoder, part, &mut out);
+        }
+        out
+    }
+}
+
+/// Adds one part's results, in the order of the parts.
+fn add<T: Real>(decoder: &mut Decoder<T>, part: &Part<T>, out: &mut Pass<T>) {
+    let Part { features, sums, rows, .. } = part;
+    out.log_lik += sums.log_lik;
+    decoder.v1.grad += &sums.v1t.t();
+    decoder.v2.grad += &sums.v2;
+    decoder.b2.grad.iter_mut().zip(&sums.b2).for_each(|(to, s)| *to += *s);
+    if let Skip::Projected(p) = &mut decoder.skip {
+        p.grad += &sums.pt.t();
+    }
+    out.dz.iter_mut().zip(&sums.dz).for_each(|(to, s)| *to += s);
+    for (to, s) in out.dsize.iter_mut().zip(&sums.dsize) {
+        to.iter_mut().zip(s).for_each(|(to, s)| *to += s);
+    }
+    for (slot, &j) in features.iter().enumerate() {
+        axpy(T::ONE, row(&rows.w, slot), row_mut(&mut decoder.w.grad, j));
+        axpy(T::ONE, row(&rows.v3, slot), row_mut(&mut decoder.v3.grad, j));
+        if let Skip::Direct(u) = &mut decoder.skip {
+            axpy(T::ONE, row(&rows.u, slot), row_mut(&mut u.grad, j));
+        }
+        decoder.b3.grad[[0, j]] += rows.b3[slot];
+        decoder.noise.grad[[0, j]] += T::of(rows.noise[slot]);
+    }
+}
+
+#[cfg(test)]
+mod tests;

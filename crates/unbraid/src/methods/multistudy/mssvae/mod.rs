@@ -1,0 +1,261 @@
+//! MSSVAE: sparse factors of several studies by a variational autoencoder with a masked decoder.
+//!
+//! The model is that of [`super`], the objective that of [`super::elbo`]. Each epoch draws N samples with replacement, each
+//! study as often as any other, cut into mini-batches; a mini-batch is one step of Adam on everything, then E γ from the new
+//! W, then η. λ₀ rises over the epochs ([`super::ssl::annealed`]).
+//!
+//! | result                 | shape | meaning                                                        |
+//! |------------------------|-------|----------------------------------------------------------------|
+//! | `varm["<key>_mask"]`   | G × K | W, columns with a positive sum                                 |
+//! | `varm["<key>_member"]` | G × K | E γ                                                            |
+//! | `obsm["X_<key>"]`      | N × K | μ of each sample; 0 in the columns of other studies            |
+//! | `uns["<key>"]`         |       | columns of all studies and of each, noise, objective           |
+//!
+//! Differs from the paper: W is updated by a proximal step (`w_update=gradient` gives the paper's), which ends in exact
+//! zeros; the gradients of weights that are 0 are formed in every `refresh`-th step. `moran2026`.
+
+mod train;
+
+use ndarray::{Array2, Axis};
+
+use self::train::Problem;
+use super::Columns;
+use super::likelihood::Law;
+use super::network::{Network, SkipKind};
+use super::studies::Studies;
+use crate::data::{Annotations, Slot, Value};
+use crate::error::{Error, Result};
+use crate::fit::{Annotate, Ctx, Method, Stop, StopRule, drive};
+use crate::params::{ParamDoc, Params};
+
+/// How W is updated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WUpdate {
+    /// Adam on the data's gradient, then the proximal step of the penalty: exact zeros.
+    Prox,
+    /// Adam on the sum of both gradients, as the paper: weights rattle about 0.
+    Gradient,
+}
+
+crate::words!(WUpdate, "an update of W", Prox = "prox", Gradient = "gradient");
+
+/// What the priors are divided by in the loss of a mini-batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PriorScale {
+    /// The samples of the mini-batch.
+    Batch,
+    /// The samples of the data: the loss is an unbiased estimate.
+    Dataset,
+}
+
+crate::words!(PriorScale, "a scale of priors", Batch = "batch", Dataset = "dataset");
+
+crate::params! {
+    /// Parameters of MSSVAE.
+    pub struct Mssvae {
+        /// Law of the values: `gaussian`, or `nb` (negative binomial) for counts. Default gaussian.
+        pub likelihood: Law = Law::Gaussian,
+        /// Columns of all studies K_S to start with; 0 ≤ shared. Empty ones are left at the end. Default 30 (paper, simulation).
+        pub shared: usize = 30,
+        /// Columns of each study K_m to start with; 0 ≤ specific. Default 5 (paper, simulation).
+        pub specific: usize = 5,
+        /// Sizes of the two hidden layers of encoders and decoder; at least 1. Default [50, 50] (paper; [256, 128] for RNA).
+        pub hidden: [usize; 2] = [50, 50],
+        /// Way past the hidden layers: `projected`, `direct` or `none`. Default projected.
+        pub skip: SkipKind = SkipKind::Projected,
+        /// What the priors are divided by in a mini-batch: `batch` (its samples) or `dataset` (all samples). Default batch.
+        pub prior_scale: PriorScale = PriorScale::Batch,
+        /// Update of W: `prox` (exact zeros) or `gradient` (paper). Default prox.
+        pub w_update: WUpdate = WUpdate::Prox,
+        /// With `w_update=prox`, once the spike has risen, weights that are 0 are given a gradient in every so many steps;
+        /// at least 1, which is always. Default 10.
+        pub refresh: usize = 10,
+        /// Rate λ₀ of the spike at the end of its rise; λ₁ ≤ λ₀. Default 15 (paper).
+        pub lambda0: f64 = 15.0,
+        /// Rate λ₁ of the slab; 0 < λ₁. Default 0.1 (paper).
+        pub lambda1: f64 = 0.1,
+        /// a of the Beta law of the rates η; 1 ≤ a. Default 1 (paper).
+        pub a: f64 = 1.0,
+        /// b of the Beta law of the rates η; 1 ≤ b, or 0 for the number of features. Default 0 (paper).
+        pub b: f64 = 0.0,
+        /// α of the inverse gamma law of σ²; 0 < α. Default 1.5 (paper).
+        pub alpha: f64 = 1.5,
+        /// Epochs; at least 1. Default 500 (paper, Gaussian simulation; 800 for RNA).
+        pub epochs: usize = 500,
+        /// Samples of a mini-batch; at least 4. Default 512 (paper).
+        pub batch: usize = 512,
+        /// Step size of Adam, but for W; above 0. Default 0.01 (paper, Gaussian simulation; 0.001 for RNA).
+        pub learning_rate: f64 = 0.01,
+        /// Step size of Adam for W; above 0. Default 0.01 (paper).
+        pub learning_rate_w: f64 = 0.01,
+        /// |w| above which a feature belongs to a factor's set; 0 ≤ threshold. Default 0.5 (paper, platelets).
+        pub threshold: f64 = 0.5,
+        /// With `likelihood=nb`, whether values that are not whole are taken as they are. Default false.
+        pub fractions: bool = false,
+    }
+}
+
+impl Params for Mssvae {
+    const DOCS: &'static [ParamDoc] = Mssvae::FIELDS;
+
+    /// `paper`: plain gradients of the penalty.
+    fn preset(name: &str) -> Option<Mssvae> {
+        (name == "paper").then(|| Mssvae { w_update: WUpdate::Gradient, ..Mssvae::default() })
+    }
+}
+
+/// A fitted model.
+#[derive(Clone, Debug)]
+pub struct MssvaeFit {
+    /// Encoders and decoder.
+    pub network: Network<f32>,
+    /// Who owns which column.
+    pub columns: Columns,
+    /// E γ, G × K.
+    pub member: Array2<f64>,
+    /// η of each column.
+    pub eta: Vec<f64>,
+    /// μ of each sample, N × K; 0 in the columns of other studies.
+    pub latents: Array2<f64>,
+    /// μ_ℓ of each sample; empty for a Gaussian law.
+    pub log_sizes: Vec<f64>,
+    /// Loss of each epoch, batch by batch before its step.
+    pub objective: Vec<f64>,
+    /// |w| above which a feature is in a set.
+    pub threshold: f64,
+    /// How the fit ended.
+    pub stop: Stop,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
+
+impl MssvaeFit {
+    /// W, G × K.
+    pub fn mask(&self) -> Array2<f64> {
+        self.network.decoder.w.value.mapv(f64::from)
+    }
+
+    /// Features of each column with |w| above the threshold.
+    pub fn supports(&self) -> Vec<Vec<usize>> {
+        let column = |w: ndarray::ArrayView1<'_, f32>| {
+            w.iter()
+                .enumerate()
+                .filter(|(_, w)| f64::from(w.abs()) > self.threshold)
+                .map(|(j, _)| j)
+                .collect()
+        };
+        self.network.decoder.w.value.columns().into_iter().map(column).collect()
+    }
+
+    /// σ² or φ of each feature.
+    pub fn noise(&self) -> Vec<f64> {
+        let power = if self.network.decoder.law == Law::Gaussian { 2.0 } else { 1.0 };
+        self.network.decoder.noise.value.iter().map(|l| (power * f64::from(*l)).exp()).collect()
+    }
+}
+
+impl Method for Mssvae {
+    const NAME: &'static str = "mssvae";
+    type Input<'a> = Studies<'a>;
+    type Fitted = MssvaeFit;
+
+    fn validate(&self) -> Result<()> {
+        let bad = |name, found: String, rule| Err(Error::Param { name, found, rule });
+        if self.shared + self.specific == 0 {
+            return bad("shared", "0".into(), "at least 1 where `specific` is 0");
+        }
+        if self.hidden.contains(&0) {
+            return bad("hidden", format!("{:?}", self.hidden), "two sizes of at least 1");
+        }
+        if self.batch < 4 {
+            return bad("batch", self.batch.to_string(), "at least 4");
+        }
+        for (name, value) in [("epochs", self.epochs), ("refresh", self.refresh)] {
+            if value == 0 {
+                return bad(name, "0".into(), "at least 1");
+            }
+        }
+        for (name, value) in [
+            ("lambda1", self.lambda1),
+            ("alpha", self.alpha),
+            ("learning_rate", self.learning_rate),
+            ("learning_rate_w", self.learning_rate_w),
+        ] {
+            if !(value > 0.0 && value.is_finite()) {
+                return bad(name, value.to_string(), "a positive number");
+            }
+        }
+        if !(self.lambda0 >= self.lambda1 && self.lambda0.is_finite()) {
+            return bad("lambda0", self.lambda0.to_string(), "at least lambda1");
+        }
+        for (name, value, free) in [("a", self.a, false), ("b", self.b, true)] {
+            if !(value >= 1.0 && value.is_finite() || free && value == 0.0) {
+                return bad(name, value.to_string(), "at least 1 (`b` may be 0: the number of features)");
+            }
+        }
+        if !(self.threshold >= 0.0 && self.threshold.is_finite()) {
+            return bad("threshold", self.threshold.to_string(), "0 or a positive number");
+        }
+        Ok(())
+    }
+
+    fn run(&self, input: Studies<'_>, ctx: &mut Ctx<'_>) -> Result<MssvaeFit> {
+        let (n, features) = input.values.matrix.shape();
+        let (studies, [h1, h2]) = (input.names.len(), self.hidden);
+        let k = self.shared + studies * self.specific;
+        let weights = (studies + 2) * (features * h1 + h1 * h2) + features * (2 * k + h2);
+        let parts = 16 * (k * (h1 + h2) + h1 * h2 + self.batch * (k + 2 * h1 + h2)) + features * (2 * k + h2);
+        let held = 3 * n * features + 4 * weights + parts + 2 * self.batch * features;
+        ctx.reserve(4 * held as u64, "choose fewer features or smaller hidden layers")?;
+        let problem = Problem::new(self, &input)?;
+        let (course, stop) = drive(&problem, StopRule { max_steps: self.epochs, tol: 0.0 }, ctx)?;
+        problem.finish(course, stop, ctx)
+    }
+}
+
+impl Annotate for MssvaeFit {
+    fn annotate(&self, key: &str, out: &mut Annotations) {
+        out.varm.insert(format!("{key}_mask"), Slot::F64(self.mask()));
+        out.varm.insert(format!("{key}_member"), Slot::F64(self.member.clone()));
+        out.obsm.insert(format!("X_{key}"), Slot::F64(self.latents.clone()));
+        let sizes = self.supports().iter().map(|s| s.len() as f64).collect();
+        let notes = out.notes(key);
+        notes.insert("likelihood".into(), self.network.decoder.law.to_string().into());
+        notes.insert("shared_columns".into(), (self.columns.shared as i64).into());
+        let specific = self.columns.specific.iter().map(|&k| k as f64).collect();
+        notes.insert("specific_columns".into(), Value::Floats(specific));
+        notes.insert("set_sizes".into(), Value::Floats(sizes));
+        notes.insert("eta".into(), Value::Floats(self.eta.clone()));
+        notes.insert("noise".into(), Value::Floats(self.noise()));
+        notes.insert("objective".into(), Value::Floats(self.objective.clone()));
+        notes.insert("stop".into(), self.stop.name().into());
+        notes.insert("warnings".into(), Value::Texts(self.warnings.clone()));
+    }
+}
+
+/// Turns every column of W with a negative sum, and the head of the encoder that gives its latent.
+fn turn_columns(network: &mut Network<f32>) {
+    let shared = network.columns.shared;
+    let owners = (0..shared).map(|k| (None, k));
+    let own =
+        (0..network.own.len()).flat_map(|m| (0..network.columns.specific[m]).map(move |k| (Some(m), k)));
+    let owners: Vec<(Option<usize>, usize)> = owners.chain(own).collect();
+    for (k, (study, at)) in owners.into_iter().enumerate() {
+        let mut column = network.decoder.w.value.index_axis_mut(Axis(1), k);
+        if column.sum() >= 0.0 {
+            continue;
+        }
+        column.mapv_inplace(|w| -w);
+        let encoder = match study {
+            None => network.shared.as_mut(),
+            Some(m) => network.own[m].as_mut(),
+        };
+        for head in encoder.into_iter().map(|e| &mut e.mean) {
+            head.weight.value.row_mut(at).mapv_inplace(|v| -v);
+            head.bias.value[[0, at]] *= -1.0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,105 @@
+//! Fits of small studies with known factors, and what is refused.
+
+use ndarray::Array2;
+use rand_distr::{Distribution, StandardNormal};
+
+use super::*;
+use crate::data::{Matrix, Values};
+use crate::fit::{Draw, Seed};
+
+/// Two studies of 200 samples; features 0–9 follow a shared factor, 10–19 another, 20–25 one of study 0, 26–31 one of
+/// study 1; unit noise of variance 0.04.
+fn planted(seed: u64) -> (Array2<f64>, Vec<u32>, Vec<String>) {
+    let mut rng = Seed(seed).stream(Draw::Simulate, 0);
+    let mut normal = || -> f64 { StandardNormal.sample(&mut rng) };
+    let study: Vec<u32> = (0..400).map(|i| i % 2).collect();
+    let mut x = Array2::zeros((400, 32));
+    for (i, mut row) in x.rows_mut().into_iter().enumerate() {
+        let z = [normal(), normal(), normal()];
+        for (j, to) in row.iter_mut().enumerate() {
+            let factor = match j {
+                0..10 => 2.0 * z[0],
+                10..20 => 2.0 * z[1],
+                20..26 if study[i] == 0 => 2.0 * z[2],
+                26.. if study[i] == 1 => 2.0 * z[2],
+                _ => 0.0,
+            };
+            *to = factor + 0.2 * normal();
+        }
+    }
+    (x, study, vec!["a".into(), "b".into()])
+}
+
+fn small() -> Mssvae {
+    Mssvae { shared: 4, specific: 2, hidden: [16, 16], epochs: 150, batch: 100, ..Mssvae::default() }
+}
+
+fn fit(params: &Mssvae, x: &Array2<f64>, study: &[u32], names: &[String]) -> Result<MssvaeFit> {
+    let matrix = Matrix::Dense(x.clone());
+    let input = Studies { values: Values { what: "X", matrix: &matrix }, study, names };
+    params.fit(input, &mut Ctx::new(Seed(1), &mut ()))
+}
+
+#[test]
+fn planted_factors_are_found_with_exact_zeros_elsewhere() {
+    let (x, study, names) = planted(1);
+    let found = fit(&small(), &x, &study, &names).unwrap();
+    let supports = found.supports();
+    let of = |range: std::ops::Range<usize>| supports[range].iter().filter(|s| !s.is_empty()).count();
+    assert!(supports[..4].contains(&(0..10).collect()), "{supports:?}");
+    assert!(supports[..4].contains(&(10..20).collect()), "{supports:?}");
+    // So short a fit may take a study's factor for noise, but not both.
+    assert!(of(4..6) + of(6..8) >= 1, "{supports:?}");
+    let zeros = found.mask().iter().filter(|w| **w == 0.0).count();
+    assert!(2 * zeros > found.mask().len(), "{zeros} zeros");
+    assert!(found.objective[149] < found.objective[0]);
+    assert!(found.latents.iter().chain(&found.noise()).all(|v| v.is_finite()));
+    // A sample has nothing in the columns of the other study.
+    assert!((0..400).all(|i| found.columns.own(1 - i % 2).all(|k| found.latents[[i, k]] == 0.0)));
+}
+
+#[test]
+fn counts_are_fitted_and_other_values_refused() {
+    let (x, study, names) = planted(2);
+    let counts = x.mapv(|v| (20.0 * (0.5 * v).exp()).floor());
+    let params = Mssvae { likelihood: Law::NegBinomial, epochs: 6, learning_rate: 1e-3, ..small() };
+    let found = fit(&params, &counts, &study, &names).unwrap();
+    assert!(found.objective[5] < found.objective[0], "{:?}", found.objective);
+    assert_eq!(found.log_sizes.len(), 400);
+    let text = |e: Error| e.to_string();
+    let halves = counts.mapv(|v| v + 0.5);
+    assert!(text(fit(&params, &halves, &study, &names).unwrap_err()).contains("fractions=true"));
+    assert!(fit(&Mssvae { fractions: true, epochs: 1, ..params.clone() }, &halves, &study, &names).is_ok());
+    assert!(text(fit(&params, &x, &study, &names).unwrap_err()).contains("0 or larger"));
+}
+
+#[test]
+fn studies_and_parameters_out_of_range_are_refused() {
+    let (x, study, names) = planted(3);
+    let one = vec![0u32; 400];
+    let lone: Vec<u32> = (0..400).map(|i| u32::from(i == 7)).collect();
+    for (study, names, word) in [
+        (&one, &names[..1], "second study"),
+        (&lone, &names[..], "second sample of study `b`"),
+        (&study[..9].to_vec(), &names[..], "studies"),
+        (&study, &names[..1], "study 1"),
+    ] {
+        let why = fit(&small(), &x, study, names).unwrap_err().to_string();
+        assert!(why.contains(word), "{why}");
+    }
+    for (params, word) in [
+        (Mssvae { lambda0: 0.05, ..small() }, "lambda0"),
+        (Mssvae { batch: 3, ..small() }, "batch"),
+        (Mssvae { hidden: [0, 5], ..small() }, "hidden"),
+        (Mssvae { epochs: 0, ..small() }, "epochs"),
+        (Mssvae { learning_rate: f64::NAN, ..small() }, "learning_rate"),
+        (Mssvae { b: 0.5, ..small() }, "`b`"),
+        (Mssvae { shared: 0, specific: 0, ..small() }, "shared"),
+    ] {
+        let why = fit(&params, &x, &study, &names).unwrap_err().to_string();
+        assert!(why.contains(word), "{why}");
+    }
+    let mut odd = x.clone();
+    odd[[3, 4]] = f64::NAN;
+    assert!(fit(&small(), &odd, &study, &names).unwrap_err().to_string().contains("row 3, column 4"));
+}
