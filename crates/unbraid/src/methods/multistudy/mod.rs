@@ -32,6 +32,7 @@ pub mod elbo;
 pub mod fused;
 pub mod init;
 pub mod likelihood;
+pub mod merge;
 pub mod mssvae;
 pub mod network;
 pub mod plain;
