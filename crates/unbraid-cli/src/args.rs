@@ -11,11 +11,12 @@ use unbraid::report::Split;
 use unbraid::stats::cox::Ties;
 
 use crate::choice::{Chosen, Entry, List};
-use crate::enrich::{self, EnrichArgs};
+use crate::enrich;
 use crate::evaluate;
+use crate::fault::Fault;
 use crate::methods;
 use crate::reproduce::{medmagma, qmf};
-use crate::set::listed;
+use crate::set::{Settings, listed};
 use crate::simulate;
 
 /// Takes expression matrices apart and names the strands: cell and gene networks, magnitudes, factors,
@@ -146,6 +147,30 @@ fn sizes<D: Params>(paper: &str) -> String {
     let sizes =
         methods::documented(&[("Sizes for --set, with their defaults:", &listed(&D::default()), D::DOCS)]);
     format!("{sizes}\nExample:\n  unbraid reproduce {paper} -o reproduced --quick")
+}
+
+/// Settings of a command that fits nothing, and the form of its answer.
+#[derive(Args, Clone, Debug)]
+pub struct SettingArgs {
+    /// A TOML file of settings
+    #[arg(long, value_name = "FILE.toml")]
+    pub params: Option<PathBuf>,
+    /// One setting; may be repeated and wins over --params
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl SettingArgs {
+    /// Everything that was set, all of which must belong to `P`.
+    pub fn taken<P: Params>(&self) -> Result<P, Fault> {
+        let mut settings = Settings::new(self.params.as_deref(), &self.set)?;
+        let found = settings.take(false)?;
+        settings.finish(&P::DOCS.iter().map(|d| d.name).collect::<Vec<_>>())?;
+        Ok(found)
+    }
 }
 
 /// `unbraid demo`.
@@ -495,15 +520,9 @@ pub struct SimulateArgs {
     /// Seed
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub seed: u64,
-    /// A TOML file of settings
-    #[arg(long, value_name = "FILE.toml")]
-    pub params: Option<PathBuf>,
-    /// One setting; may be repeated
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub set: Vec<String>,
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
+    /// Settings of the design.
+    #[command(flatten)]
+    pub settings: SettingArgs,
 }
 
 /// `unbraid simulate` with the design as a subcommand.
@@ -533,9 +552,10 @@ pub struct EvaluateArgs {
     /// Name under which the fit is stored; the only one of the file if not given
     #[arg(long, value_name = "NAME")]
     pub key: Option<String>,
-    /// An obs column with known labels to judge by
+    /// An obs column with known labels to judge by; `factors` takes several, numbers too, and says how much of
+    /// each factor they explain
     #[arg(long, value_name = "COLUMN")]
-    pub label: Option<String>,
+    pub label: Vec<String>,
     /// Name under which the true networks or factors are stored; `truth` in files of `simulate`
     #[arg(long, value_name = "KEY")]
     pub truth: Option<String>,
@@ -551,18 +571,12 @@ pub struct EvaluateArgs {
     /// Threads; all cores if not given. The result does not depend on it
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
-    /// A TOML file of settings
-    #[arg(long, value_name = "FILE.toml")]
-    pub params: Option<PathBuf>,
-    /// One setting; may be repeated and wins over --params
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub set: Vec<String>,
+    /// Settings of the suite.
+    #[command(flatten)]
+    pub settings: SettingArgs,
     /// Most memory that one array may take, as 4GB; what is free now if not given
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub max_memory: Option<u64>,
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
     /// No progress bar
     #[arg(short, long)]
     pub quiet: bool,
@@ -584,6 +598,40 @@ impl List for Suites {
         };
         evaluate::ALL.iter().map(|s| Entry { name: s.name, about: s.about, help: help(s) }).collect()
     }
+}
+
+/// `unbraid enrich`.
+#[derive(Args, Clone, Debug)]
+pub struct EnrichArgs {
+    /// An .h5ad file that a factor method wrote
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Gene sets, one a line: name, description, genes, with tabs between (.gmt, .gmt.gz); may be repeated
+    #[arg(long, value_name = "FILE.gmt", required = true)]
+    pub gmt: Vec<PathBuf>,
+    /// Name under which the fit is stored; the only one of the file if not given
+    #[arg(long, value_name = "NAME")]
+    pub key: Option<String>,
+    /// The column with the genes' symbols, of var or of the table --var; if not given the names of the features, or
+    /// the only column of that table
+    #[arg(long, value_name = "COLUMN")]
+    pub symbols: Option<String>,
+    /// A table to take the symbols from instead of var, as Ensembl numbers with their symbols; its first column names
+    /// features as the file does, and may name others too. Separated by tabs, commas or semicolons
+    #[arg(long, value_name = "FILE.tsv")]
+    pub var: Option<PathBuf>,
+    /// A column of obs; the page and --json say how much of each factor it explains. May be repeated
+    #[arg(long, value_name = "COLUMN")]
+    pub label: Vec<String>,
+    /// Also write every test as comma-separated text
+    #[arg(long, value_name = "FILE.csv")]
+    pub csv: Option<PathBuf>,
+    /// Also write a self-contained page: dots of the top gene sets of each factor, shared and of each study
+    #[arg(long, value_name = "FILE.html")]
+    pub report: Option<PathBuf>,
+    /// Settings of the tests.
+    #[command(flatten)]
+    pub settings: SettingArgs,
 }
 
 /// `unbraid survival`.

@@ -1,50 +1,23 @@
 //! `unbraid enrich`: which gene sets the factors of a fit stand for.
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+use std::time::Instant;
 
-use clap::Args;
 use serde_json::json;
-use unbraid::data::Dataset;
+use unbraid::data::{Column, Dataset};
 use unbraid::error::{Error, Result};
 use unbraid::metrics::processes::{FactorSets, factor_sets, shown};
 use unbraid::params::{ParamDoc, Params};
-use unbraid::report::{SHARED, SupportRule};
+use unbraid::report::{ExplainedFigure, Parameter, ProcessFigure, Report, SHARED, SupportRule};
 use unbraid::stats::enrichment::{Collection, Enrichment, EnrichmentOptions};
 use unbraid_io::{Fitted, ReadOptions};
 
+use crate::args::EnrichArgs;
 use crate::fault::Fault;
-use crate::set::{Settings, listed};
+use crate::set::listed;
 use crate::stored::{self, Scale};
-
-/// `unbraid enrich`.
-#[derive(Args, Clone, Debug)]
-pub struct EnrichArgs {
-    /// An .h5ad file that a factor method wrote
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
-    /// Gene sets, one a line: name, description, genes, with tabs between (.gmt, .gmt.gz); may be repeated
-    #[arg(long, value_name = "FILE.gmt", required = true)]
-    pub gmt: Vec<PathBuf>,
-    /// Name under which the fit is stored; the only one of the file if not given
-    #[arg(long, value_name = "NAME")]
-    pub key: Option<String>,
-    /// A column of var with the genes' symbols; the names of the features if not given
-    #[arg(long, value_name = "COLUMN")]
-    pub symbols: Option<String>,
-    /// Also write every test as comma-separated text
-    #[arg(long, value_name = "FILE.csv")]
-    pub csv: Option<PathBuf>,
-    /// A TOML file of settings
-    #[arg(long, value_name = "FILE.toml")]
-    pub params: Option<PathBuf>,
-    /// One setting; may be repeated and wins over --params
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub set: Vec<String>,
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
-}
+use crate::{explained, picture};
 
 /// Genes that a list is drawn from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,9 +52,14 @@ unbraid::params! {
         /// Level below which an adjusted p (Benjamini and Yekutieli, over the sets that share a gene with the
         /// factor) counts as enriched; above 0, at most 1. Default 0.05.
         pub level: f64 = 0.05,
-        /// Sets shown for each factor, those of largest fold; sets enriched in more than a tenth of the factors, and
-        /// in more than one, are not shown. Default 3 (MSSVAE paper, shared factors).
+        /// Sets shown for each shared factor, those of largest fold; sets enriched in more than a tenth of the factors,
+        /// and in more than one, are not shown. Default 3 (MSSVAE paper).
         pub top: usize = 3,
+        /// The same for each factor of one study. Default 5 (the same).
+        pub top_own: usize = 5,
+        /// The obs column that tells the studies of the fit apart, for shares within studies (`--label`); `auto` takes
+        /// the first one that holds the studies of all factors. Default auto.
+        pub study: String = "auto".to_owned(),
     }
 }
 
@@ -123,7 +101,9 @@ pub fn help() -> String {
         EnrichSuite::DOCS,
     )]);
     format!(
-        "{settings}\nExample:\n  unbraid enrich cells.fit.h5ad --key nmf --gmt hallmark.gmt --set scale=max"
+        "{settings}\nExample:\n  unbraid enrich cells.fit.h5ad --gmt hallmark.gmt --gmt go_bp.gmt.gz --label cell_type --report sets.html\n\n\
+         Features called by Ensembl numbers, symbols in a table; a method whose loadings have no scale:\n  \
+         unbraid enrich cells.fit.h5ad --gmt hallmark.gmt --var symbols.tsv --key nmf --set scale=max"
     )
 }
 
@@ -135,44 +115,50 @@ struct Found {
     universe: usize,
     sets: usize,
     factors: Vec<FactorSets>,
+    explained: Option<ExplainedFigure>,
+    warnings: Vec<String>,
 }
 
 /// Runs the command.
 pub fn run(args: &EnrichArgs) -> Result<(), Fault> {
-    let mut settings = Settings::new(args.params.as_deref(), &args.set)?;
-    let suite: EnrichSuite = settings.take(false)?;
-    settings.finish(&EnrichSuite::DOCS.iter().map(|d| d.name).collect::<Vec<_>>())?;
+    let begun = Instant::now();
+    let suite: EnrichSuite = args.settings.taken()?;
     suite.validate()?;
-    if let Some(path) = &args.csv {
-        if path == &args.file || args.gmt.contains(path) {
+    for (name, path) in [("--csv", &args.csv), ("--report", &args.report)] {
+        let Some(path) = path else { continue };
+        if path == &args.file || args.gmt.contains(path) || Some(path) == args.var.as_ref() {
             return Err(Fault::Usage(format!(
-                "`--csv {}` is also an input; name another file",
+                "`{name} {}` is also an input; name another file",
                 path.display()
             )));
         }
         unbraid_io::check_writable(path)?;
     }
-    let found = tests(args, &suite)?;
+    let data = unbraid_io::read(&args.file, &ReadOptions::default())?;
+    let found = tests(args, &suite, &data)?;
+    found.warnings.iter().for_each(|w| eprintln!("warning: {w}"));
     if let Some(path) = &args.csv {
         unbraid_io::write_bytes_atomically(path, csv(&found)?.as_bytes())?;
     }
-    match args.json {
+    if let Some(path) = &args.report {
+        let report = page(args, &suite, &data, &found, begun.elapsed().as_secs_f64())?;
+        unbraid_io::write_bytes_atomically(path, crate::page::render(&report).as_bytes())?;
+    }
+    match args.settings.json {
         true => say!("{}", as_json(args, &suite, &found)),
         false => show(args, &suite, &found),
     }
     Ok(())
 }
 
-fn tests(args: &EnrichArgs, suite: &EnrichSuite) -> Result<Found, Fault> {
+fn tests(args: &EnrichArgs, suite: &EnrichSuite, data: &Dataset) -> Result<Found, Fault> {
     let options = ReadOptions::default();
     let key = stored::choose_key(&args.file, args.key.as_deref(), "truth", &options)?;
     let fit = Fitted::read(&args.file, &key, &options)?;
-    let data = unbraid_io::read(&args.file, &options)?;
     let fault =
         |e: Error| Fault::Core { context: format!("{}: ", data.source), source: e, place: String::new() };
     let loadings = stored::needed_loadings(&fit, &key).map_err(fault)?;
-    let study = stored::column_studies(&fit, &key, loadings.ncols())
-        .unwrap_or_else(|| vec![SHARED.to_owned(); loadings.ncols()]);
+    let study = stored::owners(&fit, &key, loadings.ncols());
     let rule = SupportRule {
         threshold: suite.threshold,
         relative: suite.scale == Scale::Max,
@@ -180,7 +166,11 @@ fn tests(args: &EnrichArgs, suite: &EnrichSuite) -> Result<Found, Fault> {
         widest: 1.0,
     };
     let owner = vec![None; loadings.ncols()];
-    let names = symbols(args, &data).map_err(fault)?;
+    let mut warnings = Vec::new();
+    let names = match &args.var {
+        Some(path) => table_symbols(path, args.symbols.as_deref(), &data.var.names, &mut warnings)?,
+        None => symbols(args, data).map_err(fault)?,
+    };
     let supports = rule.apply(loadings.view(), &owner);
     // What took no part in the fit could not have been found.
     let at = stored::used(&data.var, &key).unwrap_or_else(|| (0..names.len()).collect());
@@ -199,8 +189,8 @@ fn tests(args: &EnrichArgs, suite: &EnrichSuite) -> Result<Found, Fault> {
     };
     if let (0, Some(first)) = (hits, names.first()) {
         return missing(format!(
-            "no gene of the sets is called as a feature is (`{first}`); name a column of symbols with --symbols, or \
-             see --set ignore_case=true"
+            "no gene of the sets is called as a feature is (`{first}`); name a column of symbols with --symbols, a \
+             table of symbols with --var, or see --set ignore_case=true"
         ));
     }
     let collection = Collection::new(&names, &sets, suite.options())?;
@@ -208,10 +198,15 @@ fn tests(args: &EnrichArgs, suite: &EnrichSuite) -> Result<Found, Fault> {
         return missing(format!("genes match {hits} times; see --set smallest and --set largest"));
     }
     let factors = factor_sets(supports.view(), &names, &collection, suite.min_genes)?;
-    Ok(Found { key, study, universe: collection.universe(), sets: collection.len(), factors })
+    let explained = match args.label.is_empty() {
+        true => None,
+        false => Some(explained::figure(&key, data, &study, &args.label, &suite.study)?),
+    };
+    let (universe, sets) = (collection.universe(), collection.len());
+    Ok(Found { key, study, universe, sets, factors, explained, warnings })
 }
 
-/// What the genes are called in the gene sets.
+/// What the genes are called in the gene sets, by a column of var.
 fn symbols(args: &EnrichArgs, data: &Dataset) -> Result<Vec<String>> {
     let Some(name) = &args.symbols else { return Ok(data.var.names.clone()) };
     let labels = data.var.column(name).and_then(|c| c.labels());
@@ -224,25 +219,112 @@ fn symbols(args: &EnrichArgs, data: &Dataset) -> Result<Vec<String>> {
     Ok(codes.into_iter().map(|c| texts[c].clone()).collect())
 }
 
-/// Factors tested, and those with an enriched set.
-fn counted(suite: &EnrichSuite, found: &Found) -> (usize, usize) {
-    let tested = found.factors.iter().filter(|f| !f.tests.is_empty()).count();
-    let enriched = found.factors.iter().filter(|f| f.enriched(suite.level).next().is_some()).count();
-    (tested, enriched)
+/// The same by a table of its own: `column` of it, or its only one. Features without a symbol keep their names.
+fn table_symbols(
+    path: &Path,
+    column: Option<&str>,
+    features: &[String],
+    warnings: &mut Vec<String>,
+) -> Result<Vec<String>, Fault> {
+    let table = unbraid_io::read_columns(path, None)?;
+    let file = path.display();
+    let titles: Vec<&str> = table.columns.iter().map(|(n, _)| n.as_str()).collect();
+    let column = match (column, &titles[..]) {
+        (Some(name), _) => name,
+        (None, [only]) => only,
+        (None, _) => {
+            return Err(Fault::Usage(format!(
+                "{file} has several columns; name the one of symbols with --symbols: {}",
+                titles.join(", ")
+            )));
+        }
+    };
+    let texts: Vec<Option<String>> = match table.column(column) {
+        Some(Column::Text(texts)) => texts.clone(),
+        Some(Column::Categorical { codes, categories, .. }) => {
+            codes.iter().map(|c| c.and_then(|c| categories.get(c as usize).cloned())).collect()
+        }
+        _ => {
+            let hint = format!("its columns are {}", titles.join(", "));
+            return Err(
+                Error::Missing { what: format!("{file}: `{column}`, a column of texts,"), hint }.into()
+            );
+        }
+    };
+    let symbol: HashMap<&str, &String> =
+        table.names.iter().zip(&texts).filter_map(|(name, s)| Some((name.as_str(), s.as_ref()?))).collect();
+    let without = features.iter().filter(|f| !symbol.contains_key(f.as_str())).count();
+    if without == features.len() {
+        let hint = format!(
+            "features are called {:?} …, rows of the table {:?} …",
+            features.first().map_or("", String::as_str),
+            table.names.first().map_or("", String::as_str)
+        );
+        return Err(Error::Missing { what: format!("{file}: a row of any feature"), hint }.into());
+    }
+    if without > 0 {
+        warnings.push(format!("{file}: {without} of {} features have no symbol.", features.len()));
+    }
+    let named = |f: &String| symbol.get(f.as_str()).map_or_else(|| f.clone(), |s| (*s).clone());
+    Ok(features.iter().map(named).collect())
+}
+
+/// The gene sets of the factors as a picture.
+fn figure(suite: &EnrichSuite, found: &Found) -> ProcessFigure {
+    let (sizes, tops) = ((found.universe, found.sets), (suite.top, suite.top_own));
+    ProcessFigure::new(&found.key, sizes, &found.factors, &found.study, (suite.level, suite.min_genes), tops)
+}
+
+fn page(
+    args: &EnrichArgs,
+    suite: &EnrichSuite,
+    data: &Dataset,
+    found: &Found,
+    seconds: f64,
+) -> Result<Report, Fault> {
+    let mut report = Report::default();
+    let name = args.file.file_name().unwrap_or(args.file.as_os_str()).to_string_lossy();
+    report.title = format!("Gene sets of the factors of {} in {name}", found.key);
+    report.alerts = picture::alerts(&found.warnings);
+    report.run.method = found.key.clone();
+    report.run.about = "Over-representation of gene sets among the genes of each stored factor.".into();
+    report.run.version = env!("CARGO_PKG_VERSION").to_owned();
+    report.run.seconds = Some(seconds);
+    report.run.inputs = vec![picture::input(data, &unbraid_io::input_sha256(&args.file)?)];
+    report.run.parameters = Parameter::list(suite);
+    report.explained = found.explained.clone();
+    report.processes = Some(figure(suite, found));
+    Ok(report)
+}
+
+/// How many sets of a factor are shown.
+fn top(suite: &EnrichSuite, study: &str) -> usize {
+    if study == SHARED { suite.top } else { suite.top_own }
 }
 
 fn show(args: &EnrichArgs, suite: &EnrichSuite, found: &Found) {
-    let (tested, enriched) = counted(suite, found);
+    let counts = figure(suite, found);
+    let (shared, own) = (counts.counts(true), counts.counts(false));
     say!(
-        "{} in {}: {tested} of {} factors tested against {} gene sets, {} genes",
+        "{} in {}: {} of {} factors tested against {} gene sets, {} genes",
         found.key,
         args.file.display(),
+        shared.1 + own.1,
         found.factors.len(),
         found.sets,
         found.universe
     );
-    say!("  {enriched} with a set at an adjusted p below {}\n", suite.level);
-    let best = shown(&found.factors, suite.level, suite.top);
+    let of = |(enriched, tested, all): (usize, usize, usize)| {
+        let small =
+            if tested < all { format!(", {} too small to test", all - tested) } else { String::new() };
+        format!("{enriched} of {all}{small}")
+    };
+    say!("  shared factors with a set at an adjusted p below {}: {}", suite.level, of(shared));
+    if own.2 > 0 {
+        say!("  factors of one study with one: {}", of(own));
+    }
+    say!("");
+    let best = shown(&found.factors, suite.level, |f| top(suite, &found.study[f.factor]));
     for (f, best) in found.factors.iter().zip(best) {
         let count = f.enriched(suite.level).count();
         let note = match f.tests.is_empty() {
@@ -258,14 +340,22 @@ fn show(args: &EnrichArgs, suite: &EnrichSuite, found: &Found) {
         "\n  p: one-sided hypergeometric, adjusted after Benjamini and Yekutieli over the sets that share a gene with the \
          factor.\n  Sets enriched in more than a tenth of the factors, and in more than one, are not shown."
     );
-    if let Some(path) = &args.csv {
+    if let Some(explained) = &found.explained {
+        crate::evaluate::text::explained(explained);
+    }
+    for path in [&args.csv, &args.report].into_iter().flatten() {
         say!("  wrote {}", path.display());
     }
 }
 
 fn as_json(args: &EnrichArgs, suite: &EnrichSuite, found: &Found) -> serde_json::Value {
-    let (tested, enriched) = counted(suite, found);
-    let best = shown(&found.factors, suite.level, suite.top);
+    let figure = figure(suite, found);
+    let blocks = figure.blocks.iter().map(|b| {
+        let filled = b.factors.iter().filter(|f| f.genes > 0).count();
+        json!({"name": b.name, "factors": filled, "tested": b.tested, "enriched": b.enriched})
+    });
+    let (shared, own) = (figure.counts(true), figure.counts(false));
+    let best = shown(&found.factors, suite.level, |f| top(suite, &found.study[f.factor]));
     let factors = found.factors.iter().zip(best).map(|(f, best)| {
         let enriched: Vec<&Enrichment> = f.enriched(suite.level).collect();
         let shown: Vec<&str> = best.iter().map(|e| e.set.as_str()).collect();
@@ -276,8 +366,9 @@ fn as_json(args: &EnrichArgs, suite: &EnrichSuite, found: &Found) -> serde_json:
     });
     json!({
         "file": args.file, "key": found.key, "version": env!("CARGO_PKG_VERSION"), "gmt": args.gmt,
-        "genes": found.universe, "sets": found.sets, "tested": tested, "enriched": enriched,
-        "params": listed(suite), "factors": factors.collect::<Vec<_>>(), "csv": args.csv,
+        "genes": found.universe, "sets": found.sets, "tested": shared.1 + own.1, "enriched": shared.0 + own.0,
+        "blocks": blocks.collect::<Vec<_>>(), "params": listed(suite), "factors": factors.collect::<Vec<_>>(),
+        "explained": found.explained, "warnings": found.warnings, "csv": args.csv, "report": args.report,
     })
 }
 

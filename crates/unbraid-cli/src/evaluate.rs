@@ -2,7 +2,7 @@
 
 mod factors;
 mod suite;
-mod text;
+pub(crate) mod text;
 
 use std::time::Instant;
 
@@ -32,7 +32,7 @@ use crate::choice::Chosen;
 use crate::fault::Fault;
 use crate::fit::{label, labelled, pool};
 use crate::picture::{self, Label};
-use crate::set::{Settings, listed};
+use crate::set::listed;
 use crate::watch::Progress;
 use suite::{Neighbours, NetworkSuite, Part};
 
@@ -66,8 +66,8 @@ pub const ALL: &[Suite] = &[
     },
     Suite {
         name: "factors",
-        about: "Factors of simulated data beside the true ones: supports by study, disentanglement of the scores",
-        example: "toy.fit.h5ad --key qmf --set scale=max --report toy.evaluation.html",
+        about: "Factors: how much of each known columns explain; of simulated data, supports and scores beside the true ones",
+        example: "cells.fit.h5ad --label cell_type --label study --report cells.factors.html",
         help: || {
             crate::methods::documented(&[(
                 "Settings for --set and --params, with their defaults:",
@@ -85,9 +85,7 @@ pub fn run(command: &Chosen<Suites>) -> Result<(), Fault> {
 }
 
 fn network(args: &EvaluateArgs) -> Result<(), Fault> {
-    let mut settings = Settings::new(args.params.as_deref(), &args.set)?;
-    let suite: NetworkSuite = settings.take(false)?;
-    settings.finish(&NetworkSuite::DOCS.iter().map(|d| d.name).collect::<Vec<_>>())?;
+    let suite: NetworkSuite = args.settings.taken()?;
     suite.validate()?;
     page_is_apart(args)?;
     pool(args.threads)?.install(|| Run::open(args, suite)?.finish())
@@ -144,7 +142,12 @@ impl<'a> Run<'a> {
         let source = args.file.display();
         let key = choose_key(args, &pairs)?;
         let whole = unbraid_io::read(&args.file, &options)?;
-        let label = args.label.as_deref().map(|name| label(name, &whole)).transpose()?;
+        if let [_, second, ..] = &args.label[..] {
+            return Err(Fault::Usage(format!(
+                "`--label {second}` is a second one; networks are judged by one column"
+            )));
+        }
+        let label = args.label.first().map(|name| label(name, &whole)).transpose()?;
         let (n, m) = whole.shape();
         let used = |table: &unbraid::data::Table| match table.column(&format!("{key}_used")) {
             Some(Column::Bool(v)) => Some((0..v.len()).filter(|&i| v[i] == Some(true)).collect()),
@@ -228,7 +231,7 @@ impl<'a> Run<'a> {
         }
         let seconds = self.begun.elapsed().as_secs_f64();
         let (n, m) = self.data.shape();
-        if self.args.json {
+        if self.args.settings.json {
             say!(
                 "{}",
                 json!({
@@ -255,7 +258,7 @@ impl<'a> Run<'a> {
         if let Some(path) = &self.args.report {
             let html = crate::page::render(&self.report(found, seconds)?);
             unbraid_io::write_bytes_atomically(path, html.as_bytes())?;
-            if !self.args.json {
+            if !self.args.settings.json {
                 say!("\nwrote {}; open it in a browser", path.display());
             }
         }

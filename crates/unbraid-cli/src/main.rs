@@ -19,6 +19,7 @@ mod choose;
 mod demo;
 mod enrich;
 mod evaluate;
+mod explained;
 mod fault;
 mod figure;
 mod fit;

@@ -10,10 +10,10 @@ use unbraid::simulate::multistudy::rna::MultistudyRnaDesign;
 use unbraid::simulate::quantile::QuantileDesign;
 use unbraid_io::Input;
 
-use crate::args::Designs;
+use crate::args::{Designs, SettingArgs};
 use crate::choice::Chosen;
 use crate::fault::Fault;
-use crate::set::{Settings, listed};
+use crate::set::listed;
 
 /// One design, with its types hidden.
 pub struct Design {
@@ -27,7 +27,7 @@ pub struct Design {
     next: &'static str,
     /// Its settings with their documentation.
     pub help: fn() -> String,
-    run: fn(Settings, Seed) -> Result<(Dataset, Annotations), Fault>,
+    run: fn(&SettingArgs, Seed) -> Result<(Dataset, Annotations), Fault>,
 }
 
 /// All designs.
@@ -38,7 +38,7 @@ pub const ALL: &[Design] = &[
         example: "noise=0.5",
         next: "fit medmagma",
         help: help::<KroneckerDesign>,
-        run: |settings, seed| Ok(design::<KroneckerDesign>(settings)?.dataset(seed)?),
+        run: |settings, seed| Ok(settings.taken::<KroneckerDesign>()?.dataset(seed)?),
     },
     Design {
         name: "quantile",
@@ -46,7 +46,7 @@ pub const ALL: &[Design] = &[
         example: "noise=10",
         next: "fit qmf",
         help: help::<QuantileDesign>,
-        run: |settings, seed| Ok(design::<QuantileDesign>(settings)?.dataset(seed)?),
+        run: |settings, seed| Ok(settings.taken::<QuantileDesign>()?.dataset(seed)?),
     },
     Design {
         name: "multistudy",
@@ -54,7 +54,7 @@ pub const ALL: &[Design] = &[
         example: "observations=300",
         next: "inspect",
         help: help::<MultistudyDesign>,
-        run: |settings, seed| Ok(design::<MultistudyDesign>(settings)?.dataset(seed)?),
+        run: |settings, seed| Ok(settings.taken::<MultistudyDesign>()?.dataset(seed)?),
     },
     Design {
         name: "multistudy-rna",
@@ -62,7 +62,7 @@ pub const ALL: &[Design] = &[
         example: "observations=320",
         next: "inspect",
         help: help::<MultistudyRnaDesign>,
-        run: |settings, seed| Ok(design::<MultistudyRnaDesign>(settings)?.dataset(seed)?),
+        run: |settings, seed| Ok(settings.taken::<MultistudyRnaDesign>()?.dataset(seed)?),
     },
 ];
 
@@ -76,22 +76,14 @@ fn help<D: Params>() -> String {
     )])
 }
 
-/// The design with everything that was set, and nothing left over.
-fn design<D: Params>(mut settings: Settings) -> Result<D, Fault> {
-    let design = settings.take(false)?;
-    settings.finish(&D::DOCS.iter().map(|d| d.name).collect::<Vec<_>>())?;
-    Ok(design)
-}
-
 /// Runs the command.
 pub fn run(command: &Chosen<Designs>) -> Result<(), Fault> {
     let args = &command.args;
     let design = &ALL[command.at];
-    let settings = Settings::new(args.params.as_deref(), &args.set)?;
-    let (data, truth) = (design.run)(settings, Seed(args.seed))?;
+    let (data, truth) = (design.run)(&args.settings, Seed(args.seed))?;
     unbraid_io::write_h5ad(&args.output, Input::Dataset(&data), &truth)?;
     let (n, m) = data.shape();
-    if args.json {
+    if args.settings.json {
         say!(
             "{}",
             json!({"design": design.name, "seed": args.seed, "observations": n, "features": m, "output": args.output})

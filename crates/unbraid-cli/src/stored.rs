@@ -5,6 +5,7 @@ use std::path::Path;
 use ndarray::Array2;
 use unbraid::data::{Column, Slot, Table, Value};
 use unbraid::error::{Error, Result};
+use unbraid::report::SHARED;
 use unbraid_io::{Fitted, ReadOptions};
 
 use crate::fault::Fault;
@@ -79,6 +80,11 @@ pub fn column_studies(fit: &Fitted, key: &str, factors: usize) -> Option<Vec<Str
     let Some(Value::Table(table)) = notes.get("factors") else { return None };
     let (codes, names) = table.column("study")?.labels()?;
     (codes.len() == factors).then(|| codes.into_iter().map(|c| names[c].clone()).collect())
+}
+
+/// `shared` or the study of each factor; all are shared where the fit knows no studies.
+pub fn owners(fit: &Fitted, key: &str, factors: usize) -> Vec<String> {
+    column_studies(fit, key, factors).unwrap_or_else(|| vec![SHARED.to_owned(); factors])
 }
 
 /// Which rows of `obs` or `var` a fit was given; `None` is all.

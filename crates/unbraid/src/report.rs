@@ -6,8 +6,10 @@
 mod chart;
 mod comparison;
 mod evaluation;
+mod explained;
 mod factors;
 mod network;
+mod processes;
 mod stability;
 mod survival;
 mod truth;
@@ -17,11 +19,13 @@ pub use comparison::{Class, Comparison, Graph, Row};
 pub use evaluation::{
     AxisEvaluation, Best, Evaluation, JudgedGraph, ModuleRow, ModuleTable, NamedHub, TailSummary, TruthScores,
 };
+pub use explained::{ExplainedColumn, ExplainedFactor, ExplainedFigure, ExplainedMean, NamedShare};
 pub use factors::{
     Bar, CURVES, Curve, Factor, Factors, FactorsFigure, LabelRow, LabelScores, Loading, Maps, MapsFigure,
     ScoreMap,
 };
 pub use network::{Degree, Edge, Group, HeatMap, NetworkFigure};
+pub use processes::{Dot, Process, ProcessBlock, ProcessFactor, ProcessFigure};
 pub use stability::{Frequent, Point, StabilityFigure};
 pub use survival::{Arm, ArmStep, CoxRow, CoxTable, CurveFigure, Split, SurvivalFigure};
 pub use truth::{Block, FactorSide, FactorTruth, SHARED, SupportRule, TrueFactor};
@@ -60,6 +64,12 @@ pub struct Report {
     /// Stored factors beside the true ones.
     #[serde(default)]
     pub truth: Option<FactorTruth>,
+    /// What known columns explain of stored factors.
+    #[serde(default)]
+    pub explained: Option<ExplainedFigure>,
+    /// Gene sets of stored factors.
+    #[serde(default)]
+    pub processes: Option<ProcessFigure>,
     /// Factors beside survival.
     #[serde(default)]
     pub survival: Option<SurvivalFigure>,

@@ -1,4 +1,5 @@
-//! `unbraid evaluate factors`: the factors of a fit beside the true ones of simulated data.
+//! `unbraid evaluate factors`: how much known columns explain of the factors of a fit, and the factors beside the true
+//! ones of simulated data.
 
 use std::time::Instant;
 
@@ -7,15 +8,16 @@ use serde_json::json;
 use unbraid::data::Dataset;
 use unbraid::error::{Error, Result};
 use unbraid::params::{ParamDoc, Params};
-use unbraid::report::{FactorSide, FactorTruth, Parameter, Report, SHARED, SupportRule};
+use unbraid::report::{ExplainedFigure, FactorSide, FactorTruth, Parameter, Report, SHARED, SupportRule};
 use unbraid_io::{Fitted, ReadOptions};
 
 use super::text;
 use crate::args::EvaluateArgs;
+use crate::explained;
 use crate::fault::Fault;
 use crate::fit::pool;
 use crate::picture;
-use crate::set::{Settings, listed};
+use crate::set::listed;
 use crate::stored::{self, Scale};
 
 unbraid::params! {
@@ -34,6 +36,9 @@ unbraid::params! {
         pub max_share: f64 = 1.0,
         /// Whether the scores are judged, by boosted regressions of every true factor on all of them. Default true.
         pub disentanglement: bool = true,
+        /// The obs column that tells the studies of the fit apart, for shares within studies (`--label`); `auto` takes
+        /// the first one that holds the studies of all factors. Default auto.
+        pub study: String = "auto".to_owned(),
     }
 }
 
@@ -65,12 +70,18 @@ impl FactorsSuite {
 
 /// Runs the suite.
 pub fn run(args: &EvaluateArgs) -> Result<(), Fault> {
-    let mut settings = Settings::new(args.params.as_deref(), &args.set)?;
-    let suite: FactorsSuite = settings.take(false)?;
-    settings.finish(&FactorsSuite::DOCS.iter().map(|d| d.name).collect::<Vec<_>>())?;
+    let suite: FactorsSuite = args.settings.taken()?;
     let rule = suite.rule()?;
     super::page_is_apart(args)?;
     pool(args.threads)?.install(|| judged(args, &suite, rule))
+}
+
+/// What was found of one fit.
+struct Judged {
+    key: String,
+    explained: Option<ExplainedFigure>,
+    truth: Option<FactorTruth>,
+    warnings: Vec<String>,
 }
 
 fn judged(args: &EvaluateArgs, suite: &FactorsSuite, rule: SupportRule) -> Result<(), Fault> {
@@ -84,24 +95,50 @@ fn judged(args: &EvaluateArgs, suite: &FactorsSuite, rule: SupportRule) -> Resul
     let data = unbraid_io::read(&args.file, &options)?;
     let fault =
         |e: Error| Fault::Core { context: format!("{}: ", data.source), source: e, place: String::new() };
-    let mut warnings = Vec::new();
-
     let loadings = stored::needed_loadings(&fit, &key).map_err(fault)?;
-    let true_supports = true_supports(&truth, truth_key).ok_or_else(|| {
-        let hint =
-            "only data with known factors can be judged so, as `unbraid simulate multistudy` writes them";
-        let what =
-            format!("varm[\"{truth_key}_supports\"] or varm[\"{truth_key}_loadings\"], the true factors,");
-        fault(Error::Missing { what, hint: hint.into() })
-    })?;
+    let mut found = Judged { key, explained: None, truth: None, warnings: Vec::new() };
+    if !args.label.is_empty() {
+        let owner = stored::owners(&fit, &found.key, loadings.ncols());
+        found.explained = Some(explained::figure(&found.key, &data, &owner, &args.label, &suite.study)?);
+    }
+    // Without labels the truth is all there is to judge by, so that its absence is an error.
+    match true_supports(&truth, truth_key) {
+        Some(supports) => {
+            let fits = [&fit, &truth, &design];
+            found.truth =
+                Some(beside(&mut found, fits, &data, loadings, supports, (suite, rule)).map_err(fault)?);
+        }
+        None if args.truth.is_none() && found.explained.is_some() => {}
+        None => {
+            let hint = "only data with known factors can be judged so, as `unbraid simulate multistudy` writes them; \
+                        --label COLUMN judges factors by columns of obs";
+            let what = format!(
+                "varm[\"{truth_key}_supports\"] or varm[\"{truth_key}_loadings\"], the true factors,"
+            );
+            return Err(fault(Error::Missing { what, hint: hint.into() }));
+        }
+    }
+    found.warnings.iter().for_each(|w| eprintln!("warning: {w}"));
+    tell(args, suite, &data, found, begun.elapsed().as_secs_f64())
+}
+
+/// The factors of a fit beside the true ones; `fits` are the fit, the truth and the notes of the design.
+fn beside(
+    judged: &mut Judged,
+    [fit, truth, design]: [&Fitted; 3],
+    data: &Dataset,
+    loadings: Array2<f64>,
+    true_supports: Array2<f64>,
+    (suite, rule): (&FactorsSuite, SupportRule),
+) -> Result<FactorTruth> {
+    let (key, truth_key, warnings) = (judged.key.as_str(), truth.key.as_str(), &mut judged.warnings);
     let true_names = match truth_key {
-        "truth" => stored::column_studies(&design, "simulated", true_supports.ncols()),
-        other => stored::column_studies(&truth, other, true_supports.ncols()),
+        "truth" => stored::column_studies(design, "simulated", true_supports.ncols()),
+        other => stored::column_studies(truth, other, true_supports.ncols()),
     }
     .unwrap_or_else(|| vec![SHARED.to_owned(); true_supports.ncols()]);
-    let found_names = stored::column_studies(&fit, &key, loadings.ncols());
-    let by_study = found_names.is_some();
-    let found_names = found_names.unwrap_or_else(|| vec![SHARED.to_owned(); loadings.ncols()]);
+    let by_study = stored::column_studies(fit, key, loadings.ncols()).is_some();
+    let found_names = stored::owners(fit, key, loadings.ncols());
     let mut studies: Vec<String> = Vec::new();
     for name in true_names.iter().chain(&found_names).filter(|n| *n != SHARED) {
         if !studies.contains(name) {
@@ -114,7 +151,7 @@ fn judged(args: &EvaluateArgs, suite: &FactorsSuite, rule: SupportRule) -> Resul
     let (true_owner, found_owner) = (owners(&true_names), owners(&found_names));
 
     // What took no part in the fit can neither be found nor missed.
-    let (features, rows) = (stored::used(&data.var, &key), stored::used(&data.obs, &key));
+    let (features, rows) = (stored::used(&data.var, key), stored::used(&data.obs, key));
     if let Some(at) = &features {
         let all = data.var.len();
         warnings
@@ -128,7 +165,7 @@ fn judged(args: &EvaluateArgs, suite: &FactorsSuite, rule: SupportRule) -> Resul
         let all = data.obsm.get(&format!("X_{key}")).filter(|_| suite.disentanglement)?;
         Some(rows.as_ref().map_or(all.clone(), |at| all.select(Axis(0), at)))
     };
-    let (codes, factors) = (scores(&key), scores(truth_key));
+    let (codes, factors) = (scores(key), scores(truth_key));
     if suite.disentanglement && (codes.is_none() || factors.is_none()) {
         warnings.push(format!(
             "obsm holds no X_{key} or no X_{truth_key}, so that scores are not judged; supports are."
@@ -141,10 +178,7 @@ fn judged(args: &EvaluateArgs, suite: &FactorsSuite, rule: SupportRule) -> Resul
         scores: factors.as_ref().map(|x| x.view()),
         owner: &true_owner,
     };
-    let result =
-        FactorTruth::new((&key, truth_key), side, true_side, &studies, by_study, rule).map_err(fault)?;
-    warnings.iter().for_each(|w| eprintln!("warning: {w}"));
-    tell(args, suite, &data, result, warnings, begun.elapsed().as_secs_f64())
+    FactorTruth::new((key, truth_key), side, true_side, &studies, by_study, rule)
 }
 
 /// Prints, and writes the page.
@@ -152,42 +186,50 @@ fn tell(
     args: &EvaluateArgs,
     suite: &FactorsSuite,
     data: &Dataset,
-    result: FactorTruth,
-    warnings: Vec<String>,
+    found: Judged,
     seconds: f64,
 ) -> Result<(), Fault> {
     let (n, m) = data.shape();
-    if args.json {
+    let Judged { key, explained, truth, warnings } = found;
+    if args.settings.json {
         let mut out = json!({
-            "suite": "factors", "file": args.file, "version": env!("CARGO_PKG_VERSION"),
+            "suite": "factors", "file": args.file, "key": key, "version": env!("CARGO_PKG_VERSION"),
             "seconds": seconds, "params": listed(suite), "warnings": warnings, "report": args.report,
+            "explained": explained,
         });
-        if let (Some(out), Ok(serde_json::Value::Object(found))) =
-            (out.as_object_mut(), serde_json::to_value(&result))
+        if let (Some(out), Ok(serde_json::Value::Object(truth))) =
+            (out.as_object_mut(), serde_json::to_value(&truth))
         {
-            out.extend(found);
+            out.extend(truth);
         }
         say!("{out}");
     } else {
-        say!("{} in {}: {n} observations × {m} features", result.key, args.file.display());
-        text::factors(&result);
+        say!("{key} in {}: {n} observations × {m} features", args.file.display());
+        if let Some(explained) = &explained {
+            text::explained(explained);
+        }
+        if let Some(truth) = &truth {
+            text::factors(truth);
+        }
     }
     if let Some(path) = &args.report {
         let mut report = Report::default();
         let name = args.file.file_name().unwrap_or(args.file.as_os_str()).to_string_lossy();
-        report.title = format!("Factors of {} in {name} beside the truth", result.key);
+        let by = if truth.is_some() { "beside the truth" } else { "beside known columns" };
+        report.title = format!("Factors of {key} in {name} {by}");
         report.alerts = picture::alerts(&warnings);
-        report.run.method = result.key.clone();
-        report.run.about = "Stored factors judged by the true ones beside them.".into();
+        report.run.method = key;
+        report.run.about = "Stored factors judged by what is known beside them.".into();
         report.run.version = env!("CARGO_PKG_VERSION").to_owned();
         report.run.seed = args.seed.to_string();
         report.run.seconds = Some(seconds);
         report.run.inputs = vec![picture::input(data, &unbraid_io::input_sha256(&args.file)?)];
         report.run.parameters = Parameter::list(suite);
-        report.truth = Some(result);
+        report.explained = explained;
+        report.truth = truth;
         let html = crate::page::render(&report);
         unbraid_io::write_bytes_atomically(path, html.as_bytes())?;
-        if !args.json {
+        if !args.settings.json {
             say!("\nwrote {}; open it in a browser", path.display());
         }
     }

@@ -2,7 +2,7 @@
 
 use unbraid::metrics::network::{LabelOptions, Score};
 use unbraid::metrics::supports::SupportScores;
-use unbraid::report::{AxisEvaluation, Evaluation, FactorTruth, ModuleTable};
+use unbraid::report::{AxisEvaluation, Evaluation, ExplainedFigure, FactorTruth, ModuleTable};
 
 /// Prints everything that was found.
 pub fn show(found: &Evaluation, options: &LabelOptions) {
@@ -72,6 +72,57 @@ pub fn factors(found: &FactorTruth) {
          relevance:\n    mean over the found ones of the best true one; recovery: mean over the true ones of the best \
          found one."
     );
+}
+
+/// Prints how much known columns explain of each factor.
+pub fn explained(found: &ExplainedFigure) {
+    let names: Vec<&str> = found.columns.iter().map(|c| c.name.as_str()).collect();
+    say!(
+        "\nshare of the variance of the scores explained by {}, {} observations",
+        names.join(" and "),
+        found.observations
+    );
+    let by_study = found.study.is_some();
+    let mut titles = vec!["factor", "of"];
+    for name in &names {
+        titles.push(name);
+        titles.extend(by_study.then_some("within"));
+        titles.push("most in");
+    }
+    let mut rows = vec![head(&titles)];
+    for f in &found.factors {
+        let mut row = vec![(f.factor + 1).to_string(), f.study.clone()];
+        for s in &f.shares {
+            row.push(number(s.all));
+            row.extend(by_study.then(|| number(s.within)));
+            row.push(s.group.clone().unwrap_or_else(|| "–".into()));
+        }
+        rows.push(row);
+    }
+    for m in &found.means {
+        let mut row = vec!["mean".to_owned(), format!("{} ({})", m.name, m.factors)];
+        for (all, within) in m.all.iter().zip(&m.within) {
+            row.push(number(*all));
+            row.extend(by_study.then(|| number(*within)));
+            row.push(String::new());
+        }
+        rows.push(row);
+    }
+    let mut row = vec!["chance".to_owned(), String::new()];
+    for c in &found.columns {
+        row.push(number(c.chance));
+        row.extend(by_study.then(String::new));
+        row.push(String::new());
+    }
+    rows.push(row);
+    table(&rows);
+    say!("    share: variance between the groups over all variance (of numbers, the squared correlation).");
+    if let Some(study) = &found.study {
+        say!(
+            "    A factor of one study counts as 0 in the others. within: the same within the studies of `{study}` that may \
+             have the factor."
+        );
+    }
 }
 
 fn number(v: Option<f64>) -> String {

@@ -12,7 +12,9 @@
 //! four to fourteen times smaller; what it lacks, a heat map, is thirty lines of canvas.
 
 mod evaluation;
+mod explained;
 mod factors;
+mod processes;
 mod survival;
 mod truth;
 
@@ -61,6 +63,12 @@ pub fn render(report: &Report) -> String {
     }
     if let Some(e) = &report.evaluation {
         evaluation::section(&mut page, e);
+    }
+    if let Some(f) = &report.explained {
+        explained::section(&mut page, f);
+    }
+    if let Some(f) = &report.processes {
+        processes::section(&mut page, f);
     }
     if let Some(s) = &report.survival {
         survival::section(&mut page, s);

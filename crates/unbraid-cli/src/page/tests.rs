@@ -122,6 +122,8 @@ fn example() -> Report {
         ),
         evaluation: Some(evaluation(&cells, &labels, &titles)),
         truth: None,
+        explained: Some(explained::tests::figure(HOSTILE)),
+        processes: Some(processes::tests::figure(HOSTILE)),
         survival: Some(survival()),
     }
 }

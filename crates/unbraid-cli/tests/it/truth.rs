@@ -72,6 +72,60 @@ fn planted_factors_are_judged_by_study_in_text_json_and_page() {
 }
 
 #[test]
+fn known_columns_explain_planted_factors_in_text_json_and_page() {
+    let work = Work::new();
+    work.ok("simulate multistudy -o toy.h5ad --seed 1 --set observations=60");
+    plant(&work, "toy.h5ad");
+    let found =
+        json(&work, "evaluate factors m.h5ad --label study --report page.html --set disentanglement=false");
+    let explained = &found["explained"];
+    assert_eq!(
+        (explained["study"].as_str(), explained["columns"][0]["groups"].as_u64()),
+        (Some("study"), Some(3))
+    );
+    // Scores are drawn around 0 in every study, so that no study explains them; beside the truth as before.
+    let share = |k: usize| explained["factors"][k]["shares"][0]["all"].as_f64().unwrap();
+    assert!((0..14).all(|k| share(k) < 0.2), "{explained}");
+    assert_eq!(explained["factors"][8]["shares"][0]["within"], Json::Null);
+    assert_eq!(
+        (found["all"]["found"].as_u64(), explained["means"][1]["factors"].as_u64()),
+        (Some(13), Some(6))
+    );
+    let page = std::fs::read_to_string(work.path("page.html")).unwrap();
+    assert!(page.contains("What explains the factors") && page.contains("within studies"));
+    let text = work.ok("evaluate factors m.h5ad --label study --set disentanglement=false").out;
+    assert!(
+        text.contains("explained by study, 180 observations") && text.contains("of one study (6)"),
+        "{text}"
+    );
+    for (line, code, parts) in [
+        ("--label none", 3, &["the column `none` in obs", "columns of obs are: study"][..]),
+        ("--label study --set study=none", 3, &["the column `none` in obs"]),
+    ] {
+        work.fails(&format!("evaluate factors m.h5ad {line}"), code, parts);
+    }
+}
+
+#[test]
+fn factors_without_a_truth_are_judged_by_columns_of_numbers_and_labels() {
+    let work = Work::with_data();
+    let names = unbraid_io::read(&work.path("data.h5ad"), &Default::default()).unwrap().obs.names;
+    let line = |(i, n): (usize, &String)| format!("{n}\t{}\tg{}\n", i as f64 / 4.0 + 0.1, i % 2);
+    let table: String = names.iter().enumerate().map(line).collect();
+    work.write("obs.tsv", format!("cell\tdose\tkind\n{table}"));
+    work.ok("fit nmf data.h5ad --obs obs.tsv -o plain.h5ad --set k=2 --set shift=min");
+    let found = json(&work, "evaluate factors plain.h5ad --label dose --label kind");
+    let explained = &found["explained"];
+    assert_eq!((&explained["study"], &explained["columns"][0]["groups"]), (&Json::Null, &Json::Null));
+    assert_eq!(explained["columns"][1]["groups"], 2);
+    assert_eq!((&found["blocks"], explained["means"].as_array().unwrap().len()), (&Json::Null, 1));
+    assert!(explained["factors"][1]["shares"][1]["group"].as_str().unwrap().starts_with('g'));
+    let text = work.ok("evaluate factors plain.h5ad --label kind").out;
+    assert!(text.contains("explained by kind") && !text.contains("within"), "{text}");
+    work.fails("evaluate factors plain.h5ad --label kind --truth truth", 3, &["the true factors"]);
+}
+
+#[test]
 fn factors_of_a_method_that_knows_no_studies_are_judged_as_shared() {
     let work = Work::new();
     work.ok("simulate multistudy-rna -o rna.h5ad --set observations=60 --set features=120 --set shared=4 --set specific=1");
@@ -145,8 +199,35 @@ fn gene_sets_of_planted_factors_are_found() {
     assert_eq!(table.lines().count(), 1 + 13 * 3);
     let text = work.ok("enrich m.h5ad --gmt sets.gmt --set smallest=5").out;
     assert!(text.contains("factor 1 (shared): 12 genes") && text.contains("SHARED_7  12/12 genes"), "{text}");
+    // The same genes by numbers, with their names in a table that has more of them.
+    let rows: String = (0..120).map(|g| format!("gene{g}\tS{g}\n")).collect();
+    work.write("ids.tsv", format!("id\tsymbol\n{rows}"));
+    work.write("symbols.gmt", sets[..3].concat().replace("gene", "S"));
+    let line =
+        "enrich m.h5ad --gmt symbols.gmt --set smallest=5 --var ids.tsv --label study --report sets.html";
+    let named = json(&work, line);
+    assert_eq!(named["factors"][8]["shown"], found["factors"][8]["shown"]);
+    assert_eq!(named["factors"][8]["enriched"][0]["genes"][0], "S77");
+    assert_eq!(
+        named["blocks"][1],
+        serde_json::json!({"name": "study0", "factors": 2, "tested": 2, "enriched": 1})
+    );
+    assert_eq!(named["explained"]["columns"][0]["name"], "study");
+    let page = std::fs::read_to_string(work.path("sets.html")).unwrap();
+    assert!(page.contains("OWN_<wbr>1") && page.contains("Factors of <bdi>study0</bdi>: 1 of 2 enriched"));
+    assert!(page.contains("What explains the factors"));
+    work.write("few.tsv", "id\tsymbol\nother\tS1\n");
+    work.write("two.tsv", "id\tsymbol\tlength\ngene1\tS1\t5\n");
     for (line, code, parts) in [
-        ("m.h5ad --gmt sets.gmt --set level=0", 2, &["level"][..]),
+        (
+            "m.h5ad --gmt symbols.gmt --var few.tsv",
+            3,
+            &["a row of any feature", "\"gene0\"", "\"other\""][..],
+        ),
+        ("m.h5ad --gmt symbols.gmt --var two.tsv", 2, &["--symbols: symbol, length"]),
+        ("m.h5ad --gmt symbols.gmt --var two.tsv --symbols length", 3, &["`length`, a column of texts"]),
+        ("m.h5ad --gmt sets.gmt --report m.h5ad", 2, &["also an input"]),
+        ("m.h5ad --gmt sets.gmt --set level=0", 2, &["level"]),
         ("m.h5ad --gmt sets.gmt --set smallest=0", 2, &["sizes"]),
         ("m.h5ad --gmt sets.gmt --set smallest=101", 3, &["a gene set with 101 to 500", "--set smallest"]),
         ("m.h5ad --gmt none.gmt", 3, &["none.gmt"]),

@@ -1,5 +1,5 @@
 //! Numbers that say how good a result is: ranked edges, agreement of clusterings, assortativity, whole
-//! networks, modules and their robustness, supports of factors, their gene sets and disentanglement.
+//! networks, modules and their robustness, supports of factors, their gene sets, their disentanglement and what explains them.
 
 pub mod assortativity;
 pub mod boosting;
@@ -7,6 +7,7 @@ pub mod clustering;
 pub mod consensus;
 pub mod degree;
 pub mod disentanglement;
+pub mod explained;
 pub mod modules;
 pub mod network;
 pub mod processes;

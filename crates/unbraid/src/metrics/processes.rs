@@ -62,8 +62,8 @@ pub fn factor_sets<S: AsRef<str> + Sync>(
         .collect()
 }
 
-/// For each factor its `top` enriched sets of largest fold, without those that are common.
-pub fn shown(all: &[FactorSets], level: f64, top: usize) -> Vec<Vec<&Enrichment>> {
+/// For each factor the enriched sets of largest fold, as many as `top` says for it, without those that are common.
+pub fn shown(all: &[FactorSets], level: f64, top: impl Fn(&FactorSets) -> usize) -> Vec<Vec<&Enrichment>> {
     let mut often: BTreeMap<&str, usize> = BTreeMap::new();
     for e in all.iter().flat_map(|f| f.enriched(level)) {
         *often.entry(&e.set).or_default() += 1;
@@ -75,7 +75,7 @@ pub fn shown(all: &[FactorSets], level: f64, top: usize) -> Vec<Vec<&Enrichment>
         let mut at: Vec<usize> = (0..f.tests.len()).filter(|&i| special(&f.tests[i])).collect();
         // Stable, so that equal folds stay in the order of p.
         at.sort_by(|&a, &b| f.tests[b].fold.total_cmp(&f.tests[a].fold));
-        at.truncate(top);
+        at.truncate(top(f));
         at
     };
     all.iter().map(|f| of(f).into_iter().map(|i| &f.tests[i]).collect()).collect()
@@ -113,7 +113,7 @@ mod tests {
         assert_eq!((best(0), best(1)), (vec!["first", "wide"], vec!["second", "wide"]));
         assert_eq!((found[2].genes, found[2].tests.len(), found[3].tests.len()), (4, 0, 0));
         // The wide set is enriched in both factors that were tested.
-        let picture = shown(&found, 0.05, 3);
+        let picture = shown(&found, 0.05, |_| 3);
         let names_of = |k: usize| picture[k].iter().map(|e| e.set.as_str()).collect::<Vec<_>>();
         assert_eq!((names_of(0), names_of(1), names_of(2).len()), (vec!["first"], vec!["second"], 0));
         assert_eq!(found[0].tests[0].fold, 20.0 / 25.0 / (20.0 / 400.0));

@@ -29,6 +29,36 @@ pub struct Anova {
     pub log10_p: f64,
 }
 
+/// Sums of squares of values in groups.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Squares {
+    /// SS_between.
+    pub between: f64,
+    /// SS_within.
+    pub within: f64,
+    /// k, the groups that occur.
+    pub groups: usize,
+}
+
+/// The sums of squares of `values`, each of which belongs to a group.
+pub fn squares(values: &[f64], groups: &[usize]) -> Squares {
+    let mut by_group: std::collections::BTreeMap<usize, Vec<f64>> = Default::default();
+    values.iter().zip(groups).for_each(|(&v, &g)| by_group.entry(g).or_default().push(v));
+    if values.is_empty() {
+        return Squares::default();
+    }
+    // Means around a first value: exact for constant values.
+    let mean = |v: &[f64]| v[0] + v.iter().map(|x| x - v[0]).sum::<f64>() / v.len() as f64;
+    let grand = mean(values);
+    let mut out = Squares { groups: by_group.len(), ..Squares::default() };
+    for group in by_group.values() {
+        let m = mean(group);
+        out.between += group.len() as f64 * (m - grand).powi(2);
+        out.within += group.iter().map(|x| (x - m).powi(2)).sum::<f64>();
+    }
+    out
+}
+
 /// Compares the means of `values` between `groups`, any distinct numbers for the groups of the values.
 ///
 /// `None` where the test is undefined: fewer than two groups, no group with a second value, or all
@@ -45,20 +75,10 @@ pub fn one_way(values: &[f64], groups: &[usize]) -> Result<Option<Anova>> {
     if let Some((i, &found)) = values.iter().enumerate().find(|(_, v)| !v.is_finite()) {
         return Err(Error::Value { what: "values".into(), found, at: (i, 0), rule: "finite" });
     }
-    let mut by_group: std::collections::BTreeMap<usize, Vec<f64>> = Default::default();
-    values.iter().zip(groups).for_each(|(&v, &g)| by_group.entry(g).or_default().push(v));
-    let (k, n) = (by_group.len(), values.len());
+    let Squares { between: ss_between, within: ss_within, groups: k } = squares(values, groups);
+    let n = values.len();
     if k < 2 || n == k {
         return Ok(None);
-    }
-    // Means around a first value: exact for constant values.
-    let mean = |v: &[f64]| v[0] + v.iter().map(|x| x - v[0]).sum::<f64>() / v.len() as f64;
-    let grand = mean(values);
-    let (mut ss_between, mut ss_within) = (0.0, 0.0);
-    for group in by_group.values() {
-        let m = mean(group);
-        ss_between += group.len() as f64 * (m - grand).powi(2);
-        ss_within += group.iter().map(|x| (x - m).powi(2)).sum::<f64>();
     }
     let (between, within) = (k - 1, n - k);
     if values.iter().all(|v| *v == values[0]) {
