@@ -14,7 +14,7 @@ use crate::choice::{Chosen, Entry, List};
 use crate::enrich::{self, EnrichArgs};
 use crate::evaluate;
 use crate::methods;
-use crate::reproduce::{medmagma, qmf};
+use crate::reproduce::{medmagma, mssvae, qmf};
 use crate::set::listed;
 use crate::simulate;
 
@@ -67,7 +67,7 @@ pub enum Command {
     #[command(after_help = enrich::help())]
     Enrich(EnrichArgs),
     /// Run a paper's experiments again: tables, figures, the printed numbers beside ours
-    #[command(subcommand, subcommand_value_name = "medmagma|qmf", subcommand_help_heading = "Papers")]
+    #[command(subcommand, subcommand_value_name = "medmagma|qmf|mssvae", subcommand_help_heading = "Papers")]
     #[command(after_help = "Example:\n  unbraid reproduce qmf -o reproduced --quick")]
     Reproduce(Reproduce),
 }
@@ -81,6 +81,9 @@ pub enum Reproduce {
     /// QMF and QMFQ (Cuturi, Teboul, Niles-Weed and Vert 2020): factors behind learnt quantile maps
     #[command(after_help = sizes::<qmf::Design>("qmf"))]
     Qmf(QmfArgs),
+    /// MSSVAE (Moran and Krishnan 2026): shared factors of several studies and factors of each
+    #[command(after_help = sizes::<mssvae::Design>("mssvae"))]
+    Mssvae(MssvaeArgs),
 }
 
 /// What all papers share.
@@ -139,6 +142,17 @@ pub struct QmfArgs {
     /// Only these parts; may be repeated
     #[arg(long, value_name = "PART", value_enum)]
     pub only: Vec<qmf::Part>,
+}
+
+/// `unbraid reproduce mssvae`.
+#[derive(Args, Clone, Debug)]
+pub struct MssvaeArgs {
+    /// What all papers share. Runs of single methods on single data sets are kept under DIR/runs
+    #[command(flatten)]
+    pub common: ReproduceArgs,
+    /// Only these parts; may be repeated
+    #[arg(long, value_name = "PART", value_enum)]
+    pub only: Vec<mssvae::Part>,
 }
 
 /// Sizes of a paper's experiments and an example.
