@@ -17,6 +17,7 @@ use unbraid_io::{Fitted, ReadOptions};
 use crate::args::{Absent, ApplyArgs, FitArgs};
 use crate::fault::Fault;
 use crate::fit::{self, Inputs};
+use crate::join;
 use crate::methods::{Joins, Picture, factors};
 use crate::picture::{self, Page};
 
@@ -229,7 +230,7 @@ fn apply(args: &ApplyArgs, reading: &FitArgs) -> Result<(), Fault> {
     let at_model =
         |source| Fault::Core { context: format!("{}: ", args.model.display()), source, place: String::new() };
     let stored = Stored::read(&model.slots, &key, model.var.len()).map_err(at_model)?;
-    let Inputs { tables, hashes, columns, mut warnings, .. } = fit::read(reading)?;
+    let Inputs { tables, hashes, columns, mut warnings, .. } = fit::read(reading, Joins::Stacked)?;
     let model_hash = unbraid_io::input_sha256(&args.model)?;
     let together = tables.len() == 1 && stored.preparation.len() > 1;
     if tables.len() != stored.preparation.len() && !together {
@@ -253,7 +254,7 @@ fn apply(args: &ApplyArgs, reading: &FitArgs) -> Result<(), Fault> {
     let wide: usize = tables.iter().map(|t| t.shape().1).sum();
     let ignored = wide - all.iter().map(|m| m.columns.len()).sum::<usize>().min(wide);
     let (n, d) = (tables[0].shape().0, stored.model.loadings.nrows());
-    let joined = (tables.len() > 1).then(|| fit::beside(&tables));
+    let joined = (tables.len() > 1).then(|| join::beside(&tables));
     let whole = joined.as_ref().unwrap_or(&tables[0]);
 
     // Where each feature of the model lies in the new table.

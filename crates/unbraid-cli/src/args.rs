@@ -385,10 +385,19 @@ fn of_methods<'a>(
 
 /// Examples of several tables, for a method that takes them.
 fn several(method: &methods::Entry) -> String {
-    if method.joins == methods::Joins::No {
-        return String::new();
-    }
     let name = method.name;
+    match method.joins {
+        methods::Joins::No => return String::new(),
+        methods::Joins::Studies => {
+            return format!(
+                "\n\nCounts in a layer:\n  unbraid fit {name} cells.h5ad -o cells.fit.h5ad --layer counts --set study=donor \\\n      \
+                 --set likelihood=nb --set genes=pearson:2000\n\nA file for each study, features matched by name:\n  \
+                 unbraid fit {name} first.h5ad second.h5ad third.h5ad -o all.h5ad\n\n\
+                 New observations of the same studies:\n  unbraid apply cells.fit.h5ad new.h5ad -o new.scored.h5ad"
+            );
+        }
+        _ => {}
+    }
     format!(
         "\n\nSeveral tables of the same observations, features in rows, the second in logarithms:\n  \
          unbraid fit {name} expression.tsv.gz mirna.tsv.gz --join obs --transpose --obs clinical.tsv \\\n      \

@@ -1,21 +1,21 @@
 //! `unbraid fit`: files → tables → preparation → method → slots → file, and a page beside it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ndarray::Array2;
 use serde_json::json;
 use unbraid::Seed;
-use unbraid::data::{Annotations, Column, Csr, Dataset, Matrix, Selection, Table, Value};
+use unbraid::data::{Annotations, Column, Dataset, Table, Value};
 use unbraid::fit::{Ctx, Stop};
 use unbraid::preprocess::prepare::{Constants, Prepare, Prepared, Transform};
-use unbraid::report::{Fact, Report};
+use unbraid::report::{self, Fact, Report};
 use unbraid_io::{Input, ReadOptions};
 
 use crate::args::{FitArgs, Fits, Join};
 use crate::choice::Chosen;
 use crate::fault::Fault;
+use crate::join::{align, below, beside, combine};
 use crate::methods::{self, Done, Joins, Plan};
 use crate::picture::{self, Label, Page};
 use crate::set::{Apart, Settings};
@@ -50,10 +50,20 @@ pub fn check_arguments(args: &FitArgs, (what, joins): (&str, Joins), key: &str) 
     if !(args.checkpoint_every >= 0.0 && args.checkpoint_every.is_finite()) {
         return usage("`--checkpoint-every` must be a number of seconds, 0 or larger".into());
     }
-    if args.files.len() > 1 && args.join.is_none() {
+    if args.files.len() > 1 && args.join.is_none() && joins != Joins::Studies {
         return usage("several files need `--join obs`, which says how they belong together".into());
     }
     let folder = args.files.iter().find(|f| unbraid_io::omics::is_folder(f));
+    if joins == Joins::Studies {
+        if args.join.is_some() {
+            let why = "takes every file as a study of other observations; leave out --join, or name one file";
+            return usage(format!("`{what}` {why}"));
+        }
+        if let Some(folder) = folder {
+            let folder = folder.display();
+            return usage(format!("{folder} is a folder of tables of the same observations, not of studies"));
+        }
+    }
     if (args.files.len() > 1 || folder.is_some()) && joins == Joins::No {
         return usage(format!("`{what}` reads one table; give one file"));
     }
@@ -116,8 +126,10 @@ pub fn pool(threads: Option<usize>) -> Result<rayon::ThreadPool, Fault> {
 
 /// The tables as they came, with where they came from.
 pub struct Inputs {
-    /// One for each file.
+    /// One for each file, or one of all where files are studies.
     pub tables: Vec<Dataset>,
+    /// The files where they are studies.
+    pub studies: Vec<report::Input>,
     /// The file of each table.
     pub files: Vec<PathBuf>,
     /// Fingerprint of each file.
@@ -130,11 +142,12 @@ pub struct Inputs {
     pub warnings: Vec<String>,
 }
 
-/// Reads the files or the folder, and the columns of the observations.
-pub fn read(args: &FitArgs) -> Result<Inputs, Fault> {
+/// Reads the files or the folder, and the columns of the observations; files of studies come as one table.
+pub fn read(args: &FitArgs, joins: Joins) -> Result<Inputs, Fault> {
     let options =
         ReadOptions { layer: args.layer.clone(), max_bytes: args.max_memory, transpose: args.transpose };
     let mut beside: Vec<PathBuf> = Vec::new();
+    let mut each: Vec<report::Input> = Vec::new();
     let (mut tables, files, mut warnings) = match &args.files[..] {
         [folder] if unbraid_io::omics::is_folder(folder) => {
             let read = unbraid_io::omics::read(folder, args.max_memory)?;
@@ -146,14 +159,20 @@ pub fn read(args: &FitArgs) -> Result<Inputs, Fault> {
                 .iter()
                 .map(|f| Ok(unbraid_io::read(f, &options)?))
                 .collect::<Result<Vec<_>, Fault>>()?;
+            let mut warnings = Vec::new();
             let tables = match args.join {
                 Some(Join::Obs) => align(tables)?,
+                None if joins == Joins::Studies && tables.len() > 1 => {
+                    each = tables.iter().map(|t| picture::input(t, "")).collect();
+                    vec![below(tables, files, &mut warnings)?]
+                }
                 None => tables,
             };
-            (tables, files.to_vec(), Vec::new())
+            (tables, files.to_vec(), warnings)
         }
     };
     let hashes = files.iter().map(|f| Ok(unbraid_io::input_sha256(f)?)).collect::<Result<Vec<_>, Fault>>()?;
+    each.iter_mut().zip(&hashes).for_each(|(input, hash)| input.sha256.clone_from(hash));
     beside.extend(args.obs.clone());
     let beside = beside
         .into_iter()
@@ -179,14 +198,17 @@ pub fn read(args: &FitArgs) -> Result<Inputs, Fault> {
         }
         columns = found;
     }
-    Ok(Inputs { tables, files, hashes, beside, columns, warnings })
+    Ok(Inputs { tables, files, hashes, studies: each, beside, columns, warnings })
 }
 
 fn fit(args: &FitArgs, plan: &dyn Plan, key: &str, apart: &Apart) -> Result<Option<String>, Fault> {
-    let Inputs { tables, files, hashes, beside: others, columns, mut warnings } = read(args)?;
+    let Inputs { tables, files, hashes, studies, beside: others, columns, mut warnings } =
+        read(args, plan.joins())?;
     let joined = tables.len() > 1;
+    // Studies are prepared together.
+    let parts = if studies.is_empty() { files.clone() } else { vec![PathBuf::from(&tables[0].source)] };
     let each: Vec<Prepare> =
-        apart.prepare(plan.prepare(), &files)?.into_iter().map(|p| p.among(joined)).collect();
+        apart.prepare(plan.prepare(), &parts)?.into_iter().map(|p| p.among(joined)).collect();
     let mut prepared = Vec::new();
     let mut chosen = Vec::new();
     let mut constants = Vec::new();
@@ -206,7 +228,10 @@ fn fit(args: &FitArgs, plan: &dyn Plan, key: &str, apart: &Apart) -> Result<Opti
         prepared.push(data);
         chosen.push(selection);
     }
-    let inputs: Vec<_> = prepared.iter().zip(&hashes).map(|(d, h)| picture::input(d, h)).collect();
+    let inputs: Vec<_> = match studies.is_empty() {
+        true => prepared.iter().zip(&hashes).map(|(d, h)| picture::input(d, h)).collect(),
+        false => studies,
+    };
     if prepared.len() > 1 && plan.joins() == Joins::Stacked {
         prepared = vec![beside(&prepared)];
     }
@@ -232,7 +257,9 @@ fn fit(args: &FitArgs, plan: &dyn Plan, key: &str, apart: &Apart) -> Result<Opti
     let resumed = ctx.resume.is_some();
     ctx.max_memory = Some(args.max_memory.unwrap_or_else(unbraid_io::available_memory));
     ctx.warnings = warnings;
-    let done = plan.fit(&prepared, key, &mut ctx, page.as_mut()).map_err(|e| Fault::on(&prepared[0], e))?;
+    let done = plan
+        .fit(&prepared, key, &mut ctx, page.as_mut())
+        .map_err(|e| Fault::on(&prepared[0], layer_meant(e, plan, args)))?;
     let warnings = std::mem::take(&mut ctx.warnings);
     drop(watch);
     if done.stop == Some(Stop::Cancelled) {
@@ -260,7 +287,7 @@ fn fit(args: &FitArgs, plan: &dyn Plan, key: &str, apart: &Apart) -> Result<Opti
         .collect();
     note(&mut annotations, &plan.notes(key), plan, args, &read, seconds, &warnings);
     let notes = annotations.notes(&plan.notes(key));
-    notes.insert("preparation".into(), preparation(&files, &each, &constants));
+    notes.insert("preparation".into(), preparation(&parts, &each, &constants));
     notes.insert("transposed".into(), args.transpose.into());
     for (name, column) in columns {
         annotations.obs.entry(name).or_insert(column);
@@ -282,7 +309,7 @@ fn fit(args: &FitArgs, plan: &dyn Plan, key: &str, apart: &Apart) -> Result<Opti
             Fact { name: "written to".into(), value: args.output.display().to_string() },
         ];
         report.run.facts.extend(others.iter().map(|(f, h)| columns_from(f, h)));
-        let changed = files.iter().zip(&constants).filter(|(_, c)| c.shift != 0.0 || c.scale != 1.0);
+        let changed = parts.iter().zip(&constants).filter(|(_, c)| c.shift != 0.0 || c.scale != 1.0);
         report.run.facts.extend(changed.map(|(f, c)| brought_to_scale(f, c)));
         let html = crate::page::render(report);
         unbraid_io::write_bytes_atomically(path, html.as_bytes())?;
@@ -355,6 +382,7 @@ fn fit(args: &FitArgs, plan: &dyn Plan, key: &str, apart: &Apart) -> Result<Opti
         if let Some(path) = &args.report {
             say!("  wrote {}; open it in a browser", path.display());
         } else if let Some(next) = next {
+            let next = next.replace("OUTPUT", &args.output.display().to_string());
             say!("  next: add `--report FILE.html` for a page, or go on with {next}");
         } else {
             let python = if factors.is_empty() {
@@ -378,6 +406,23 @@ fn hinted(error: unbraid::Error, plan: &dyn Plan) -> unbraid::Error {
             unbraid::Error::Value { what, found, at, rule }
         }
         other => other,
+    }
+}
+
+/// An error of a method that reads counts, with the layer that holds them where there is one.
+fn layer_meant(error: unbraid::Error, plan: &dyn Plan, args: &FitArgs) -> unbraid::Error {
+    let unbraid::Error::Value { what, found, at, .. } = &error else { return error };
+    let [file] = &args.files[..] else { return error };
+    if !plan.reads_counts() || !found.is_finite() || !is_h5ad(file) {
+        return error;
+    }
+    let Ok(inspected) = unbraid_io::inspect(file) else { return error };
+    let counts = |v: &&unbraid_io::ValueInfo| v.kind == unbraid_io::ValueKind::Counts && v.slot != *what;
+    let Some(slot) = inspected.values.iter().find(counts).map(|v| v.slot.as_str()) else { return error };
+    let layer = slot.strip_prefix("layers[\"").and_then(|s| s.strip_suffix("\"]")).unwrap_or("raw");
+    unbraid::Error::Missing {
+        what: format!("a table of whole numbers ({what} holds {found} at row {}, column {})", at.0, at.1),
+        hint: format!("`--layer {layer}` reads {slot}, which is one"),
     }
 }
 
@@ -454,92 +499,6 @@ fn twice(table: &Dataset) -> Vec<String> {
             ))
         })
         .collect()
-}
-
-/// Tables with the observations of all in the order of the first.
-fn align(tables: Vec<Dataset>) -> Result<Vec<Dataset>, Fault> {
-    let first = tables[0].obs.names.clone();
-    tables
-        .into_iter()
-        .map(|table| {
-            let at: BTreeMap<&String, usize> =
-                table.obs.names.iter().enumerate().map(|(i, n)| (n, i)).collect();
-            if at.len() != first.len() || table.obs.len() != first.len() {
-                let rule = "the same observations in every joined file, each named once";
-                let found = vec![table.obs.len()];
-                return Err(Fault::on(&table, unbraid::Error::Shape { what: "obs".into(), found, rule }));
-            }
-            let order: Option<Vec<usize>> = first.iter().map(|n| at.get(n).copied()).collect();
-            let Some(order) = order else {
-                let missing = first.iter().find(|n| !at.contains_key(n)).cloned().unwrap_or_default();
-                let hint = "joined files must hold the same observations".to_owned();
-                return Err(Fault::on(
-                    &table,
-                    unbraid::Error::Missing { what: format!("observation `{missing}`"), hint },
-                ));
-            };
-            Ok(table.select(&Selection { obs: Some(order), var: None }))
-        })
-        .collect()
-}
-
-/// Joined tables side by side, with the file of each feature in `var["table"]`. A feature name that
-/// several tables use gets its table's name behind it.
-pub fn beside(tables: &[Dataset]) -> Dataset {
-    let n = tables[0].shape().0;
-    let mut uses: BTreeMap<&String, usize> = BTreeMap::new();
-    tables.iter().flat_map(|t| &t.var.names).for_each(|name| *uses.entry(name).or_default() += 1);
-    // An entry of a sparse matrix takes 12 bytes, one of a dense matrix 8.
-    let (filled, all) =
-        tables.iter().fold((0, 0), |(f, a), t| (f + t.x.nonzeros(), a + t.shape().0 * t.shape().1));
-    let sparse = tables.iter().any(|t| matches!(t.x, Matrix::Sparse(_))) && filled * 3 < all * 2;
-    let m = tables.iter().map(|t| t.shape().1).sum();
-    let mut whole = Array2::zeros(if sparse { (0, 0) } else { (n, m) });
-    let (mut entries, mut names, mut from, mut offset) = (Vec::new(), Vec::new(), Vec::new(), 0usize);
-    for (t, table) in tables.iter().enumerate() {
-        table.x.for_each_nonzero(|i, j, v| match sparse {
-            true => entries.push((i as u32, (offset + j) as u32, v)),
-            false => whole[[i, offset + j]] = v,
-        });
-        let unique =
-            |name: &String| if uses[name] > 1 { format!("{name} ({})", table.source) } else { name.clone() };
-        names.extend(table.var.names.iter().map(unique));
-        from.extend(std::iter::repeat_n(Some(t as u32), table.shape().1));
-        offset += table.shape().1;
-    }
-    let mut joined = Dataset::from_matrix(
-        tables.iter().map(|t| t.source.as_str()).collect::<Vec<_>>().join(", "),
-        match sparse {
-            true => Matrix::Sparse(Csr::from_triplets((n, m), entries)),
-            false => Matrix::Dense(whole),
-        },
-    );
-    joined.obs = tables[0].obs.clone();
-    joined.var = Table::named(names);
-    let categories = tables.iter().map(|t| t.source.clone()).collect();
-    joined
-        .var
-        .columns
-        .push(("table".into(), Column::Categorical { codes: from, categories, ordered: false }));
-    joined.obsm = tables[0].obsm.clone();
-    joined
-}
-
-/// Selections of the tables as one of the joined table.
-fn combine(tables: &[Dataset], chosen: &[Selection]) -> Selection {
-    if chosen.iter().all(|c| c.var.is_none()) {
-        return Selection { obs: chosen[0].obs.clone(), var: None };
-    }
-    let (mut var, mut offset) = (Vec::new(), 0);
-    for (table, c) in tables.iter().zip(chosen) {
-        let m = table.shape().1;
-        match &c.var {
-            Some(at) => var.extend(at.iter().map(|j| offset + j)),
-            None => var.extend(offset..offset + m),
-        }
-        offset += m;
-    }
-    Selection { obs: chosen[0].obs.clone(), var: Some(var) }
 }
 
 /// A table of columns among the facts of a page.

@@ -23,6 +23,7 @@ mod fault;
 mod figure;
 mod fit;
 mod inspect;
+mod join;
 mod methods;
 mod page;
 mod picture;

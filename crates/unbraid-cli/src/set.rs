@@ -23,7 +23,7 @@ impl Settings {
             for (key, value) in table {
                 let value = match value {
                     toml::Value::String(s) => s,
-                    toml::Value::Table(_) | toml::Value::Array(_) => {
+                    toml::Value::Table(_) => {
                         return Err(Fault::Usage(format!(
                             "{at}: `{key}` must be a single value, as `{key} = 10`"
                         )));
@@ -171,6 +171,16 @@ fn read_like(old: &Value, key: &str, text: &str) -> Result<Value, Fault> {
             Ok(v) => Ok(Value::from(v)),
             Err(_) => Err(wrong("a whole number, 0 or larger")),
         },
+        Value::Array(old) => {
+            let inner = text.trim().trim_start_matches('[').trim_end_matches(']');
+            let parts: Vec<&str> = inner.split(',').map(str::trim).collect();
+            let kind = format!("{} values, as {}", old.len(), Value::Array(old.clone()));
+            if parts.len() != old.len() {
+                return Err(wrong(&kind));
+            }
+            let read = |(old, part): (&Value, &&str)| read_like(old, key, part).map_err(|_| wrong(&kind));
+            old.iter().zip(&parts).map(read).collect::<Result<_, _>>().map(Value::Array)
+        }
         _ => Ok(Value::String(text.to_owned())),
     }
 }

@@ -25,6 +25,8 @@ pub struct Design {
     pub example: &'static str,
     /// The command that goes on from the file.
     next: &'static str,
+    /// And its settings.
+    set: &'static str,
     /// Its settings with their documentation.
     pub help: fn() -> String,
     run: fn(Settings, Seed) -> Result<(Dataset, Annotations), Fault>,
@@ -37,6 +39,7 @@ pub const ALL: &[Design] = &[
         about: "Gaussian data with a network on each axis under chi-square magnitudes (MED-MAGMA §4.1)",
         example: "noise=0.5",
         next: "fit medmagma",
+        set: "",
         help: help::<KroneckerDesign>,
         run: |settings, seed| Ok(design::<KroneckerDesign>(settings)?.dataset(seed)?),
     },
@@ -45,6 +48,7 @@ pub const ALL: &[Design] = &[
         about: "A low-rank matrix of which every feature passed an increasing map of its own (QMF §5)",
         example: "noise=10",
         next: "fit qmf",
+        set: "",
         help: help::<QuantileDesign>,
         run: |settings, seed| Ok(design::<QuantileDesign>(settings)?.dataset(seed)?),
     },
@@ -52,7 +56,8 @@ pub const ALL: &[Design] = &[
         name: "multistudy",
         about: "Gaussian studies with shared factors and factors of their own (MSSVAE §4)",
         example: "observations=300",
-        next: "inspect",
+        next: "fit mssvae",
+        set: " --set study=study",
         help: help::<MultistudyDesign>,
         run: |settings, seed| Ok(design::<MultistudyDesign>(settings)?.dataset(seed)?),
     },
@@ -60,7 +65,8 @@ pub const ALL: &[Design] = &[
         name: "multistudy-rna",
         about: "Counts of genes in studies with shared factors and factors of their own (MSSVAE §4)",
         example: "observations=320",
-        next: "inspect",
+        next: "fit mssvae",
+        set: " --set study=study --set likelihood=nb",
         help: help::<MultistudyRnaDesign>,
         run: |settings, seed| Ok(design::<MultistudyRnaDesign>(settings)?.dataset(seed)?),
     },
@@ -102,8 +108,7 @@ pub fn run(command: &Chosen<Designs>) -> Result<(), Fault> {
             design.name,
             args.output.display()
         );
-        let output = if design.next.starts_with("fit ") { " -o fit.h5ad" } else { "" };
-        say!("  next: unbraid {} {}{output}", design.next, args.output.display());
+        say!("  next: unbraid {} {} -o fit.h5ad{}", design.next, args.output.display(), design.set);
     }
     Ok(())
 }

@@ -69,6 +69,7 @@ pub(crate) fn value_elem(value: &Value) -> Result<Elem, String> {
         Value::Text(v) => Elem::text(v.clone()),
         Value::Ints(v) => Elem::numbers(Numbers::I64(v.clone())),
         Value::Floats(v) => Elem::numbers(Numbers::F64(v.clone())),
+        Value::Singles(v) => Elem::numbers(Numbers::F32(v.clone())),
         Value::Texts(v) => Elem::texts(v.clone()),
         Value::Matrix(x) => {
             let data = Numbers::F64(x.iter().copied().collect());

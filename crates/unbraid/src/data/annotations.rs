@@ -80,6 +80,8 @@ pub enum Value {
     Ints(Vec<i64>),
     /// Numbers.
     Floats(Vec<f64>),
+    /// Numbers in single precision, which come back from a file as [`Value::Floats`].
+    Singles(Vec<f32>),
     /// Texts.
     Texts(Vec<String>),
     /// A small matrix.

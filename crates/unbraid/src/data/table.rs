@@ -63,10 +63,9 @@ impl Column {
             },
         }
     }
-    /// Labels as indices, with the label of each index; missing entries become the label `NA`.
-    /// `None` for a numeric column.
-    pub fn labels(&self) -> Option<(Vec<usize>, Vec<String>)> {
-        let texts: Vec<Option<String>> = match self {
+    /// Labels as texts, `None` where one is missing. `None` for a numeric column.
+    pub fn texts(&self) -> Option<Vec<Option<String>>> {
+        Some(match self {
             Column::Categorical { codes, categories, .. } => {
                 codes.iter().map(|c| c.map(|c| categories[c as usize].clone())).collect()
             }
@@ -74,7 +73,12 @@ impl Column {
             Column::Bool(v) => v.iter().map(|b| b.map(|b| b.to_string())).collect(),
             Column::Int(v) => v.iter().map(|i| i.map(|i| i.to_string())).collect(),
             Column::Float(_) => return None,
-        };
+        })
+    }
+    /// Labels as indices, with the label of each index; missing entries become the label `NA`.
+    /// `None` for a numeric column.
+    pub fn labels(&self) -> Option<(Vec<usize>, Vec<String>)> {
+        let texts = self.texts()?;
         let texts: Vec<String> = texts.into_iter().map(|t| t.unwrap_or_else(|| "NA".into())).collect();
         let names: std::collections::BTreeSet<&String> = texts.iter().collect();
         let names: Vec<String> = names.into_iter().cloned().collect();

@@ -28,6 +28,7 @@
 //! encoders' second head is a log variance, and the moment estimator of φ has the square it needs. Moran and Krishnan
 //! (2026): `moran2026`.
 
+pub mod coder;
 pub mod elbo;
 pub mod fused;
 pub mod init;

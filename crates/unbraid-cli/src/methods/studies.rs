@@ -1,0 +1,261 @@
+//! MSSVAE in the list of methods: a table whose samples belong to studies.
+
+use std::time::Instant;
+
+use unbraid::data::{Annotations, Column, Dataset, Matrix};
+use unbraid::error::{Error, Result};
+use unbraid::fit::{Annotate, Ctx, Method};
+use unbraid::methods::multistudy::likelihood::Law;
+use unbraid::methods::multistudy::mssvae::{Mssvae, MssvaeFit};
+use unbraid::methods::multistudy::studies::Studies;
+use unbraid::params::{ParamDoc, Params};
+use unbraid::preprocess::prepare::Prepare;
+use unbraid::report::Parameter;
+
+use super::{Done, Entry, Joins, Plan, documented, preparation};
+use crate::fault::Fault;
+use crate::join::STUDY;
+use crate::picture::Page;
+use crate::set::{Settings, listed};
+
+/// MSSVAE among the methods.
+pub const ENTRY: Entry = Entry {
+    name: Mssvae::NAME,
+    about: "MSSVAE: factors shared by several studies and factors of one study, each of a few features",
+    example: "study=batch",
+    joins: Joins::Studies,
+    help,
+    plan,
+    stability: None,
+    choice: None,
+};
+
+unbraid::params! {
+    /// Where the studies are.
+    pub struct Of {
+        /// Column of obs that says which study an observation belongs to: labels, texts or whole numbers. With
+        /// several files each is a study, named after its file, unless all have that column. Default study.
+        pub study: String = STUDY.into(),
+    }
+}
+
+impl Params for Of {
+    const DOCS: &'static [ParamDoc] = Of::FIELDS;
+}
+
+fn help() -> String {
+    let heading = "Parameters for --set and --params, with their defaults:";
+    let (of, own, before) = (listed(&Of::default()), listed(&Mssvae::default()), listed(&Prepare::default()));
+    documented(&[(heading, &of, Of::DOCS)])
+        + &documented(&[("", &own, Mssvae::DOCS)])[1..]
+        + "  preset [default]\n      `paper` is the published algorithm; settings go on top of it.\n"
+        + &documented(&[("Preparation, the same for every method:", &before, Prepare::DOCS)])
+}
+
+fn plan(mut settings: Settings) -> std::result::Result<Box<dyn Plan>, Fault> {
+    let of: Of = settings.take_over(Of::default())?;
+    let params: Mssvae = settings.take(true)?;
+    let prepare: Prepare = settings.take_over(Prepare::default())?;
+    let docs = Of::DOCS.iter().chain(Mssvae::DOCS).chain(Prepare::DOCS);
+    settings.finish(&docs.map(|d| d.name).chain(["preset"]).collect::<Vec<_>>())?;
+    params.validate()?;
+    Ok(Box::new(Ready { of, prepare, params }))
+}
+
+struct Ready {
+    of: Of,
+    prepare: Prepare,
+    params: Mssvae,
+}
+
+impl Plan for Ready {
+    fn name(&self) -> &'static str {
+        Mssvae::NAME
+    }
+    fn method(&self) -> &'static str {
+        Mssvae::NAME
+    }
+    fn words(&self) -> [&'static str; 2] {
+        ["epochs", "loss"]
+    }
+    fn joins(&self) -> Joins {
+        Joins::Studies
+    }
+    fn prepare(&self) -> &Prepare {
+        &self.prepare
+    }
+    fn reads_counts(&self) -> bool {
+        self.params.likelihood == Law::NegBinomial
+    }
+    fn parameters(&self) -> serde_json::Map<String, serde_json::Value> {
+        let mut all = listed(&self.prepare);
+        all.extend(listed(&self.of));
+        all.extend(listed(&self.params));
+        all
+    }
+    fn documented(&self) -> Vec<Parameter> {
+        let mut all = Parameter::list(&self.of);
+        all.extend(Parameter::list(&self.params));
+        all.extend(preparation(&self.prepare, &Prepare::default()));
+        all
+    }
+    fn fit(&self, tables: &[Dataset], key: &str, ctx: &mut Ctx<'_>, page: Option<&mut Page>) -> Result<Done> {
+        let table = &tables[0];
+        let Levels { codes, names } = enough(table, &self.of.study)?;
+        let begun = Instant::now();
+        let input = Studies { values: table.values(), study: &codes, names: &names };
+        if self.params.likelihood == Law::Gaussian && looks_like_counts(&table.x) {
+            ctx.warn(format!(
+                "{} holds whole numbers from 0, which look like counts: take `--set likelihood=nb`, or prepare them \
+                 with `--set transform=lognorm`.",
+                table.slot
+            ));
+        }
+        let fit = self.params.fit(input, ctx)?;
+        let seconds = begun.elapsed().as_secs_f64();
+        let mut annotations = Annotations::default();
+        fit.annotate(key, &mut annotations);
+        if let Some(page) = page {
+            page.report.objective.push(unbraid::report::Trace::new("loss", &fit.objective));
+        }
+        let (more, lines) = said(&fit, &names);
+        let next = "`unbraid enrich OUTPUT --gmt SETS.gmt`";
+        Ok(Done {
+            annotations,
+            seconds,
+            steps: fit.objective.len(),
+            objective: fit.objective.last().copied(),
+            stop: Some(fit.stop),
+            how: Some(format!("{} epochs", fit.objective.len())),
+            networks: Vec::new(),
+            factors: Vec::new(),
+            more,
+            lines,
+            csv: None,
+            next: Some(next.into()),
+        })
+    }
+}
+
+/// What is said at the end: how many factors each has.
+fn said(fit: &MssvaeFit, names: &[String]) -> (serde_json::Map<String, serde_json::Value>, Vec<String>) {
+    let filled =
+        |range: std::ops::Range<usize>| fit.supports()[range].iter().filter(|s| !s.is_empty()).count();
+    let shared = filled(0..fit.columns.shared);
+    let own: Vec<usize> = (0..names.len()).map(|m| filled(fit.columns.own(m))).collect();
+    let each: Vec<String> = names.iter().zip(&own).map(|(name, k)| format!("{k} of {name}")).collect();
+    let line = format!("factors: {shared} of all studies, {}", each.join(", "));
+    let mut more = serde_json::Map::new();
+    more.insert("shared_factors".into(), shared.into());
+    more.insert(
+        "studies".into(),
+        names.iter().zip(own).map(|(n, k)| serde_json::json!({"name": n, "factors": k})).collect(),
+    );
+    (more, vec![line])
+}
+
+/// Whether every value is a whole number of 0 or more, and not all are 0 or 1.
+fn looks_like_counts(x: &Matrix) -> bool {
+    let (mut whole, mut large) = (true, false);
+    x.for_each_nonzero(|_, _, v| {
+        whole &= v >= 0.0 && v.fract() == 0.0;
+        large |= v > 1.0;
+    });
+    whole && large
+}
+
+/// The studies of observations.
+pub struct Levels {
+    /// Study of each, an index of `names`.
+    pub codes: Vec<u32>,
+    /// Those that occur, in the order of the column's categories, or sorted.
+    pub names: Vec<String>,
+}
+
+/// Reads the column of obs.
+///
+/// # Errors
+/// [`Error::Missing`] for a column that is not there or holds no labels, [`Error::Line`] where an observation has none.
+pub fn levels(table: &Dataset, column: &str) -> Result<Levels> {
+    let what = format!("obs[{column:?}]");
+    let Some(found) = table.obs.column(column) else {
+        let what = format!("the column of studies, {what},");
+        return Err(Error::Missing { what, hint: others(table, column) });
+    };
+    let Some(texts) = found.texts() else {
+        let what = format!("a study of each observation ({what} holds numbers that need not be whole)");
+        return Err(Error::Missing { what, hint: others(table, column) });
+    };
+    let at: Vec<usize> = (0..texts.len()).filter(|&i| texts[i].is_none()).collect();
+    if !at.is_empty() {
+        let problem = "has no study";
+        let hint = "fill the column, or leave these observations out".into();
+        return Err(Error::Line { what, axis: "row", at, problem, hint });
+    }
+    let texts: Vec<String> = texts.into_iter().flatten().collect();
+    let mut names: Vec<String> = match found {
+        Column::Categorical { categories, .. } => categories.clone(),
+        Column::Int(v) => {
+            // As numbers: 2 before 10.
+            let sorted: std::collections::BTreeSet<i64> = v.iter().flatten().copied().collect();
+            sorted.iter().map(i64::to_string).collect()
+        }
+        _ => texts.iter().collect::<std::collections::BTreeSet<_>>().into_iter().cloned().collect(),
+    };
+    names.retain(|name| texts.contains(name));
+    let code = |text: &String| names.iter().position(|n| n == text).unwrap_or(0) as u32;
+    Ok(Levels { codes: texts.iter().map(code).collect(), names })
+}
+
+/// The same for a fit: at least two studies of at least two observations.
+fn enough(table: &Dataset, column: &str) -> Result<Levels> {
+    let found = levels(table, column)?;
+    let mut sizes = vec![0usize; found.names.len()];
+    found.codes.iter().for_each(|&m| sizes[m as usize] += 1);
+    if let [one] = &found.names[..] {
+        let what = format!("a second study (every observation has `{one}` in obs[{column:?}])");
+        return Err(Error::Missing { what, hint: others(table, column) });
+    }
+    if let Some(m) = sizes.iter().position(|n| *n < 2) {
+        let names: Vec<&str> = found.names.iter().map(String::as_str).collect();
+        let what = format!("a second observation of study `{}`", names[m]);
+        let hint = format!(
+            "obs[{column:?}] has {} studies ({}); leave small ones out or join them to others; {}",
+            names.len(),
+            some(&names),
+            others(table, column)
+        );
+        return Err(Error::Missing { what, hint });
+    }
+    Ok(found)
+}
+
+/// The first few, and how many more.
+fn some(names: &[&str]) -> String {
+    const SHOWN: usize = 6;
+    let shown = names.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
+    match names.len().checked_sub(SHOWN) {
+        Some(more @ 1..) => format!("{shown} and {more} more"),
+        _ => shown,
+    }
+}
+
+/// Columns of obs that could be meant.
+fn others(table: &Dataset, but: &str) -> String {
+    let n = table.obs.len();
+    let shown = |(name, column): &(String, Column)| {
+        let texts = column.texts().filter(|_| name != but)?;
+        let levels = texts.iter().flatten().collect::<std::collections::BTreeSet<_>>().len();
+        (levels > 1 && 2 * levels <= n).then(|| format!("{name} ({levels} levels)"))
+    };
+    let usable: Vec<String> = table.obs.columns.iter().filter_map(shown).collect();
+    let usable: Vec<&str> = usable.iter().map(String::as_str).collect();
+    let all: Vec<&str> = table.obs.columns.iter().map(|(name, _)| name.as_str()).collect();
+    match (usable.is_empty(), all.is_empty()) {
+        (false, _) => format!("`--set study=COLUMN` names it; columns with levels are: {}", some(&usable)),
+        (true, false) => format!("no column of obs tells studies apart; there are {}", some(&all)),
+        (true, true) => {
+            "obs has no columns; `--obs FILE.tsv` adds some, or give a file for each study".into()
+        }
+    }
+}
