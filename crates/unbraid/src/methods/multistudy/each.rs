@@ -176,7 +176,7 @@ impl SvaeMerge {
             }
             weights.push(fit.weights());
         }
-        let views: Vec<_> = weights.iter().map(Array2::view).collect();
+        let views: Vec<_> = weights.iter().map(|w| w.view()).collect();
         // All have a row for each feature.
         let weights = concatenate(Axis(1), &views).unwrap_or_default();
         let owners: Vec<Option<usize>> = (0..fits.len() * width).map(|k| Some(k / width)).collect();
