@@ -15,8 +15,13 @@ use crate::enrich;
 use crate::evaluate;
 use crate::fault::Fault;
 use crate::methods;
+<<<<<<< HEAD
 use crate::reproduce::{medmagma, qmf};
 use crate::set::{Settings, listed};
+=======
+use crate::reproduce::{medmagma, mssvae, qmf};
+use crate::set::listed;
+>>>>>>> 1ecb532ab1dd2f53eaabbc4058483d4c4206f943
 use crate::simulate;
 
 /// Takes expression matrices apart and names the strands: cell and gene networks, magnitudes, factors,
@@ -68,7 +73,7 @@ pub enum Command {
     #[command(after_help = enrich::help())]
     Enrich(EnrichArgs),
     /// Run a paper's experiments again: tables, figures, the printed numbers beside ours
-    #[command(subcommand, subcommand_value_name = "medmagma|qmf", subcommand_help_heading = "Papers")]
+    #[command(subcommand, subcommand_value_name = "medmagma|qmf|mssvae", subcommand_help_heading = "Papers")]
     #[command(after_help = "Example:\n  unbraid reproduce qmf -o reproduced --quick")]
     Reproduce(Reproduce),
 }
@@ -82,6 +87,9 @@ pub enum Reproduce {
     /// QMF and QMFQ (Cuturi, Teboul, Niles-Weed and Vert 2020): factors behind learnt quantile maps
     #[command(after_help = sizes::<qmf::Design>("qmf"))]
     Qmf(QmfArgs),
+    /// MSSVAE (Moran and Krishnan 2026): shared factors of several studies and factors of each
+    #[command(after_help = sizes::<mssvae::Design>("mssvae"))]
+    Mssvae(MssvaeArgs),
 }
 
 /// What all papers share.
@@ -140,6 +148,17 @@ pub struct QmfArgs {
     /// Only these parts; may be repeated
     #[arg(long, value_name = "PART", value_enum)]
     pub only: Vec<qmf::Part>,
+}
+
+/// `unbraid reproduce mssvae`.
+#[derive(Args, Clone, Debug)]
+pub struct MssvaeArgs {
+    /// What all papers share. Runs of single methods on single data sets are kept under DIR/runs
+    #[command(flatten)]
+    pub common: ReproduceArgs,
+    /// Only these parts; may be repeated
+    #[arg(long, value_name = "PART", value_enum)]
+    pub only: Vec<mssvae::Part>,
 }
 
 /// Sizes of a paper's experiments and an example.
