@@ -4,28 +4,33 @@
 //! study as often as any other, cut into mini-batches; a mini-batch is one step of Adam on everything, then E γ from the new
 //! W, then η. λ₀ rises over the epochs ([`super::ssl::annealed`]).
 //!
-//! | result                 | shape | meaning                                                        |
-//! |------------------------|-------|----------------------------------------------------------------|
-//! | `varm["<key>_mask"]`   | G × K | W, columns with a positive sum                                 |
-//! | `varm["<key>_member"]` | G × K | E γ                                                            |
-//! | `obsm["X_<key>"]`      | N × K | μ of each sample; 0 in the columns of other studies            |
-//! | `uns["<key>"]`         |       | columns of all studies and of each, noise, objective           |
+//! What is handed on are the F factors that W is turned into at the end ([`super::merge`]): copies of a shared column that
+//! studies learnt by themselves are merged, empty columns and stubs dropped, and columns turned to a positive sum.
+//!
+//! | result                   | shape | meaning                                                      |
+//! |--------------------------|-------|--------------------------------------------------------------|
+//! | `varm["<key>_loadings"]` | G × F | weights of the factors                                       |
+//! | `varm["<key>_member"]`   | G × F | E γ                                                          |
+//! | `obsm["X_<key>"]`        | N × F | μ of each sample; 0 in the factors of other studies          |
+//! | `uns["<key>"]`           |       | `factors`, a table with the study of each (or `shared`), noise, objective |
 //!
 //! Differs from the paper: W is updated by a proximal step (`w_update=gradient` gives the paper's), which ends in exact
 //! zeros; the gradients of weights that are 0 are formed in every `refresh`-th step. `moran2026`.
 
+mod factors;
 mod train;
 
-use ndarray::{Array2, Axis};
+use ndarray::Array2;
 
 use self::train::Problem;
 use super::Columns;
 use super::likelihood::Law;
+use super::merge::Part;
 use super::network::{Network, SkipKind};
+use super::ssl::Membership;
 use super::studies::Studies;
-use crate::data::{Annotations, Slot, Value};
 use crate::error::{Error, Result};
-use crate::fit::{Annotate, Ctx, Method, Stop, StopRule, drive};
+use crate::fit::{Ctx, Method, Stop, StopRule, drive};
 use crate::params::{ParamDoc, Params};
 
 /// How W is updated.
@@ -90,6 +95,13 @@ crate::params! {
         pub learning_rate_w: f64 = 0.01,
         /// |w| above which a feature belongs to a factor's set; 0 ≤ threshold. Default 0.5 (paper, platelets).
         pub threshold: f64 = 0.5,
+        /// Whether columns of all studies with the same set are made one shared factor at the end. Default true (paper: false).
+        pub merge: bool = true,
+        /// With `merge`, the smallest Jaccard index of two sets of the same factor; 0 < tau ≤ 1. Default 0.5.
+        pub tau: f64 = 0.5,
+        /// Fewest features of a factor's set; factors with fewer are dropped at the end. At least 1. Default 3 (paper: 1), as
+        /// a factor is told from noise by two features of its own.
+        pub min_support: usize = 3,
         /// With `likelihood=nb`, whether values that are not whole are taken as they are. Default false.
         pub fractions: bool = false,
     }
@@ -98,9 +110,10 @@ crate::params! {
 impl Params for Mssvae {
     const DOCS: &'static [ParamDoc] = Mssvae::FIELDS;
 
-    /// `paper`: plain gradients of the penalty.
+    /// `paper`: plain gradients of the penalty, and W as it is at the end.
     fn preset(name: &str) -> Option<Mssvae> {
-        (name == "paper").then(|| Mssvae { w_update: WUpdate::Gradient, ..Mssvae::default() })
+        let (w_update, merge, min_support) = (WUpdate::Gradient, false, 1);
+        (name == "paper").then(|| Mssvae { w_update, merge, min_support, ..Mssvae::default() })
     }
 }
 
@@ -111,10 +124,12 @@ pub struct MssvaeFit {
     pub network: Network<f32>,
     /// Who owns which column.
     pub columns: Columns,
-    /// E γ, G × K.
-    pub member: Array2<f64>,
-    /// η of each column.
-    pub eta: Vec<f64>,
+    /// E γ (G × K) and η of each column.
+    pub membership: Membership,
+    /// The factors that W was turned into.
+    pub parts: Vec<Part>,
+    /// Names of the studies.
+    pub studies: Vec<String>,
     /// μ of each sample, N × K; 0 in the columns of other studies.
     pub latents: Array2<f64>,
     /// μ_ℓ of each sample; empty for a Gaussian law.
@@ -127,31 +142,6 @@ pub struct MssvaeFit {
     pub stop: Stop,
     /// What the user should know.
     pub warnings: Vec<String>,
-}
-
-impl MssvaeFit {
-    /// W, G × K.
-    pub fn mask(&self) -> Array2<f64> {
-        self.network.decoder.w.value.mapv(f64::from)
-    }
-
-    /// Features of each column with |w| above the threshold.
-    pub fn supports(&self) -> Vec<Vec<usize>> {
-        let column = |w: ndarray::ArrayView1<'_, f32>| {
-            w.iter()
-                .enumerate()
-                .filter(|(_, w)| f64::from(w.abs()) > self.threshold)
-                .map(|(j, _)| j)
-                .collect()
-        };
-        self.network.decoder.w.value.columns().into_iter().map(column).collect()
-    }
-
-    /// σ² or φ of each feature.
-    pub fn noise(&self) -> Vec<f64> {
-        let power = if self.network.decoder.law == Law::Gaussian { 2.0 } else { 1.0 };
-        self.network.decoder.noise.value.iter().map(|l| (power * f64::from(*l)).exp()).collect()
-    }
 }
 
 impl Method for Mssvae {
@@ -170,7 +160,9 @@ impl Method for Mssvae {
         if self.batch < 4 {
             return bad("batch", self.batch.to_string(), "at least 4");
         }
-        for (name, value) in [("epochs", self.epochs), ("refresh", self.refresh)] {
+        for (name, value) in
+            [("epochs", self.epochs), ("refresh", self.refresh), ("min_support", self.min_support)]
+        {
             if value == 0 {
                 return bad(name, "0".into(), "at least 1");
             }
@@ -193,6 +185,9 @@ impl Method for Mssvae {
                 return bad(name, value.to_string(), "at least 1 (`b` may be 0: the number of features)");
             }
         }
+        if !(self.tau > 0.0 && self.tau <= 1.0) {
+            return bad("tau", self.tau.to_string(), "above 0 and at most 1");
+        }
         if !(self.threshold >= 0.0 && self.threshold.is_finite()) {
             return bad("threshold", self.threshold.to_string(), "0 or a positive number");
         }
@@ -210,50 +205,6 @@ impl Method for Mssvae {
         let problem = Problem::new(self, &input)?;
         let (course, stop) = drive(&problem, StopRule { max_steps: self.epochs, tol: 0.0 }, ctx)?;
         problem.finish(course, stop, ctx)
-    }
-}
-
-impl Annotate for MssvaeFit {
-    fn annotate(&self, key: &str, out: &mut Annotations) {
-        out.varm.insert(format!("{key}_mask"), Slot::F64(self.mask()));
-        out.varm.insert(format!("{key}_member"), Slot::F64(self.member.clone()));
-        out.obsm.insert(format!("X_{key}"), Slot::F64(self.latents.clone()));
-        let sizes = self.supports().iter().map(|s| s.len() as f64).collect();
-        let notes = out.notes(key);
-        notes.insert("likelihood".into(), self.network.decoder.law.to_string().into());
-        notes.insert("shared_columns".into(), (self.columns.shared as i64).into());
-        let specific = self.columns.specific.iter().map(|&k| k as f64).collect();
-        notes.insert("specific_columns".into(), Value::Floats(specific));
-        notes.insert("set_sizes".into(), Value::Floats(sizes));
-        notes.insert("eta".into(), Value::Floats(self.eta.clone()));
-        notes.insert("noise".into(), Value::Floats(self.noise()));
-        notes.insert("objective".into(), Value::Floats(self.objective.clone()));
-        notes.insert("stop".into(), self.stop.name().into());
-        notes.insert("warnings".into(), Value::Texts(self.warnings.clone()));
-    }
-}
-
-/// Turns every column of W with a negative sum, and the head of the encoder that gives its latent.
-fn turn_columns(network: &mut Network<f32>) {
-    let shared = network.columns.shared;
-    let owners = (0..shared).map(|k| (None, k));
-    let own =
-        (0..network.own.len()).flat_map(|m| (0..network.columns.specific[m]).map(move |k| (Some(m), k)));
-    let owners: Vec<(Option<usize>, usize)> = owners.chain(own).collect();
-    for (k, (study, at)) in owners.into_iter().enumerate() {
-        let mut column = network.decoder.w.value.index_axis_mut(Axis(1), k);
-        if column.sum() >= 0.0 {
-            continue;
-        }
-        column.mapv_inplace(|w| -w);
-        let encoder = match study {
-            None => network.shared.as_mut(),
-            Some(m) => network.own[m].as_mut(),
-        };
-        for head in encoder.into_iter().map(|e| &mut e.mean) {
-            head.weight.value.row_mut(at).mapv_inplace(|v| -v);
-            head.bias.value[[0, at]] *= -1.0;
-        }
     }
 }
 

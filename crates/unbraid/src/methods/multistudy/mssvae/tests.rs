@@ -4,7 +4,7 @@ use ndarray::Array2;
 use rand_distr::{Distribution, StandardNormal};
 
 use super::*;
-use crate::data::{Matrix, Values};
+use crate::data::{Column, Matrix, Value, Values};
 use crate::fit::{Draw, Seed};
 
 /// Two studies of 200 samples; features 0–9 follow a shared factor, 10–19 another, 20–25 one of study 0, 26–31 one of
@@ -44,14 +44,30 @@ fn fit(params: &Mssvae, x: &Array2<f64>, study: &[u32], names: &[String]) -> Res
 fn planted_factors_are_found_with_exact_zeros_elsewhere() {
     let (x, study, names) = planted(1);
     let found = fit(&small(), &x, &study, &names).unwrap();
-    let supports = found.supports();
-    let of = |range: std::ops::Range<usize>| supports[range].iter().filter(|s| !s.is_empty()).count();
-    assert!(supports[..4].contains(&(0..10).collect()), "{supports:?}");
-    assert!(supports[..4].contains(&(10..20).collect()), "{supports:?}");
+    let (supports, owners) = (found.supports(), found.owners());
+    let of = |who| (0..owners.len()).filter(|&f| owners[f] == who).map(|f| supports[f].clone()).collect();
+    let shared: Vec<Vec<usize>> = of(None);
+    assert!(shared.contains(&(0..10).collect()), "{supports:?}");
+    assert!(shared.contains(&(10..20).collect()), "{supports:?}");
     // So short a fit may take a study's factor for noise, but not both.
-    assert!(of(4..6) + of(6..8) >= 1, "{supports:?}");
-    let zeros = found.mask().iter().filter(|w| **w == 0.0).count();
-    assert!(2 * zeros > found.mask().len(), "{zeros} zeros");
+    assert!(owners.iter().any(Option::is_some), "{supports:?}");
+    let raw = found.weights();
+    let zeros = raw.iter().filter(|w| **w == 0.0).count();
+    assert!(2 * zeros > raw.len(), "{zeros} zeros");
+    // Factors are columns of W, and scores their latents, turned together.
+    for (f, part) in found.parts.iter().enumerate() {
+        let [(k, sign)] = part.from[..] else { panic!("two studies' copies of one block") };
+        assert!(found.mask().column(f).iter().zip(raw.column(k)).all(|(a, b)| *a == sign * b));
+        assert!(found.mask().column(f).sum() >= 0.0);
+        assert_eq!(found.codes()[[7, f]], sign * found.latents[[7, k]]);
+        assert_eq!(found.member().column(f), found.membership.member.column(k));
+    }
+    let mut slots = crate::data::Annotations::default();
+    crate::fit::Annotate::annotate(&found, "m", &mut slots);
+    let Value::Map(notes) = &slots.uns["m"] else { panic!("no notes") };
+    let Value::Table(table) = &notes["factors"] else { panic!("no table") };
+    let named = |o: &Option<usize>| Some(o.map_or("shared".into(), |m: usize| names[m].clone()));
+    assert_eq!(table.column("study"), Some(&Column::Text(owners.iter().map(named).collect())));
     assert!(found.objective[149] < found.objective[0]);
     assert!(found.latents.iter().chain(&found.noise()).all(|v| v.is_finite()));
     // A sample has nothing in the columns of the other study.
@@ -94,6 +110,8 @@ fn studies_and_parameters_out_of_range_are_refused() {
         (Mssvae { epochs: 0, ..small() }, "epochs"),
         (Mssvae { learning_rate: f64::NAN, ..small() }, "learning_rate"),
         (Mssvae { b: 0.5, ..small() }, "`b`"),
+        (Mssvae { tau: 1.5, ..small() }, "tau"),
+        (Mssvae { min_support: 0, ..small() }, "min_support"),
         (Mssvae { shared: 0, specific: 0, ..small() }, "shared"),
     ] {
         let why = fit(&params, &x, &study, &names).unwrap_err().to_string();

@@ -5,7 +5,8 @@ use rand::RngExt;
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 
-use super::{Mssvae, MssvaeFit, PriorScale, WUpdate, turn_columns};
+use super::factors::factors;
+use super::{Mssvae, MssvaeFit, PriorScale, WUpdate};
 use crate::data::Matrix;
 use crate::error::{Error, Result};
 use crate::fit::{Course, Ctx, Draw, Iterate, Seed, Step, Stop};
@@ -27,6 +28,7 @@ pub(super) struct Problem<'a> {
     x: Array2<f32>,
     /// Samples of each study.
     samples: Vec<Vec<usize>>,
+    names: &'a [String],
     columns: Columns,
     start: Start,
 }
@@ -63,7 +65,7 @@ pub(super) struct State {
 }
 
 impl<'a> Problem<'a> {
-    pub fn new(params: &'a Mssvae, input: &Studies<'_>) -> Result<Problem<'a>> {
+    pub fn new(params: &'a Mssvae, input: &Studies<'a>) -> Result<Problem<'a>> {
         let samples = input.samples();
         let columns = Columns { shared: params.shared, specific: vec![params.specific; samples.len()] };
         let dense = match input.values.matrix {
@@ -85,7 +87,7 @@ impl<'a> Problem<'a> {
                 Start { noise, shares, law: None, size: (mean, variance.max(1e-4)) }
             }
         };
-        Ok(Problem { params, x: dense.mapv(|v| v as f32), samples, columns, start })
+        Ok(Problem { params, x: dense.mapv(|v| v as f32), samples, names: input.names, columns, start })
     }
 
     /// N samples with replacement, every study as often as any other.
@@ -174,8 +176,7 @@ impl<'a> Problem<'a> {
 
     /// The fit from the last state.
     pub fn finish(&self, course: Course<State>, stop: Stop, ctx: &mut Ctx<'_>) -> Result<MssvaeFit> {
-        let State { mut network, membership, .. } = course.state;
-        turn_columns(&mut network);
+        let State { network, membership, .. } = course.state;
         let counts = self.params.likelihood == Law::NegBinomial;
         let mut latents = Array2::zeros((self.x.nrows(), self.columns.total()));
         let mut log_sizes = vec![0.0; if counts { self.x.nrows() } else { 0 }];
@@ -196,14 +197,18 @@ impl<'a> Problem<'a> {
                 }
             }
         }
-        if network.decoder.w.value.iter().all(|w| *w == 0.0) {
-            ctx.warn("All weights of W are 0: no factor explains enough; set a smaller `lambda0` or train for more epochs.");
+        let parts = factors(self.params, &self.columns, &network.decoder.w.value);
+        if parts.is_empty() {
+            ctx.warn(
+                "No factor is left: no column of W has `min_support` weights above `threshold`; set a smaller `lambda0` or train for more epochs.",
+            );
         }
         Ok(MssvaeFit {
             network,
             columns: self.columns.clone(),
-            member: membership.member,
-            eta: membership.eta,
+            membership,
+            parts,
+            studies: self.names.to_vec(),
             latents,
             log_sizes,
             objective: course.objective,

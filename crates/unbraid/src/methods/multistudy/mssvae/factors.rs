@@ -1,0 +1,113 @@
+//! From the fitted W to factors: copies merged, stubs dropped, columns turned ([`merge`]), and the slots they are written to.
+
+use ndarray::Array2;
+
+use super::{Mssvae, MssvaeFit};
+use crate::data::{Annotations, Column, Slot, Table, Value};
+use crate::fit::Annotate;
+use crate::methods::multistudy::Columns;
+use crate::methods::multistudy::likelihood::Law;
+use crate::methods::multistudy::merge::{self, Part};
+
+/// What the study of a shared factor is called in tables.
+const SHARED: &str = "shared";
+
+/// The owner of each column of W.
+pub(super) fn owners_of(columns: &Columns) -> Vec<Option<usize>> {
+    let own = columns.specific.iter().enumerate().flat_map(|(m, &k)| std::iter::repeat_n(Some(m), k));
+    std::iter::repeat_n(None, columns.shared).chain(own).collect()
+}
+
+/// The factors of a fitted W, G × K.
+pub(super) fn factors(params: &Mssvae, columns: &Columns, w: &Array2<f32>) -> Vec<Part> {
+    let w = w.mapv(f64::from);
+    // One owner for each column, so that there is no error.
+    let mut parts = merge::parts(w.view(), &owners_of(columns)).unwrap_or_default();
+    if params.merge {
+        merge::merge(&mut parts, columns.specific.len(), params.threshold, params.tau);
+    }
+    merge::drop_stubs(&mut parts, params.threshold, params.min_support);
+    merge::orient(&mut parts);
+    parts
+}
+
+impl MssvaeFit {
+    /// W as it was fitted, G × K.
+    pub fn weights(&self) -> Array2<f64> {
+        self.network.decoder.w.value.mapv(f64::from)
+    }
+
+    /// Weights of the factors, G × F.
+    pub fn mask(&self) -> Array2<f64> {
+        merge::mask(&self.parts, self.network.decoder.features())
+    }
+
+    /// The study of each factor; `None` for a shared one.
+    pub fn owners(&self) -> Vec<Option<usize>> {
+        self.parts.iter().map(|p| p.owner).collect()
+    }
+
+    /// Scores of the samples, N × F; 0 in the factors of other studies.
+    pub fn codes(&self) -> Array2<f64> {
+        merge::codes(&self.parts, self.latents.view())
+    }
+
+    /// E γ of the factors, G × F; of a merged one the largest of its columns.
+    pub fn member(&self) -> Array2<f64> {
+        let raw = &self.membership.member;
+        let largest = |j: usize, part: &Part| part.from.iter().map(|&(k, _)| raw[[j, k]]).fold(0.0, f64::max);
+        Array2::from_shape_fn((raw.nrows(), self.parts.len()), |(j, f)| largest(j, &self.parts[f]))
+    }
+
+    /// Features of each factor: |w| above the threshold.
+    pub fn supports(&self) -> Vec<Vec<usize>> {
+        self.parts.iter().map(|p| p.support(self.threshold)).collect()
+    }
+
+    /// σ² or φ of each feature.
+    pub fn noise(&self) -> Vec<f64> {
+        let power = if self.network.decoder.law == Law::Gaussian { 2.0 } else { 1.0 };
+        self.network.decoder.noise.value.iter().map(|l| (power * f64::from(*l)).exp()).collect()
+    }
+
+    /// A row for each factor: its study, features in its set, mean of |w| over them, columns of W it was made of.
+    fn table(&self) -> Table {
+        let mut table = Table::numbered("", self.parts.len());
+        let study = |p: &Part| Some(p.owner.map_or(SHARED.to_owned(), |m| self.studies[m].clone()));
+        let supports = self.supports();
+        let sizes = supports.iter().map(|s| Some(s.len() as i64)).collect();
+        let mean = |(p, s): (&Part, &Vec<usize>)| {
+            s.iter().map(|&j| p.weights[j].abs()).sum::<f64>() / s.len().max(1) as f64
+        };
+        let means = self.parts.iter().zip(&supports).map(mean).collect();
+        let columns = self.parts.iter().map(|p| Some(p.from.len() as i64)).collect();
+        table.columns = vec![
+            ("study".into(), Column::Text(self.parts.iter().map(study).collect())),
+            ("features".into(), Column::Int(sizes)),
+            ("weight".into(), Column::Float(means)),
+            ("columns".into(), Column::Int(columns)),
+        ];
+        table
+    }
+}
+
+impl Annotate for MssvaeFit {
+    fn annotate(&self, key: &str, out: &mut Annotations) {
+        out.varm.insert(format!("{key}_loadings"), Slot::F64(self.mask()));
+        out.varm.insert(format!("{key}_member"), Slot::F64(self.member()));
+        out.obsm.insert(format!("X_{key}"), Slot::F64(self.codes()));
+        let table = self.table();
+        let notes = out.notes(key);
+        notes.insert("likelihood".into(), self.network.decoder.law.to_string().into());
+        notes.insert("factors".into(), Value::Table(table));
+        notes.insert("studies".into(), Value::Texts(self.studies.clone()));
+        notes.insert("shared_columns".into(), (self.columns.shared as i64).into());
+        let specific = self.columns.specific.iter().map(|&k| k as f64).collect();
+        notes.insert("specific_columns".into(), Value::Floats(specific));
+        notes.insert("eta".into(), Value::Floats(self.membership.eta.clone()));
+        notes.insert("noise".into(), Value::Floats(self.noise()));
+        notes.insert("objective".into(), Value::Floats(self.objective.clone()));
+        notes.insert("stop".into(), self.stop.name().into());
+        notes.insert("warnings".into(), Value::Texts(self.warnings.clone()));
+    }
+}
