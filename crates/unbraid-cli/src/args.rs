@@ -258,7 +258,7 @@ pub enum Absent {
 /// `unbraid apply`.
 #[derive(Args, Clone, Debug)]
 pub struct ApplyArgs {
-    /// An .h5ad file that `fit nmf`, `fit qmf` or `fit qmfq` wrote
+    /// An .h5ad file that `fit nmf`, `fit qmf`, `fit qmfq` or `fit mssvae` wrote
     #[arg(value_name = "MODEL.h5ad")]
     pub model: PathBuf,
     /// New samples, in any format that `fit` reads; features are matched by name, in any order, and those that
@@ -273,6 +273,10 @@ pub struct ApplyArgs {
     /// given
     #[arg(long, value_name = "NAME")]
     pub key: Option<String>,
+    /// The obs column with the study of each new sample, for a fit of studies; the column of the fit if not given.
+    /// Samples of a study that the fit does not know have codes on the shared factors alone
+    #[arg(long, value_name = "COLUMN")]
+    pub study: Option<String>,
     /// How several files belong together
     #[arg(long, value_enum)]
     pub join: Option<Join>,

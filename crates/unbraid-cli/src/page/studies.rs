@@ -82,7 +82,8 @@ fn table(page: &mut String, s: &StudiesFigure) {
     }
     page.push_str("</tr></thead>\n<tbody>\n");
     let largest = s.factors.iter().filter_map(|f| f.share).fold(f64::MIN_POSITIVE, f64::max);
-    let widest = s.factors.iter().flat_map(|f| f.spread.iter().flatten()).fold(f64::MIN_POSITIVE, |a, b| a.max(*b));
+    let widest =
+        s.factors.iter().flat_map(|f| f.spread.iter().flatten()).fold(f64::MIN_POSITIVE, |a, b| a.max(*b));
     for (at, f) in s.factors.iter().enumerate() {
         let share = f.share.map_or("–".into(), |v| {
             format!(
@@ -143,7 +144,8 @@ fn by_label(page: &mut String, labels: &LabelCodes, factors: &[StudyFactor]) {
     }
     page.push_str("</tr></thead><tbody>\n");
     for (f, factor) in factors.iter().enumerate() {
-        let _ = write!(page, "<tr><td class=\"n\">{}</td><td><bdi>{}</bdi></td>", f + 1, escape(&factor.study));
+        let _ =
+            write!(page, "<tr><td class=\"n\">{}</td><td><bdi>{}</bdi></td>", f + 1, escape(&factor.study));
         for (_, _, means) in &labels.rows {
             let mean = means.get(f).copied().flatten();
             shaded(page, mean, mean.map_or(0.0, |v| v / 2.0));

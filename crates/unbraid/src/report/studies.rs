@@ -149,7 +149,10 @@ impl StudiesFigure {
     ) -> StudiesFigure {
         let (features, k) = of.mask.dim();
         let mass: Vec<f64> = (0..k)
-            .map(|f| of.mask.column(f).iter().map(|w| w * w).sum::<f64>() * of.codes.column(f).iter().map(|z| z * z).sum::<f64>())
+            .map(|f| {
+                of.mask.column(f).iter().map(|w| w * w).sum::<f64>()
+                    * of.codes.column(f).iter().map(|z| z * z).sum::<f64>()
+            })
             .collect();
         let all: f64 = mass.iter().sum();
         let share: Vec<Option<f64>> =
@@ -327,7 +330,10 @@ mod tests {
         assert_eq!((figure.features, figure.in_sets), (4, 3));
         let factors: Vec<(&str, usize)> = figure.factors.iter().map(|f| (f.study.as_str(), f.size)).collect();
         assert_eq!(factors, [("shared", 2), ("b", 2)]);
-        assert_eq!(figure.factors[0].top, [Weight { name: "g3".into(), weight: 4.0 }, Weight { name: "g0".into(), weight: 2.0 }]);
+        assert_eq!(
+            figure.factors[0].top,
+            [Weight { name: "g3".into(), weight: 4.0 }, Weight { name: "g0".into(), weight: 2.0 }]
+        );
         // Σ w² is 20.01 and 9.36, Σ z² 10 and 8.
         let share = figure.factors[0].share.unwrap();
         assert!((share - 200.1 / (200.1 + 74.88)).abs() < 1e-12);
@@ -347,10 +353,18 @@ mod tests {
 
     #[test]
     fn many_features_share_columns_and_nothing_found_shows_nothing() {
-        let mask = ndarray::Array2::from_shape_fn((1000, 2), |(j, f)| if j % 2 == f { 1.0 + j as f64 } else { 0.0 });
+        let mask =
+            ndarray::Array2::from_shape_fn((1000, 2), |(j, f)| if j % 2 == f { 1.0 + j as f64 } else { 0.0 });
         let codes = ndarray::Array2::from_shape_fn((4000, 2), |(i, f)| (i + f) as f64);
         let (study, studies) = (vec![0; 4000], ["a".to_owned()]);
-        let of = StudyFactors { mask: mask.view(), owners: &[None, None], codes: codes.view(), study: &study, studies: &studies, threshold: 0.5 };
+        let of = StudyFactors {
+            mask: mask.view(),
+            owners: &[None, None],
+            codes: codes.view(),
+            study: &study,
+            studies: &studies,
+            threshold: 0.5,
+        };
         let figure = StudiesFigure::new(&of, &[], None);
         let map = figure.map.unwrap();
         assert_eq!((map.per_column, map.columns, map.cells.len()), (3, 334, 668));

@@ -23,12 +23,12 @@ mod train;
 use ndarray::Array2;
 
 use self::train::Problem;
-use super::Columns;
 use super::likelihood::Law;
 use super::merge::Part;
 use super::network::{Network, SkipKind};
 use super::ssl::Membership;
 use super::studies::Studies;
+use super::{Columns, concerns};
 use crate::error::{Error, Result};
 use crate::fit::{Ctx, Method, Stop, StopRule, drive};
 use crate::params::{ParamDoc, Params};
@@ -202,9 +202,13 @@ impl Method for Mssvae {
         let parts = 16 * (k * (h1 + h2) + h1 * h2 + self.batch * (k + 2 * h1 + h2)) + features * (2 * k + h2);
         let held = 3 * n * features + 4 * weights + parts + 2 * self.batch * features;
         ctx.reserve(4 * held as u64, "choose fewer features or smaller hidden layers")?;
+        concerns::before(self, &input)?.into_iter().for_each(|text| ctx.warn(text));
         let problem = Problem::new(self, &input)?;
         let (course, stop) = drive(&problem, StopRule { max_steps: self.epochs, tol: 0.0 }, ctx)?;
-        problem.finish(course, stop, ctx)
+        let mut fit = problem.finish(course, stop, ctx)?;
+        concerns::after(self, &fit).into_iter().for_each(|text| ctx.warn(text));
+        fit.warnings.clone_from(&ctx.warnings);
+        Ok(fit)
     }
 }
 
