@@ -15,13 +15,8 @@ use crate::enrich;
 use crate::evaluate;
 use crate::fault::Fault;
 use crate::methods;
-<<<<<<< HEAD
-use crate::reproduce::{medmagma, qmf};
-use crate::set::{Settings, listed};
-=======
 use crate::reproduce::{medmagma, mssvae, qmf};
-use crate::set::listed;
->>>>>>> 1ecb532ab1dd2f53eaabbc4058483d4c4206f943
+use crate::set::{Settings, listed};
 use crate::simulate;
 
 /// Takes expression matrices apart and names the strands: cell and gene networks, magnitudes, factors,
@@ -302,7 +297,7 @@ pub enum Absent {
 /// `unbraid apply`.
 #[derive(Args, Clone, Debug)]
 pub struct ApplyArgs {
-    /// An .h5ad file that `fit nmf`, `fit qmf` or `fit qmfq` wrote
+    /// An .h5ad file that `fit nmf`, `fit qmf`, `fit qmfq` or `fit mssvae` wrote
     #[arg(value_name = "MODEL.h5ad")]
     pub model: PathBuf,
     /// New samples, in any format that `fit` reads; features are matched by name, in any order, and those that
@@ -317,6 +312,10 @@ pub struct ApplyArgs {
     /// given
     #[arg(long, value_name = "NAME")]
     pub key: Option<String>,
+    /// The obs column with the study of each new sample, for a fit of studies; the column of the fit if not given.
+    /// Samples of a study that the fit does not know have codes on the shared factors alone
+    #[arg(long, value_name = "COLUMN")]
+    pub study: Option<String>,
     /// How several files belong together
     #[arg(long, value_enum)]
     pub join: Option<Join>,

@@ -15,6 +15,7 @@ mod evaluation;
 mod explained;
 mod factors;
 mod processes;
+mod studies;
 mod survival;
 mod truth;
 
@@ -48,6 +49,9 @@ pub fn render(report: &Report) -> String {
     }
     if let Some(f) = &report.factors {
         factors::section(&mut page, f);
+    }
+    if let Some(s) = &report.studies {
+        studies::section(&mut page, s);
     }
     for (at, figure) in report.maps.iter().enumerate() {
         factors::maps(&mut page, at, figure);
@@ -216,13 +220,21 @@ fn objective(page: &mut String, traces: &[Trace]) {
         let _ = writeln!(
             page,
             "<figure><h3>{0}</h3><div id=\"objective-{at}\" role=\"img\" aria-label=\"{0} after each step\"></div>\
-             <figcaption>Horizontal: step. Vertical: {0}. After {1}: {2}.</figcaption></figure>",
+             <figcaption>Horizontal: step. Vertical: {0}. After {1}: {2}.{3}</figcaption></figure>",
             escape(&trace.name),
             plural(trace.values.len(), "step"),
             last.map_or("not finite".into(), |v| number(*v)),
+            changes(&trace.marks),
         );
     }
     page.push_str("</div>\n</section>\n");
+}
+
+/// What happened during a fit, in a sentence.
+fn changes(marks: &[(usize, String)]) -> String {
+    let each: Vec<String> =
+        marks.iter().map(|(at, what)| format!("{} from step {}", escape(what), count(*at))).collect();
+    if each.is_empty() { String::new() } else { format!(" Dashed: {}.", each.join(", ")) }
 }
 
 fn network(page: &mut String, at: usize, n: &NetworkFigure) {

@@ -207,7 +207,10 @@ impl Way {
                 let base = if self == Way::Paper { published() } else { Mssvae::default() };
                 let fit = mssvae(design, data, base).fit(input, &mut ctx)?;
                 let raw = (fit.weights(), fit.columns.owners());
-                (Found { loadings: fit.mask(), owner: fit.owners(), codes: fit.codes(), raw: Some(raw) }, fit.stop)
+                (
+                    Found { loadings: fit.mask(), owner: fit.owners(), codes: fit.codes(), raw: Some(raw) },
+                    fit.stop,
+                )
             }
             Way::Each => {
                 let fit = SvaeMerge(mssvae(design, data, Mssvae::default())).fit(input, &mut ctx)?;
@@ -298,7 +301,13 @@ impl Runs {
     ///
     /// # Errors
     /// What the fit fails with, the user's interrupt, a file that cannot be written.
-    pub fn get(&self, design: &Design, data: Data, way: Way, (seed, first): (u64, u64)) -> Result<Outcome, Fault> {
+    pub fn get(
+        &self,
+        design: &Design,
+        data: Data,
+        way: Way,
+        (seed, first): (u64, u64),
+    ) -> Result<Outcome, Fault> {
         let settings = json!({
             "data": data.listed(design), "method": way.settings(design, data), "seed": seed, "scores": seed == first,
             "version": env!("CARGO_PKG_VERSION"),
@@ -318,8 +327,11 @@ impl Runs {
         let supports = rule.apply(found.loadings.view(), &found.owner);
         let side =
             FactorSide { supports: supports.view(), scores: Some(found.codes.view()), owner: &found.owner };
-        let truth =
-            FactorSide { supports: expected.view(), scores: Some(sample.scores.view()), owner: &sample.owner };
+        let truth = FactorSide {
+            supports: expected.view(),
+            scores: Some(sample.scores.view()),
+            owner: &sample.owner,
+        };
         let before = match &found.raw {
             Some((w, owner)) => {
                 let raw = rule.apply(w.view(), owner);

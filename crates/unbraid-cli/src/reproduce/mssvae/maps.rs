@@ -3,7 +3,7 @@
 use unbraid::simulate::multistudy::MultistudySample;
 
 use super::Design;
-use super::fits::{Column, Data, Outcome, Runs, STUDIES, Way};
+use super::fits::{Column, Data, Outcome, Runs, STUDIES};
 use crate::fault::Fault;
 use crate::figure::{self, Axis, Mark, Names, Panel, Series};
 use crate::reproduce::Run;
@@ -105,13 +105,15 @@ pub fn map(title: String, columns: &[Column], truth: &[Column], features: usize)
 
 /// Figure 2d and e: a feature that follows a factor and one that follows its square, against the factor found for it.
 fn against(ours: &Outcome, sample: &MultistudySample) -> Result<Option<Figure>, Fault> {
-    let found = ours.truth.factors.iter().filter(|f| f.study == "shared" && f.found_in.as_deref() == Some("shared"));
+    let found =
+        ours.truth.factors.iter().filter(|f| f.study == "shared" && f.found_in.as_deref() == Some("shared"));
     let best = found.reduce(|a, b| if b.jaccard > a.jaccard { b } else { a });
     let Some((factor, column)) = best.and_then(|f| Some((f.factor, f.found?))) else { return Ok(None) };
     let only = |j: &usize| sample.loadings.row(*j).iter().filter(|w| **w != 0.0).count() == 1;
     let own: Vec<usize> =
         (0..sample.loadings.nrows()).filter(|&j| sample.loadings[[j, factor]] != 0.0).filter(only).collect();
-    let code: Vec<f64> = ours.codes.iter().map(|r| f64::from(r.get(column).copied().unwrap_or(0.0))).collect();
+    let code: Vec<f64> =
+        ours.codes.iter().map(|r| f64::from(r.get(column).copied().unwrap_or(0.0))).collect();
     // The factor found has a scale of its own: true scores are `scale` times its scores.
     let z = sample.scores.column(factor);
     let (cross, square) = code.iter().zip(z).fold((0.0, 0.0), |(c, s), (e, z)| (c + e * z, s + e * e));
@@ -151,7 +153,8 @@ mod tests {
 
     #[test]
     fn columns_stand_in_blocks_and_in_the_order_of_the_truth() {
-        let column = |owner, of: std::ops::Range<usize>| Column { owner, members: of.map(|j| (j, 2.0)).collect() };
+        let column =
+            |owner, of: std::ops::Range<usize>| Column { owner, members: of.map(|j| (j, 2.0)).collect() };
         let truth = [column(None, 0..4), column(None, 4..8), column(Some(1), 8..10)];
         let found = [column(Some(1), 8..10), column(None, 5..8), column(None, 9..9), column(None, 0..4)];
         let panel = map(String::new(), &found, &truth, 10);

@@ -62,7 +62,11 @@ pub fn run(design: &Design, data: Data, runs: &Runs, run: &Run<'_>) -> Result<Se
             format!("figure{number}_{word}.svg"),
             format!("Figure {number}: {what}"),
             &of,
-            ["consensus", "relevance", "recovery"].iter().enumerate().map(|(at, name)| (*name, move |o: &Outcome| scores(o)[at])).collect(),
+            ["consensus", "relevance", "recovery"]
+                .iter()
+                .enumerate()
+                .map(|(at, name)| (*name, move |o: &Outcome| scores(o)[at]))
+                .collect(),
         )?);
     }
     drawn.push(strips(
@@ -74,7 +78,9 @@ pub fn run(design: &Design, data: Data, runs: &Runs, run: &Run<'_>) -> Result<Se
     let mut notes = Vec::new();
     let others = of.iter().map(|all| runs.of_others(all)).sum::<usize>();
     if others > 0 {
-        notes.push(format!("{others} of these runs were kept from another build of this version, with the same settings."));
+        notes.push(format!(
+            "{others} of these runs were kept from another build of this version, with the same settings."
+        ));
     }
     notes.push("The paper shows its scores as plots without numbers.".into());
     Ok(Section {
@@ -263,7 +269,9 @@ fn checks(data: Data, of: &[Vec<Outcome>]) -> Vec<Check> {
         ];
         for (what, least, score) in aims {
             let claim = format!("{what} of MSSVAE is at least {least}");
-            out.push(Check::number(claim, aim, format!("≥ {least}"), Some(means(ours, score)), move |v| v >= least));
+            out.push(Check::number(claim, aim, format!("≥ {least}"), Some(means(ours, score)), move |v| {
+                v >= least
+            }));
         }
     }
     let blocks: [(&str, fn(&Outcome) -> f64); 2] =

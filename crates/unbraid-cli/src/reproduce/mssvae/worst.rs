@@ -27,13 +27,17 @@ pub fn pieces(design: &Design) -> u64 {
 /// What a fit fails with, and the user's interrupt.
 pub fn run(design: &Design, runs: &Runs, run: &Run<'_>) -> Result<Section, Fault> {
     let of = outcomes(design, Data::Gaussian, &[Way::Mssvae, Way::Paper], runs, run)?;
-    let columns = ["replicate", "W", "shared consensus", "specific consensus", "shared columns", "specific columns"];
+    let columns =
+        ["replicate", "W", "shared consensus", "specific consensus", "shared columns", "specific columns"];
     let mut table = Table::new("worst.csv", "What each step makes of the worst replicates.", &columns);
     let mut figures = Vec::new();
-    for (at, file, what) in [(1, "figure6.svg", "the published way of fitting"), (0, "figure6_ours.svg", "MSSVAE")] {
+    for (at, file, what) in
+        [(1, "figure6.svg", "the published way of fitting"), (0, "figure6_ours.svg", "MSSVAE")]
+    {
         // The worst as it was fitted, by the shared factors.
         let before = |o: &Outcome| o.before.as_ref().and_then(|b| b.shared).map_or(0.0, |s| s.consensus);
-        let worst = (0..of[at].len()).reduce(|a, b| if before(&of[at][b]) < before(&of[at][a]) { b } else { a });
+        let worst =
+            (0..of[at].len()).reduce(|a, b| if before(&of[at][b]) < before(&of[at][a]) { b } else { a });
         let Some(worst) = worst else { continue };
         let (own, ours) = (&of[at][worst], &of[0][worst]);
         let sample = Data::Gaussian.simulated(design, own.seed)?;
@@ -128,8 +132,15 @@ mod tests {
 
     #[test]
     fn copies_in_every_study_become_one_column() {
-        let column = |owner, of: std::ops::Range<usize>| Column { owner, members: of.map(|j| (j, 3.0)).collect() };
-        let raw = [column(None, 0..5), column(Some(0), 5..9), column(Some(1), 5..10), column(Some(2), 5..9), column(Some(2), 0..2)];
+        let column =
+            |owner, of: std::ops::Range<usize>| Column { owner, members: of.map(|j| (j, 3.0)).collect() };
+        let raw = [
+            column(None, 0..5),
+            column(Some(0), 5..9),
+            column(Some(1), 5..10),
+            column(Some(2), 5..9),
+            column(Some(2), 0..2),
+        ];
         let found = merged(&raw, 10).unwrap();
         let owners: Vec<Option<usize>> = found.iter().map(|c| c.owner).collect();
         assert_eq!(owners, [None, None]);

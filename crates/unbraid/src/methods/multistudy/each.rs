@@ -16,11 +16,11 @@
 use ndarray::{Array2, Axis, concatenate, s};
 use serde::{Deserialize, Serialize};
 
+use super::factor_table;
 use super::merge::{self, Part};
 use super::mssvae::train::{Problem, State as OfStudy};
 use super::mssvae::{Mssvae, MssvaeFit};
 use super::studies::Studies;
-use super::factor_table;
 use crate::data::{Annotations, Matrix, Slot, Value, Values};
 use crate::error::Result;
 use crate::fit::{Annotate, Course, Ctx, Draw, Iterate, Method, Seed, Step, Stop, StopRule, drive};
@@ -219,7 +219,13 @@ mod tests {
 
     fn fit(params: &SvaeMerge, ctx: &mut Ctx<'_>) -> Result<SvaeMergeFit, Error> {
         let design = MultistudyDesign {
-            studies: 2, observations: 300, features: 60, shared: 3, specific: 1, noise: 0.05, ..Default::default()
+            studies: 2,
+            observations: 300,
+            features: 60,
+            shared: 3,
+            specific: 1,
+            noise: 0.05,
+            ..Default::default()
         };
         let sample = design.sample(Seed(3))?;
         let matrix = Matrix::Dense(sample.x);
@@ -230,7 +236,8 @@ mod tests {
     }
 
     fn small() -> SvaeMerge {
-        let sizes = Mssvae { shared: 5, specific: 1, hidden: [16, 16], epochs: 120, batch: 100, ..Mssvae::default() };
+        let sizes =
+            Mssvae { shared: 5, specific: 1, hidden: [16, 16], epochs: 120, batch: 100, ..Mssvae::default() };
         SvaeMerge(sizes)
     }
 
@@ -256,9 +263,10 @@ mod tests {
 
     #[test]
     fn what_one_study_does_not_say_is_refused_as_for_all() {
-        let why = fit(&SvaeMerge(Mssvae { tau: 2.0, ..small().0 }), &mut Ctx::new(Seed(1), &mut ())).unwrap_err();
+        let mut nobody = ();
+        let mut ctx = Ctx::new(Seed(1), &mut nobody);
+        let why = fit(&SvaeMerge(Mssvae { tau: 2.0, ..small().0 }), &mut ctx).unwrap_err();
         assert!(why.to_string().contains("tau"));
-        let mut ctx = Ctx::new(Seed(1), &mut ());
         ctx.max_memory = Some(1000);
         assert!(matches!(fit(&small(), &mut ctx), Err(Error::Memory { .. })));
     }

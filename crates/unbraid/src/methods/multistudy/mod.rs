@@ -29,6 +29,7 @@
 //! (2026): `moran2026`.
 
 pub mod coder;
+pub mod concerns;
 pub mod each;
 pub mod elbo;
 pub mod fused;

@@ -316,11 +316,8 @@ mod tests {
         let mut x = random(30, 4, 1);
         x.column_mut(2).fill(3.0);
         let studies = [Study::new(x)];
-        let mut at = Loadings {
-            phi: Array2::zeros((4, 0)),
-            own: vec![random(4, 1, 2)],
-            noise: vec![vec![1.0; 4]],
-        };
+        let mut at =
+            Loadings { phi: Array2::zeros((4, 0)), own: vec![random(4, 1, 2)], noise: vec![vec![1.0; 4]] };
         for _ in 0..20 {
             let moments = [expect(&studies[0], 0, &at).unwrap()];
             assert!(moments[0].log_likelihood.is_finite());

@@ -18,7 +18,8 @@ fn planted(seed: u64) -> (Matrix, Vec<u32>, Vec<String>, Array2<f64>) {
             z[[i, k]] = normal();
         }
         for (j, to) in row.iter_mut().enumerate() {
-            let of = |k: usize, range: std::ops::Range<usize>| f64::from(u8::from(range.contains(&j))) * z[[i, k]];
+            let of =
+                |k: usize, range: std::ops::Range<usize>| f64::from(u8::from(range.contains(&j))) * z[[i, k]];
             let sum = 2.0 * of(0, 0..10) + 1.5 * of(1, 8..18) + 1.8 * of(2, 18..24) + 1.8 * of(3, 24..30);
             *to = 5.0 * f64::from(study[i]) + sum + 0.5 * normal();
         }
@@ -66,7 +67,8 @@ fn parameters_out_of_range_are_refused() {
         let why = fit(&params, &x, &study, &names).unwrap_err().to_string();
         assert!(why.contains(word), "{why}");
     }
-    let few = fit(&Msfa { shared: 2, specific: 1, max_steps: 3, ..Msfa::default() }, &x, &study, &names).unwrap();
+    let few =
+        fit(&Msfa { shared: 2, specific: 1, max_steps: 3, ..Msfa::default() }, &x, &study, &names).unwrap();
     assert_eq!((few.stop, few.warnings.len()), (Stop::MaxSteps, 1));
     for (shared, specific) in [(0, 1), (2, 0)] {
         let found = fit(&Msfa { shared, specific, ..Msfa::default() }, &x, &study, &names).unwrap();

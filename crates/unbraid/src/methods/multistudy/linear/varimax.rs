@@ -90,7 +90,8 @@ mod tests {
 
     #[test]
     fn rotated_blocks_are_found_again() {
-        let blocks = Array2::from_shape_fn((30, 3), |(j, k)| if j / 10 == k { 2.0 + 0.1 * j as f64 } else { 0.0 });
+        let blocks =
+            Array2::from_shape_fn((30, 3), |(j, k)| if j / 10 == k { 2.0 + 0.1 * j as f64 } else { 0.0 });
         let mut mixed = blocks.clone();
         [(0, 1, 0.7), (1, 2, -0.4), (0, 2, 1.1)].iter().for_each(|&(p, q, t)| turn(&mut mixed, p, q, t));
         let found = mixed.dot(&rotation(&mixed));

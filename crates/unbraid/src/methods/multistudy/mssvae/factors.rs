@@ -5,9 +5,9 @@ use ndarray::Array2;
 use super::{Mssvae, MssvaeFit};
 use crate::data::{Annotations, Column, Slot, Table, Value};
 use crate::fit::Annotate;
-use crate::methods::multistudy::{Columns, factor_table};
 use crate::methods::multistudy::likelihood::Law;
 use crate::methods::multistudy::merge::{self, Part};
+use crate::methods::multistudy::{Columns, factor_table};
 
 /// The factors of a fitted W, G × K.
 pub(super) fn factors(params: &Mssvae, columns: &Columns, w: &Array2<f32>) -> Vec<Part> {

@@ -23,12 +23,12 @@ pub(super) mod train;
 use ndarray::Array2;
 
 use self::train::Problem;
-use super::Columns;
 use super::likelihood::Law;
 use super::merge::Part;
 use super::network::{Network, SkipKind};
 use super::ssl::Membership;
 use super::studies::Studies;
+use super::{Columns, concerns};
 use crate::error::{Error, Result};
 use crate::fit::{Ctx, Method, Stop, StopRule, drive};
 use crate::params::{ParamDoc, Params};
@@ -208,10 +208,17 @@ impl Method for Mssvae {
 
     fn run(&self, input: Studies<'_>, ctx: &mut Ctx<'_>) -> Result<MssvaeFit> {
         let (n, features) = input.values.matrix.shape();
-        ctx.reserve(self.memory(n, features, input.names.len()), "choose fewer features or smaller hidden layers")?;
+        ctx.reserve(
+            self.memory(n, features, input.names.len()),
+            "choose fewer features or smaller hidden layers",
+        )?;
+        concerns::before(self, &input)?.into_iter().for_each(|text| ctx.warn(text));
         let problem = Problem::new(self, &input)?;
         let (course, stop) = drive(&problem, StopRule { max_steps: self.epochs, tol: 0.0 }, ctx)?;
-        problem.finish(course, stop, ctx)
+        let mut fit = problem.finish(course, stop, ctx)?;
+        concerns::after(self, &fit).into_iter().for_each(|text| ctx.warn(text));
+        fit.warnings.clone_from(&ctx.warnings);
+        Ok(fit)
     }
 }
 
