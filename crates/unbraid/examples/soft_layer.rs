@@ -61,8 +61,9 @@ fn main() -> Result<()> {
     let layer = Layer::new(m, 0.01, Squash::Logistic)?;
     // Threads take blocks of rows as they come free.
     let block = d.div_ceil(8 * threads);
-    let pools = [1, threads]
-        .map(|count| rayon::ThreadPoolBuilder::new().num_threads(count).build().map_err(std::io::Error::other));
+    let pools = [1, threads].map(|count| {
+        rayon::ThreadPoolBuilder::new().num_threads(count).build().map_err(std::io::Error::other)
+    });
     let works: Vec<Mutex<Work>> = (0..threads).map(|_| Mutex::default()).collect();
     let mut out =
         Outputs { t: vec![0.0; d * n], dw: vec![0.0; d * n], db: vec![0.0; d * m], dq: vec![0.0; d * m] };
