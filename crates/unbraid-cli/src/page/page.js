@@ -77,11 +77,15 @@
     pen.save();
     pen.strokeStyle = c.soft; pen.fillStyle = c.soft; pen.lineWidth = ratio; pen.setLineDash([3 * ratio, 3 * ratio]);
     pen.font = 12 * ratio + "px system-ui, sans-serif"; pen.textBaseline = "top";
+    const across = (at) => Math.round(u.valToPos(at, "x", true));
+    marks.forEach(([at]) => { pen.beginPath(); pen.moveTo(across(at), u.bbox.top); pen.lineTo(across(at), u.bbox.top + u.bbox.height); pen.stroke(); });
     marks.forEach(([at, text], i) => {
-      const x = Math.round(u.valToPos(at, "x", true)), y = u.bbox.top + (4 + 15 * i) * ratio;
-      pen.beginPath(); pen.moveTo(x, u.bbox.top); pen.lineTo(x, u.bbox.top + u.bbox.height); pen.stroke();
+      const x = across(at), y = u.bbox.top + (4 + 15 * i) * ratio;
       const left = x + 5 * ratio + pen.measureText(text).width > right;
       pen.textAlign = left ? "right" : "left";
+      // On the ground of the page, so that lines do not cross it.
+      pen.save(); pen.setLineDash([]); pen.strokeStyle = "rgb(" + c.zero.join(",") + ")"; pen.lineWidth = 4 * ratio;
+      pen.strokeText(text, x + (left ? -5 : 5) * ratio, y); pen.restore();
       pen.fillText(text, x + (left ? -5 : 5) * ratio, y);
     });
     pen.restore();
@@ -377,7 +381,7 @@
     const xs = bounds(points.x), ys = bounds(points.y);
     const ticks = ([low, high]) => {
       const raw = (high - low) / 5, power = Math.pow(10, Math.floor(Math.log10(raw))), step = [1, 2, 5, 10].find((m) => m * power >= raw) * power, out = [];
-      for (let v = Math.ceil(low / step) * step; v <= high; v += step) out.push([v, tick(Math.abs(v) < step / 1e6 ? 0 : v, step)]);
+      for (let v = Math.ceil(low / step) * step; v <= high; v += step) out.push([v, tick(Math.abs(v) < step / 1e6 ? 0 : v, step).replace("-", "−")]);
       return out;
     };
     const draw = () => {
