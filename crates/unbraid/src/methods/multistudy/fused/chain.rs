@@ -193,6 +193,35 @@ unsafe fn second<T: Real, S: Simd, const Q: usize>(
     }
 }
 
+/// A_jᵀ, z of the active columns and h₁, in the memory.
+#[inline(always)]
+fn first_layer<T: Real, S: Simd>(
+    simd: S,
+    frame: &Frame<'_, T>,
+    block: &Block<'_, T>,
+    memory: &mut Memory<T>,
+) {
+    let lanes = T::lanes::<S>();
+    let (np, s, w1) = (block.n.next_multiple_of(ROWS), block.active.len(), frame.second.width[0]);
+    let columns = &frame.tiles[block.tile].columns;
+    let z = memory.z.take(s * np);
+    let a = memory.a.take(s * w1);
+    for (at, &p) in block.active.iter().enumerate() {
+        z[at * np..(at + 1) * np].copy_from_slice(&row(&frame.z[block.tile], p)[block.from..block.from + np]);
+        let (w, v1) = (block.w[columns[p]], row(&frame.v1t, columns[p]));
+        for panel in 0..w1 / lanes {
+            for l in 0..lanes {
+                a[(panel * s + at) * lanes + l] = w * v1[panel * lanes + l];
+            }
+        }
+    }
+    let (z, a, h1) = (z.as_ptr(), a.as_ptr(), memory.h1.take(w1 * np).as_mut_ptr());
+    // SAFETY: the memories were taken with the sizes that the kernel states.
+    unsafe {
+        by_two!(w1 / lanes, p => first::<T, S>(simd, np, (z, np, s), a.add(p * s * lanes), h1.add(p * np * lanes)));
+    }
+}
+
 /// Adds v · h₂ to `o`, the outputs of the block's samples.
 #[inline(always)]
 pub(super) fn forward<T: Real, S: Simd>(
@@ -203,37 +232,25 @@ pub(super) fn forward<T: Real, S: Simd>(
     o: &mut [T],
 ) {
     let lanes = T::lanes::<S>();
-    let (np, s, [w1, w2]) = (block.n.next_multiple_of(ROWS), block.active.len(), frame.second.width);
-    let columns = &frame.tiles[block.tile].columns;
-    let z = memory.z.take(s * np);
-    let a = memory.a.take(s * w1);
-    for (at, &p) in block.active.iter().enumerate() {
-        z[at * np..(at + 1) * np].copy_from_slice(&row(&frame.z[block.tile], p)[block.from..block.from + np]);
-        let (w, v1) = (block.w[columns[p]], row(&frame.v1t, columns[p]));
-        for (panel, from) in v1.chunks_exact(lanes).enumerate() {
-            let to = &mut a[(panel * s + at) * lanes..(panel * s + at + 1) * lanes];
-            to.iter_mut().zip(from).for_each(|(to, v)| *to = w * *v);
-        }
-    }
-    let v = memory.v.zeros(w2);
-    v[..block.v.len()].copy_from_slice(block.v);
-    let (z, a, v) = (z.as_ptr(), a.as_ptr(), v.as_ptr());
-    let (h1, h2) = (memory.h1.take(w1 * np).as_mut_ptr(), memory.h2.take(w2 * np).as_mut_ptr());
-    let wide = memory.o.zeros(np * lanes);
+    let (np, [w1, w2]) = (block.n.next_multiple_of(ROWS), frame.second.width);
+    first_layer(simd, frame, &block, memory);
+    let h1 = memory.h1.taken(w1 * np).as_ptr();
+    let wide = memory.o.zeros(np * lanes).as_mut_ptr();
+    let (h2, v) = memory.second(w2, np, block.v);
+    let (h2, v) = (h2.as_mut_ptr(), v.as_ptr());
     let (ahead, b2) = (frame.second.ahead.taken(w1 * w2).as_ptr(), frame.second.bias().as_ptr());
-    // SAFETY: the memories were taken with the sizes that the kernels state.
+    // SAFETY: as above.
     unsafe {
-        by_two!(w1 / lanes, p => first::<T, S>(simd, np, (z, np, s), a.add(p * s * lanes), h1.add(p * np * lanes)));
         by_two!(w2 / lanes, q => second::<T, S>(
             simd,
             np,
             (h1, w1),
             (ahead.add(q * w1 * lanes), b2.add(q * lanes), v.add(q * lanes)),
             h2.add(q * np * lanes),
-            wide.as_mut_ptr(),
+            wide,
         ));
         for (i, o) in o.iter_mut().enumerate() {
-            *o += T::sum(simd, T::load::<S>(wide.as_ptr().add(i * lanes)));
+            *o += T::sum(simd, T::load::<S>(wide.add(i * lanes)));
         }
     }
 }
@@ -366,6 +383,33 @@ unsafe fn outer<T: Real, S: Simd, const R: usize, const Q: usize>(
     }
 }
 
+/// [`outer`] for any number of columns.
+#[inline(always)]
+unsafe fn all_outer<T: Real, S: Simd, const Q: usize>(
+    simd: S,
+    np: usize,
+    (z, ld): (*const T, usize),
+    d1: *const T,
+    (rows, panel): (&[usize], usize),
+    frame: &Frame<'_, T>,
+    (w, dw, dv1): (&[T], &mut [T], &mut ndarray::Array2<T>),
+) {
+    let mut k = 0;
+    while k < rows.len() {
+        // SAFETY: as in `outer`, for all rows.
+        unsafe {
+            let (left, some, to) = ((z.add(k * ld), ld), (&rows[k..], panel), (w, &mut *dw, &mut *dv1));
+            match rows.len() - k {
+                1 => outer::<T, S, 1, Q>(simd, np, left, d1, some, frame, to),
+                2 => outer::<T, S, 2, Q>(simd, np, left, d1, some, frame, to),
+                3 => outer::<T, S, 3, Q>(simd, np, left, d1, some, frame, to),
+                _ => outer::<T, S, 4, Q>(simd, np, left, d1, some, frame, to),
+            }
+        }
+        k += 4;
+    }
+}
+
 /// Adds dh₁ V₁ of `depth` panels of hidden units to Q panels of dz.
 #[inline(always)]
 unsafe fn latents<T: Real, S: Simd, const Q: usize>(
@@ -468,28 +512,7 @@ unsafe fn panel_back<T: Real, S: Simd, const Q: usize>(
         let back = frame.second.back.taken(w1 * w2).as_ptr();
         let h1 = h1.add(panel * np * lanes);
         third::<T, S, Q>(simd, np, (d2, w2), back.add(panel * w2 * lanes), h1, d1);
-        let mut k = 0;
-        while k < rows.len() {
-            let (left, some, to) = ((z.add(k * ld), ld), (&rows[k..], panel), (block.w, &mut *dw, &mut *dv1));
-            k += match rows.len() - k {
-                1 => {
-                    outer::<T, S, 1, Q>(simd, np, left, d1, some, frame, to);
-                    1
-                }
-                2 => {
-                    outer::<T, S, 2, Q>(simd, np, left, d1, some, frame, to);
-                    2
-                }
-                3 => {
-                    outer::<T, S, 3, Q>(simd, np, left, d1, some, frame, to);
-                    3
-                }
-                _ => {
-                    outer::<T, S, 4, Q>(simd, np, left, d1, some, frame, to);
-                    4
-                }
-            };
-        }
+        all_outer::<T, S, Q>(simd, np, (z, ld), d1, (rows, panel), frame, (block.w, &mut *dw, &mut *dv1));
         by_two!(block.active.len().div_ceil(lanes), k => latents::<T, S>(
             simd,
             np,
@@ -565,5 +588,60 @@ pub(super) fn backward<T: Real, S: Simd>(
         let to = &mut row_mut(&mut into[block.tile], p)[block.from..block.from + block.n];
         let from = dz[(at / lanes) * np * lanes..].chunks_exact(lanes);
         to.iter_mut().zip(from).for_each(|(to, d)| *to += w * d[at % lanes]);
+    }
+}
+
+/// The gradients of the weights that are 0, from dh₂ as [`turn_all`] left it.
+#[inline(always)]
+pub(super) fn zeros<T: Real, S: Simd>(
+    simd: S,
+    frame: &Frame<'_, T>,
+    block: Block<'_, T>,
+    memory: &mut Memory<T>,
+    sums: &mut Sums<T>,
+    dw: &mut [T],
+) {
+    let lanes = T::lanes::<S>();
+    let (np, [w1, w2]) = (block.n.next_multiple_of(ROWS), frame.second.width);
+    let columns = &frame.tiles[block.tile].columns;
+    first_layer(simd, frame, &block, memory);
+    let (h1, d2) = (memory.h1.taken(w1 * np).as_ptr(), memory.h2.taken(w2 * np).as_ptr());
+    let d1 = memory.d1.take(2 * np * lanes).as_mut_ptr();
+    let all = &frame.z[block.tile];
+    let (z, ld) = (row(all, 0)[block.from..].as_ptr(), all.ncols());
+    // What the active columns have is kept.
+    let mut own = [T::ZERO; 2];
+    own.iter_mut().zip(block.active).for_each(|(own, &p)| *own = dw[columns[p]]);
+    // SAFETY: as in `backward`.
+    unsafe {
+        let back = frame.second.back.taken(w1 * w2).as_ptr();
+        by_two!(w1 / lanes, p => zeros_back::<T, S>(
+            simd,
+            frame,
+            (np, p, columns),
+            (d2, back, h1, d1),
+            (z, ld),
+            (dw, &mut sums.v1t),
+        ));
+    }
+    own.iter().zip(block.active).for_each(|(own, &p)| dw[columns[p]] = *own);
+}
+
+/// Q panels of dh₁ to the weights of all columns, and no further.
+#[inline(always)]
+unsafe fn zeros_back<T: Real, S: Simd, const Q: usize>(
+    simd: S,
+    frame: &Frame<'_, T>,
+    (np, panel, columns): (usize, usize, &[usize]),
+    (d2, back, h1, d1): (*const T, *const T, *const T, *mut T),
+    (z, ld): (*const T, usize),
+    (dw, dv1): (&mut [T], &mut ndarray::Array2<T>),
+) {
+    let (lanes, w2) = (T::lanes::<S>(), frame.second.width[1]);
+    // SAFETY: the pointers are those of the memories taken in `zeros`.
+    unsafe {
+        let h1 = h1.add(panel * np * lanes);
+        third::<T, S, Q>(simd, np, (d2, w2), back.add(panel * w2 * lanes), h1, d1);
+        all_outer::<T, S, Q>(simd, np, (z, ld), d1, (columns, panel), frame, (&frame.none, dw, dv1));
     }
 }
