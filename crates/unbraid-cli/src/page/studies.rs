@@ -101,7 +101,7 @@ fn table(page: &mut String, s: &StudiesFigure) {
         });
         let _ = write!(
             page,
-            "<tr><td class=\"n\">{}</td><td class=\"t\" style=\"min-width:5em\"><bdi>{}</bdi></td><td class=\"n\">{}</td><td>{share}</td><td class=\"t\">{}</td>",
+            "<tr><td class=\"n\">{}</td><td class=\"t\" style=\"min-width:5em\"><bdi>{}</bdi></td><td class=\"n\">{}</td><td style=\"white-space:nowrap\">{share}</td><td class=\"t\">{}</td>",
             at + 1,
             escape(&f.study),
             count(f.size),
@@ -154,6 +154,6 @@ fn by_label(page: &mut String, labels: &LabelCodes, factors: &[StudyFactor]) {
     }
     page.push_str(
         "</tbody></table></div><figcaption>Mean code of the observations with a label, in standard deviations from the mean of \
-         all that the factor belongs to. The labels were not used in the fit.</figcaption></figure>\n",
+         all that the factor belongs to.</figcaption></figure>\n",
     );
 }

@@ -11,7 +11,8 @@ use unbraid_io::h5ad::Elem;
 use crate::{Work, assert_finite, dense, dict, text};
 
 /// Settings of a fit that takes a moment; the columns of all studies stay as they are.
-const SMALL: &str = "--set epochs=8 --set hidden=8,6 --set shared=3 --set specific=1 --set batch=64 --set merge=false";
+const SMALL: &str =
+    "--set epochs=8 --set hidden=8,6 --set shared=3 --set specific=1 --set batch=64 --set merge=false";
 
 /// `s.h5ad`: three simulated studies of 60 samples and 100 features.
 fn studies() -> Work {
@@ -51,8 +52,17 @@ fn two(n: usize) -> Vec<Option<String>> {
 #[test]
 fn a_fit_is_written_told_judged_and_shown() {
     let work = studies();
-    let said = work.ok(&format!("fit mssvae s.h5ad -o fit.h5ad --set study=study --label study --report page.html {SMALL}")).out;
-    for part in ["180 observations × 100 features, 8 epochs", "of all studies", "of study2", "encoders for `unbraid apply`: "] {
+    let said = work
+        .ok(&format!(
+            "fit mssvae s.h5ad -o fit.h5ad --set study=study --label study --report page.html {SMALL}"
+        ))
+        .out;
+    for part in [
+        "180 observations × 100 features, 8 epochs",
+        "of all studies",
+        "of study2",
+        "encoders for `unbraid apply`: ",
+    ] {
         assert!(said.contains(part), "{part}: {said}");
     }
     assert_finite(&work.path("fit.h5ad"));
@@ -68,7 +78,14 @@ fn a_fit_is_written_told_judged_and_shown() {
     assert_eq!(json(&work, "evaluate factors fit.h5ad --set disentanglement=false")["key"], "mssvae");
 
     let page = std::fs::read_to_string(work.path("page.html")).unwrap();
-    for part in ["Factors of the studies", "id=\"mask\"", "id=\"cloud\"", "sd in <bdi>study1</bdi>", "Dashed: λ₀ = 1 from step 1, ", "Mean codes by <bdi>study</bdi>"] {
+    for part in [
+        "Factors of the studies",
+        "id=\"mask\"",
+        "id=\"cloud\"",
+        "sd in <bdi>study1</bdi>",
+        "Dashed: λ₀ = 1 from step 1, ",
+        "Mean codes by <bdi>study</bdi>",
+    ] {
         assert!(page.contains(part), "{part}");
     }
     assert!(!page.contains("NaN"));
@@ -77,7 +94,8 @@ fn a_fit_is_written_told_judged_and_shown() {
 #[test]
 fn studies_are_read_from_any_column_of_labels() {
     let work = Work::new();
-    let small = format!("-o fit.h5ad --set study=batch --set likelihood=nb --set learning_rate=0.001 {SMALL}");
+    let small =
+        format!("-o fit.h5ad --set study=batch --set likelihood=nb --set learning_rate=0.001 {SMALL}");
     let codes: Vec<Option<u32>> = (0..40).map(|i| Some(2 * (i % 2))).collect();
     let categories = ["zeta", "unused", "alpha"].map(String::from).to_vec();
     for (column, names) in [
@@ -88,7 +106,8 @@ fn studies_are_read_from_any_column_of_labels() {
     ] {
         work.dataset("c.h5ad", &labelled(column));
         let said = json(&work, &format!("fit mssvae c.h5ad {small}"));
-        let found: Vec<&str> = said["studies"].as_array().unwrap().iter().map(|s| s["name"].as_str().unwrap()).collect();
+        let found: Vec<&str> =
+            said["studies"].as_array().unwrap().iter().map(|s| s["name"].as_str().unwrap()).collect();
         assert_eq!(found, names);
     }
     // A table beside the file, as of one that has no columns.
@@ -114,7 +133,8 @@ fn every_file_is_a_study_and_features_meet_by_name() {
         let var: Vec<usize> = if name == "study2" { (0..99).rev().collect() } else { (0..100).collect() };
         work.dataset(&format!("{name}.h5ad"), &part.select(&Selection { obs: None, var: Some(var) }));
     }
-    let ran = work.ok(&format!("fit mssvae study0.h5ad study1.h5ad study2.h5ad -o all.h5ad --report p.html {SMALL}"));
+    let ran = work
+        .ok(&format!("fit mssvae study0.h5ad study1.h5ad study2.h5ad -o all.h5ad --report p.html {SMALL}"));
     assert!(ran.err.contains("study0.h5ad: 1 of 100 features are not in every file"), "{}", ran.err);
     let all = open(&work, "all.h5ad");
     assert_eq!((all.shape(), all.var.names[98].as_str()), ((180, 99), "var98"));
@@ -130,12 +150,24 @@ fn every_file_is_a_study_and_features_meet_by_name() {
     assert!(page.contains("study0.h5ad") && page.contains("study2.h5ad"));
 
     work.h5ad("other.h5ad", Matrix::Dense(Array2::ones((3, 4))));
-    work.fails("fit mssvae study0.h5ad other.h5ad -o x.h5ad --join obs", 2, &["every file as a study", "leave out --join"]);
+    work.fails(
+        "fit mssvae study0.h5ad other.h5ad -o x.h5ad --join obs",
+        2,
+        &["every file as a study", "leave out --join"],
+    );
     let mut named = whole.clone();
     named.var = Table::named((0..100).map(|j| format!("G{j}")).collect());
     work.dataset("named.h5ad", &named);
-    work.fails("fit mssvae study0.h5ad named.h5ad -o x.h5ad", 3, &["a feature that all files have", "`var0`", "`G0`"]);
-    work.fails("fit mssvae study0.h5ad study1.h5ad -o x.h5ad --set transform@study0.h5ad=log1p", 2, &["names none of the files"]);
+    work.fails(
+        "fit mssvae study0.h5ad named.h5ad -o x.h5ad",
+        3,
+        &["a feature that all files have", "`var0`", "`G0`"],
+    );
+    work.fails(
+        "fit mssvae study0.h5ad study1.h5ad -o x.h5ad --set transform@study0.h5ad=log1p",
+        2,
+        &["names none of the files"],
+    );
 }
 
 #[test]
@@ -147,20 +179,52 @@ fn what_cannot_be_studies_is_refused_with_what_could_be() {
         assert!(!work.path("x.h5ad").exists());
     };
     let data = labelled(Column::Text(two(40)));
-    fails(&data, "", 3, &["c.h5ad: the column of studies, obs[\"study\"], is missing", "`--set study=COLUMN`", "batch (2 levels)"]);
+    fails(
+        &data,
+        "",
+        3,
+        &[
+            "c.h5ad: the column of studies, obs[\"study\"], is missing",
+            "`--set study=COLUMN`",
+            "batch (2 levels)",
+        ],
+    );
     let of = "--set study=batch";
     let one = labelled(Column::Text(vec![Some("a".into()); 40]));
-    fails(&one, of, 3, &["a second study (every observation has `a` in obs[\"batch\"])", "no column of obs tells studies apart"]);
+    fails(
+        &one,
+        of,
+        3,
+        &[
+            "a second study (every observation has `a` in obs[\"batch\"])",
+            "no column of obs tells studies apart",
+        ],
+    );
     let mut lone = two(40);
     lone[7] = Some("c".into());
-    fails(&labelled(Column::Text(lone)), of, 3, &["a second observation of study `c`", "3 studies (a, b, c)"]);
+    fails(
+        &labelled(Column::Text(lone)),
+        of,
+        3,
+        &["a second observation of study `c`", "3 studies (a, b, c)"],
+    );
     let many = (0..40).map(|i| Some(format!("cell{i:02}"))).collect();
     fails(&labelled(Column::Text(many)), of, 3, &["40 studies (cell00, cell01", "and 34 more"]);
-    fails(&labelled(Column::Float((0..40).map(f64::from).collect())), of, 3, &["holds numbers that need not be whole"]);
+    fails(
+        &labelled(Column::Float((0..40).map(f64::from).collect())),
+        of,
+        3,
+        &["holds numbers that need not be whole"],
+    );
     let mut gaps = two(40);
     gaps[3] = None;
     gaps[9] = None;
-    fails(&labelled(Column::Text(gaps)), of, 3, &["obs[\"batch\"]: row 3, 9 has no study", "observation `obs3`, observation `obs9`"]);
+    fails(
+        &labelled(Column::Text(gaps)),
+        of,
+        3,
+        &["obs[\"batch\"]: row 3, 9 has no study", "observation `obs3`, observation `obs9`"],
+    );
     let word = (0..40).map(|i| Some(["shared", "b"][i % 2].to_owned())).collect();
     fails(&labelled(Column::Text(word)), of, 3, &["another name for study `shared`"]);
 
@@ -175,7 +239,12 @@ fn what_cannot_be_studies_is_refused_with_what_could_be() {
         fails(&data, &format!("{of} --set {set}"), code, parts);
     }
     let groups = (0..40).map(|i| Some(format!("s{}", i % 5))).collect();
-    fails(&labelled(Column::Text(groups)), "--set study=batch --set batch=8", 2, &["`batch` is 8 for 5 studies", "2 samples of each study"]);
+    fails(
+        &labelled(Column::Text(groups)),
+        "--set study=batch --set batch=8",
+        2,
+        &["`batch` is 8 for 5 studies", "2 samples of each study"],
+    );
 }
 
 #[test]
@@ -192,7 +261,11 @@ fn values_that_are_no_counts_are_located_and_the_layer_that_holds_them_is_named(
         x[[3, 7]] = value;
         work.dataset("c.h5ad", &Dataset { x: Matrix::Dense(x), ..data.clone() });
         let place = format!("X holds {word} at row 3, column 7");
-        work.fails(&format!("fit mssvae c.h5ad -o x.h5ad {of}"), 3, &[&place, rule, "observation `obs3`, feature `var7`"]);
+        work.fails(
+            &format!("fit mssvae c.h5ad -o x.h5ad {of}"),
+            3,
+            &[&place, rule, "observation `obs3`, feature `var7`"],
+        );
     }
     let ran = work.ok(&format!("fit mssvae c.h5ad -o x.h5ad --set fractions=true {of}"));
     assert!(ran.err.contains("1 values of X are not whole"), "{}", ran.err);
@@ -203,7 +276,11 @@ fn values_that_are_no_counts_are_located_and_the_layer_that_holds_them_is_named(
     slots.layers.insert("counts".into(), unbraid::data::Slot::F64(data.x.to_dense()));
     let halves = Dataset { x: data.x.map(|v| v / 2.0), ..data.clone() };
     unbraid_io::write_h5ad(&work.path("l.h5ad"), unbraid_io::Input::Dataset(&halves), &slots).unwrap();
-    work.fails(&format!("fit mssvae l.h5ad -o y.h5ad {of}"), 3, &["a table of whole numbers (X holds", "`--layer counts` reads layers[\"counts\"]"]);
+    work.fails(
+        &format!("fit mssvae l.h5ad -o y.h5ad {of}"),
+        3,
+        &["a table of whole numbers (X holds", "`--layer counts` reads layers[\"counts\"]"],
+    );
     work.ok(&format!("fit mssvae l.h5ad -o y.h5ad --layer counts {of}"));
     // Counts that are taken for measurements.
     let ran = work.ok(&format!("fit mssvae l.h5ad -o z.h5ad --layer counts --set study=batch {SMALL}"));
@@ -234,7 +311,11 @@ fn features_that_carry_nothing_and_odd_sizes_are_warned_of() {
     let ran = work.ok(&format!("fit mssvae c.h5ad -o none.h5ad {set} --set threshold=9 --report none.html"));
     assert!(ran.err.contains("No factor is left"), "{}", ran.err);
     assert_finite(&work.path("none.h5ad"));
-    assert!(std::fs::read_to_string(work.path("none.html")).unwrap().contains("No feature is in the set of any factor"));
+    assert!(
+        std::fs::read_to_string(work.path("none.html"))
+            .unwrap()
+            .contains("No feature is in the set of any factor")
+    );
     // All features constant.
     data.x = Matrix::Dense(Array2::ones((40, 12)));
     work.dataset("c.h5ad", &data);
@@ -246,13 +327,18 @@ fn features_that_carry_nothing_and_odd_sizes_are_warned_of() {
 fn a_killed_fit_goes_on_to_the_same_bits_on_any_number_of_threads() {
     let work = studies();
     let fit = |out: &str, threads: usize| {
-        format!("fit mssvae s.h5ad -o {out} --key m --seed 3 --threads {threads} --quiet {SMALL} --set epochs=60")
+        format!(
+            "fit mssvae s.h5ad -o {out} --key m --seed 3 --threads {threads} --quiet {SMALL} --set epochs=60"
+        )
     };
     for threads in [1, 2, 8] {
         work.ok(&fit(&format!("{threads}.h5ad"), threads));
     }
     let whole = work.slots("1.h5ad", "m");
-    assert!(whole == work.slots("2.h5ad", "m") && whole == work.slots("8.h5ad", "m"), "other bits on more threads");
+    assert!(
+        whole == work.slots("2.h5ad", "m") && whole == work.slots("8.h5ad", "m"),
+        "other bits on more threads"
+    );
     let line = format!("{} --checkpoint state --checkpoint-every 0", fit("out.h5ad", 2));
     let mut killed = 0;
     for wait in [0, 15, 40, 80] {
@@ -292,12 +378,20 @@ fn samples_of_a_fit_get_its_codes_and_unknown_studies_the_shared_ones() {
         work.ok(&format!("fit mssvae {file} -o fit.h5ad --set genes=variance:60 --set likelihood={law} --set learning_rate=0.001 {SMALL}"));
         let fit = dense(&work.read("fit.h5ad").obsm["X_mssvae"]);
         let said = json(&work, &format!("apply fit.h5ad {file} -o same.h5ad"));
-        assert_eq!((said["features_matched"].as_u64(), said["features_ignored"].as_u64()), (Some(60), Some(40)));
+        assert_eq!(
+            (said["features_matched"].as_u64(), said["features_ignored"].as_u64()),
+            (Some(60), Some(40))
+        );
         assert_eq!(said["of_unknown_studies"], 0);
-        assert_eq!(dense(&work.read("same.h5ad").obsm["X_mssvae"]), fit, "{law}: the fit's own codes, bit for bit");
+        assert_eq!(
+            dense(&work.read("same.h5ad").obsm["X_mssvae"]),
+            fit,
+            "{law}: the fit's own codes, bit for bit"
+        );
 
         let rows: Vec<usize> = (0..180).step_by(3).rev().collect();
-        let new = open(&work, file).select(&Selection { obs: Some(rows.clone()), var: Some((0..100).rev().collect()) });
+        let new = open(&work, file)
+            .select(&Selection { obs: Some(rows.clone()), var: Some((0..100).rev().collect()) });
         work.dataset("new.h5ad", &new);
         work.ok("apply fit.h5ad new.h5ad -o new.scored.h5ad --report new.html --quiet");
         let codes = dense(&work.read("new.scored.h5ad").obsm["X_mssvae"]);
@@ -308,16 +402,29 @@ fn samples_of_a_fit_get_its_codes_and_unknown_studies_the_shared_ones() {
         // Study 1 under a name that the fit does not know.
         let mut renamed = new.clone();
         let names = new.obs.column("study").unwrap().texts().unwrap();
-        let other = names.iter().map(|n| n.clone().map(|n| if n == "study1" { "elsewhere".into() } else { n }));
+        let other =
+            names.iter().map(|n| n.clone().map(|n| if n == "study1" { "elsewhere".into() } else { n }));
         renamed.obs.columns = vec![("place".into(), Column::Text(other.collect()))];
         work.dataset("renamed.h5ad", &renamed);
-        work.fails("apply fit.h5ad renamed.h5ad -o x.h5ad", 3, &["obs[\"study\"]", "`--study COLUMN`", "place (3 levels)"]);
+        work.fails(
+            "apply fit.h5ad renamed.h5ad -o x.h5ad",
+            3,
+            &["obs[\"study\"]", "`--study COLUMN`", "place (3 levels)"],
+        );
         let ran = work.ok("apply fit.h5ad renamed.h5ad -o x.h5ad --study place");
-        assert!(ran.err.contains("does not know `elsewhere` (20 observations); its studies are study0, study1, study2"), "{}", ran.err);
+        assert!(
+            ran.err.contains(
+                "does not know `elsewhere` (20 observations); its studies are study0, study1, study2"
+            ),
+            "{}",
+            ran.err
+        );
         let found = dense(&work.read("x.h5ad").obsm["X_mssvae"]);
         let table = dict(&work.read("fit.h5ad").uns, "mssvae").get("factors").cloned();
         let Some(Elem::Frame(table)) = table else { panic!("no table of factors") };
-        let Some((_, Elem::Strings(of))) = table.columns.iter().find(|(n, _)| n == "study") else { panic!("no study") };
+        let Some((_, Elem::Strings(of))) = table.columns.iter().find(|(n, _)| n == "study") else {
+            panic!("no study")
+        };
         let mut own = 0;
         for i in 0..60 {
             for (f, owner) in of.values.iter().enumerate() {
@@ -338,11 +445,27 @@ fn what_new_samples_lack_is_said() {
     let data = open(&work, "s.h5ad");
     let fewer = data.select(&Selection { obs: None, var: Some((0..93).collect()) });
     work.dataset("fewer.h5ad", &fewer);
-    work.fails("apply fit.h5ad fewer.h5ad -o x.h5ad", 3, &["7 of 100 features of the model (`var93`", "is missing"]);
+    work.fails(
+        "apply fit.h5ad fewer.h5ad -o x.h5ad",
+        3,
+        &["7 of 100 features of the model (`var93`", "is missing"],
+    );
     let ran = work.ok("apply fit.h5ad fewer.h5ad -o x.h5ad --missing-features zero");
-    assert!(ran.err.contains("7 of 100 features of the model are missing") && ran.err.contains("count as 0"), "{}", ran.err);
-    work.fails("apply fit.h5ad fewer.h5ad -o x.h5ad --missing-features unmeasured", 2, &["encoders read every feature"]);
-    work.fails("apply fit.h5ad s.h5ad -o x.h5ad --reconstruction", 2, &["`--reconstruction` is not read here"]);
+    assert!(
+        ran.err.contains("7 of 100 features of the model are missing") && ran.err.contains("count as 0"),
+        "{}",
+        ran.err
+    );
+    work.fails(
+        "apply fit.h5ad fewer.h5ad -o x.h5ad --missing-features unmeasured",
+        2,
+        &["encoders read every feature"],
+    );
+    work.fails(
+        "apply fit.h5ad s.h5ad -o x.h5ad --reconstruction",
+        2,
+        &["`--reconstruction` is not read here"],
+    );
     work.fails("apply fit.h5ad s.h5ad fewer.h5ad -o x.h5ad --join obs", 2, &["applied to one file"]);
     let mut odd = data.clone();
     let mut x = data.x.to_dense();

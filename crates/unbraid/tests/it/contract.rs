@@ -168,7 +168,8 @@ fn fits_of_studies_keep_the_contract() {
     let plain = Mssvae { w_update: WUpdate::Gradient, merge: false, ..small_mssvae() };
     for (params, x) in [(&gaussian, &x), (&nb, &counts), (&plain, &x)] {
         let matrix = Matrix::Dense(x.clone());
-        let input = || Studies { values: Values { what: "X", matrix: &matrix }, study: &study, names: &names };
+        let input =
+            || Studies { values: Values { what: "X", matrix: &matrix }, study: &study, names: &names };
         keeps_the_contract(params, input);
     }
     // Sparse storage gives the same bits.
