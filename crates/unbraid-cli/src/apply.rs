@@ -1,5 +1,7 @@
 //! `unbraid apply`: scores of new samples by a stored factorisation, whose factors, maps and preparation stay as they are.
 
+mod studies;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -77,13 +79,13 @@ struct Part {
 }
 
 /// The tables of the fit, in their order; `together` where one file has the features of all.
-fn parts(model: &Fitted, stored: &Stored, together: bool) -> Vec<Part> {
-    let several = stored.preparation.len() > 1;
+fn parts(model: &Fitted, (preparation, used): (&[Constants], &[usize]), together: bool) -> Vec<Part> {
+    let several = preparation.len() > 1;
     let from = match model.var.column("table") {
         Some(Column::Categorical { codes, categories, .. }) if several => Some((codes, categories)),
         _ => None,
     };
-    let row: BTreeMap<usize, usize> = stored.used.iter().enumerate().map(|(row, &i)| (i, row)).collect();
+    let row: BTreeMap<usize, usize> = used.iter().enumerate().map(|(row, &i)| (i, row)).collect();
     let part = |(t, constants): (usize, &Constants)| {
         let takes_all = constants.transform == Transform::Lognorm;
         let features = (0..model.var.len())
@@ -100,7 +102,7 @@ fn parts(model: &Fitted, stored: &Stored, together: bool) -> Vec<Part> {
             .collect();
         Part { features, constants: *constants }
     };
-    stored.preparation.iter().enumerate().map(part).collect()
+    preparation.iter().enumerate().map(part).collect()
 }
 
 /// One new table beside its part of the model.
@@ -198,29 +200,31 @@ fn matched(
         true => part.constants.apply_to_measured(chosen.values()),
         false => part.constants.apply(chosen.values()),
     };
-    let mut values = prepared.map_err(|e| Fault::on(&chosen, e))?;
-    let mut low = None;
-    values.for_each_nonzero(|i, j, v| {
-        if v < 0.0 && there[j].1.is_some() {
-            found.lifted += 1;
-            low.get_or_insert(((i, j), v));
-        }
-    });
-    if let Some((at, value)) = low {
-        if part.constants.shift == 0.0 {
-            let rule = "0 or larger after the preparation of the fit, which took no negative values";
-            return Err(Fault::on(
-                &chosen,
-                unbraid::Error::Value { what: chosen.slot.clone(), found: value, at, rule },
-            ));
-        }
-        values = values.map(|v| v.max(0.0));
-    }
+    let values = prepared.map_err(|e| Fault::on(&chosen, e))?;
     let gone = gone.iter().filter_map(|(_, row)| *row).collect();
     let Constants { shift, scale, .. } = part.constants;
     // Every transform takes 0 to 0.
     let value = if absent == Absent::Zero { -shift / scale } else { f64::NAN };
     Ok(Matched { values, rows: there.iter().map(|(_, row)| *row).collect(), columns, absent: (gone, value) })
+}
+
+/// Values below 0 of features of the model become 0, where the table of the fit was shifted.
+fn lift(part: &Part, of: &mut Matched, new: &Dataset, found: &mut Found) -> Result<(), Fault> {
+    let mut low = None;
+    of.values.for_each_nonzero(|i, j, v| {
+        if v < 0.0 && of.rows[j].is_some() {
+            found.lifted += 1;
+            low.get_or_insert(((i, j), v));
+        }
+    });
+    let Some(((i, j), value)) = low else { return Ok(()) };
+    if part.constants.shift == 0.0 {
+        let rule = "0 or larger after the preparation of the fit, which took no negative values";
+        let (what, at) = (new.slot.clone(), (i, of.columns[j]));
+        return Err(Fault::on(new, unbraid::Error::Value { what, found: value, at, rule }));
+    }
+    of.values = of.values.map(|v| v.max(0.0));
+    Ok(())
 }
 
 fn apply(args: &ApplyArgs, reading: &FitArgs) -> Result<(), Fault> {
@@ -229,6 +233,14 @@ fn apply(args: &ApplyArgs, reading: &FitArgs) -> Result<(), Fault> {
     let model = Fitted::read(&args.model, &key, &options)?;
     let at_model =
         |source| Fault::Core { context: format!("{}: ", args.model.display()), source, place: String::new() };
+    if studies::wrote(&model) {
+        return studies::apply(args, reading, &model);
+    }
+    if args.study.is_some() {
+        return Err(Fault::Usage(format!(
+            "`--study` is not read here: `{key}` is a factorisation without studies"
+        )));
+    }
     let stored = Stored::read(&model.slots, &key, model.var.len()).map_err(at_model)?;
     let Inputs { tables, hashes, columns, mut warnings, .. } = fit::read(reading, Joins::Stacked)?;
     let model_hash = unbraid_io::input_sha256(&args.model)?;
@@ -243,12 +255,14 @@ fn apply(args: &ApplyArgs, reading: &FitArgs) -> Result<(), Fault> {
         )));
     }
     let begun = Instant::now();
-    let parts = parts(&model, &stored, together);
+    let parts = parts(&model, (&stored.preparation, &stored.used), together);
     let mut found = Found::default();
     let mut all = Vec::new();
     for (t, part) in parts.iter().enumerate() {
         let new = &tables[if together { 0 } else { t }];
-        all.push(matched(part, new, stored.missing, args.missing_features, &mut found)?);
+        let mut of = matched(part, new, stored.missing, args.missing_features, &mut found)?;
+        lift(part, &mut of, new, &mut found)?;
+        all.push(of);
     }
     warnings.append(&mut found.warnings);
     let wide: usize = tables.iter().map(|t| t.shape().1).sum();

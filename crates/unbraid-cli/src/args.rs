@@ -15,7 +15,7 @@ use crate::enrich;
 use crate::evaluate;
 use crate::fault::Fault;
 use crate::methods;
-use crate::reproduce::{medmagma, qmf};
+use crate::reproduce::{medmagma, mssvae, qmf};
 use crate::set::{Settings, listed};
 use crate::simulate;
 
@@ -68,7 +68,7 @@ pub enum Command {
     #[command(after_help = enrich::help())]
     Enrich(EnrichArgs),
     /// Run a paper's experiments again: tables, figures, the printed numbers beside ours
-    #[command(subcommand, subcommand_value_name = "medmagma|qmf", subcommand_help_heading = "Papers")]
+    #[command(subcommand, subcommand_value_name = "medmagma|qmf|mssvae", subcommand_help_heading = "Papers")]
     #[command(after_help = "Example:\n  unbraid reproduce qmf -o reproduced --quick")]
     Reproduce(Reproduce),
 }
@@ -82,6 +82,9 @@ pub enum Reproduce {
     /// QMF and QMFQ (Cuturi, Teboul, Niles-Weed and Vert 2020): factors behind learnt quantile maps
     #[command(after_help = sizes::<qmf::Design>("qmf"))]
     Qmf(QmfArgs),
+    /// MSSVAE (Moran and Krishnan 2026): shared factors of several studies and factors of each
+    #[command(after_help = sizes::<mssvae::Design>("mssvae"))]
+    Mssvae(MssvaeArgs),
 }
 
 /// What all papers share.
@@ -140,6 +143,17 @@ pub struct QmfArgs {
     /// Only these parts; may be repeated
     #[arg(long, value_name = "PART", value_enum)]
     pub only: Vec<qmf::Part>,
+}
+
+/// `unbraid reproduce mssvae`.
+#[derive(Args, Clone, Debug)]
+pub struct MssvaeArgs {
+    /// What all papers share. Runs of single methods on single data sets are kept under DIR/runs
+    #[command(flatten)]
+    pub common: ReproduceArgs,
+    /// Only these parts; may be repeated
+    #[arg(long, value_name = "PART", value_enum)]
+    pub only: Vec<mssvae::Part>,
 }
 
 /// Sizes of a paper's experiments and an example.
@@ -283,7 +297,7 @@ pub enum Absent {
 /// `unbraid apply`.
 #[derive(Args, Clone, Debug)]
 pub struct ApplyArgs {
-    /// An .h5ad file that `fit nmf`, `fit qmf` or `fit qmfq` wrote
+    /// An .h5ad file that `fit nmf`, `fit qmf`, `fit qmfq` or `fit mssvae` wrote
     #[arg(value_name = "MODEL.h5ad")]
     pub model: PathBuf,
     /// New samples, in any format that `fit` reads; features are matched by name, in any order, and those that
@@ -298,6 +312,10 @@ pub struct ApplyArgs {
     /// given
     #[arg(long, value_name = "NAME")]
     pub key: Option<String>,
+    /// The obs column with the study of each new sample, for a fit of studies; the column of the fit if not given.
+    /// Samples of a study that the fit does not know have codes on the shared factors alone
+    #[arg(long, value_name = "COLUMN")]
+    pub study: Option<String>,
     /// How several files belong together
     #[arg(long, value_enum)]
     pub join: Option<Join>,

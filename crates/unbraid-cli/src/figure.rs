@@ -92,6 +92,8 @@ pub enum Mark {
     Bars(Vec<(f64, f64)>, f64),
     /// A short thick bar between two x at one y, and a point at the x between: (low, middle, high, y).
     Interval(Vec<(f64, f64, f64, f64)>),
+    /// Squares of side 1 around points, fainter for a strength nearer to 0 than to 1: (x, y, strength).
+    Cells(Vec<(f64, f64, f64)>),
 }
 
 /// Marks of one colour under one name.
@@ -232,7 +234,7 @@ fn one(area: &Area<'_>, panel: &Panel, left: f64, ends: f64) -> Result<(), Fault
         .build_cartesian_2d(panel.x.range.clone(), panel.y.range.clone())
         .map_err(drawn)?;
     let written = |axis: &Axis| {
-        let width = axis.range.end - axis.range.start;
+        let width = (axis.range.end - axis.range.start).abs();
         let places = if width >= 5.0 { 0 } else { 1 + usize::from(width <= 0.6) };
         let (named, log) = (!axis.names.is_empty(), axis.log);
         move |v: &f64| match named {
@@ -308,6 +310,14 @@ fn one(area: &Area<'_>, panel: &Panel, left: f64, ends: f64) -> Result<(), Fault
                         Rectangle::new([(0.0, y - thick / 2.0), (x, y + thick / 2.0)], c.mix(0.85).filled())
                     });
                     chart.draw_series(bars).map_err(drawn)?;
+                }
+                Mark::Cells(points) => {
+                    let good = points.iter().filter(|p| [p.0, p.1, p.2].iter().all(|v| v.is_finite()));
+                    let cells = good.map(|&(x, y, strength)| {
+                        let colour = c.mix(0.15 + 0.85 * strength.clamp(0.0, 1.0)).filled();
+                        Rectangle::new([(x - 0.5, y - 0.5), (x + 0.5, y + 0.5)], colour)
+                    });
+                    chart.draw_series(cells).map_err(drawn)?;
                 }
                 Mark::Interval(points) => {
                     let good = points.iter().filter(|p| [p.0, p.1, p.2].iter().all(|v| v.is_finite()));
@@ -437,6 +447,7 @@ mod tests {
                     Mark::Interval(vec![(0.9, 1.0, 1.1, 0.0), (f64::NAN, 1.0, 1.0, 1.0)]),
                     Mark::Bars(vec![(1.0, 1.0)], 0.5),
                     Mark::Dashes(vec![(0.6, 0.0), (1.4, 1.0)]),
+                    Mark::Cells(vec![(1.0, 0.0, 0.5), (f64::NAN, 1.0, 1.0)]),
                 ],
             }],
             ..panel("")

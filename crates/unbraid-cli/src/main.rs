@@ -57,6 +57,7 @@ fn main() -> ExitCode {
         Command::Enrich(args) => enrich::run(&args),
         Command::Reproduce(Reproduce::Medmagma(args)) => reproduce::medmagma::run(&args),
         Command::Reproduce(Reproduce::Qmf(args)) => reproduce::qmf::run(&args),
+        Command::Reproduce(Reproduce::Mssvae(args)) => reproduce::mssvae::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -9,7 +9,7 @@ use unbraid::methods::kronecker::stability::StabilityFit;
 use unbraid::methods::kronecker::tyler::Side;
 use unbraid::report::{
     Alert, Comparison, Curve, FactorsFigure, Graph, Input, Maps, MapsFigure, NetworkFigure, Report,
-    StabilityFigure, Trace,
+    StabilityFigure, StudiesFigure, StudyFactors, Trace,
 };
 
 use crate::methods::{Picture, axis};
@@ -70,6 +70,12 @@ impl Page {
             )?;
         }
         Ok(())
+    }
+
+    /// Adds factors of studies; `names` are those of the features.
+    pub fn draw_studies(&mut self, factors: &StudyFactors<'_>, names: &[String]) {
+        let label = self.label.as_ref().map(|(name, codes, titles)| (name.as_str(), &codes[..], &titles[..]));
+        self.report.studies = Some(StudiesFigure::new(factors, names, label));
     }
 
     /// Adds how stable the edges of each network are, and the comparison of the stable ones.

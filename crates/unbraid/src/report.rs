@@ -11,6 +11,7 @@ mod factors;
 mod network;
 mod processes;
 mod stability;
+mod studies;
 mod survival;
 mod truth;
 
@@ -27,6 +28,9 @@ pub use factors::{
 pub use network::{Degree, Edge, Group, HeatMap, NetworkFigure};
 pub use processes::{Dot, Process, ProcessBlock, ProcessFactor, ProcessFigure};
 pub use stability::{Frequent, Point, StabilityFigure};
+pub use studies::{
+    CodeScatter, LabelCodes, MaskMap, StudiesFigure, StudyFactor, StudyFactors, StudySize, Weight,
+};
 pub use survival::{Arm, ArmStep, CoxRow, CoxTable, CurveFigure, Split, SurvivalFigure};
 pub use truth::{Block, FactorSide, FactorTruth, SHARED, SupportRule, TrueFactor};
 
@@ -49,6 +53,9 @@ pub struct Report {
     /// Factors, where the method finds some.
     #[serde(default)]
     pub factors: Option<FactorsFigure>,
+    /// Factors of studies, where the method finds some.
+    #[serde(default)]
+    pub studies: Option<StudiesFigure>,
     /// Learnt increasing maps, one figure for each place they act at.
     #[serde(default)]
     pub maps: Vec<MapsFigure>,
@@ -165,6 +172,9 @@ pub struct Trace {
     pub name: String,
     /// Value after step 1, 2, …
     pub values: Vec<Option<f64>>,
+    /// Steps at which something changed, and what, as `λ₀ = 10`.
+    #[serde(default)]
+    pub marks: Vec<(usize, String)>,
 }
 
 impl Alert {
@@ -177,7 +187,7 @@ impl Alert {
 impl Trace {
     /// A trace of the values; what is not finite becomes a gap.
     pub fn new(name: impl Into<String>, values: &[f64]) -> Trace {
-        Trace { name: name.into(), values: values.iter().map(|&v| finite(v)).collect() }
+        Trace { name: name.into(), values: values.iter().map(|&v| finite(v)).collect(), marks: Vec::new() }
     }
 }
 

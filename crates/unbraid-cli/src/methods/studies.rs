@@ -1,16 +1,19 @@
 //! MSSVAE in the list of methods: a table whose samples belong to studies.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use unbraid::data::{Annotations, Column, Dataset, Matrix};
 use unbraid::error::{Error, Result};
 use unbraid::fit::{Annotate, Ctx, Method};
+use unbraid::methods::multistudy::coder::Coder;
+use unbraid::methods::multistudy::concerns;
 use unbraid::methods::multistudy::likelihood::Law;
 use unbraid::methods::multistudy::mssvae::{Mssvae, MssvaeFit};
 use unbraid::methods::multistudy::studies::Studies;
 use unbraid::params::{ParamDoc, Params};
 use unbraid::preprocess::prepare::Prepare;
-use unbraid::report::Parameter;
+use unbraid::report::{Parameter, SHARED, StudyFactors, Trace};
 
 use super::{Done, Entry, Joins, Plan, documented, preparation};
 use crate::fault::Fault;
@@ -36,6 +39,9 @@ unbraid::params! {
         /// Column of obs that says which study an observation belongs to: labels, texts or whole numbers. With
         /// several files each is a study, named after its file, unless all have that column. Default study.
         pub study: String = STUDY.into(),
+        /// Whether the encoders are stored in the output, single precision, which `unbraid apply` needs for new
+        /// observations. Default true.
+        pub encoders: bool = true,
     }
 }
 
@@ -111,22 +117,38 @@ impl Plan for Ready {
                 table.slot
             ));
         }
+        let constant = input.constant();
+        if !constant.is_empty() {
+            let names: Vec<&str> = constant.iter().map(|&j| table.var.names[j].as_str()).collect();
+            let (s, hold) = if names.len() == 1 { ("", "holds") } else { ("s", "hold") };
+            ctx.warn(format!(
+                "{} feature{s} {hold} one value in all observations ({}); they carry nothing and only cost time.",
+                names.len(),
+                some(&names)
+            ));
+        }
         let fit = self.params.fit(input, ctx)?;
         let seconds = begun.elapsed().as_secs_f64();
+        let coder = Coder::new(&fit.network, &fit.parts);
         let mut annotations = Annotations::default();
         fit.annotate(key, &mut annotations);
-        if let Some(page) = page {
-            page.report.objective.push(unbraid::report::Trace::new("loss", &fit.objective));
+        if self.of.encoders {
+            coder.annotate(key, &mut annotations);
         }
-        let (more, lines) = said(&fit, &names);
-        let next = "`unbraid enrich OUTPUT --gmt SETS.gmt`";
+        if let Some(page) = page {
+            self.draw(page, &fit, (&table.var.names, &codes));
+        }
+        let (more, lines) = said(&fit, self.of.encoders.then(|| coder.bytes()));
+        let epochs = fit.objective.len();
+        let next =
+            "`unbraid enrich OUTPUT --gmt SETS.gmt`; for simulated data, `unbraid evaluate factors OUTPUT`";
         Ok(Done {
             annotations,
             seconds,
-            steps: fit.objective.len(),
+            steps: epochs,
             objective: fit.objective.last().copied(),
             stop: Some(fit.stop),
-            how: Some(format!("{} epochs", fit.objective.len())),
+            how: Some(format!("{epochs} epoch{}", if epochs == 1 { "" } else { "s" })),
             networks: Vec::new(),
             factors: Vec::new(),
             more,
@@ -137,21 +159,47 @@ impl Plan for Ready {
     }
 }
 
-/// What is said at the end: how many factors each has.
-fn said(fit: &MssvaeFit, names: &[String]) -> (serde_json::Map<String, serde_json::Value>, Vec<String>) {
-    let filled =
-        |range: std::ops::Range<usize>| fit.supports()[range].iter().filter(|s| !s.is_empty()).count();
-    let shared = filled(0..fit.columns.shared);
-    let own: Vec<usize> = (0..names.len()).map(|m| filled(fit.columns.own(m))).collect();
-    let each: Vec<String> = names.iter().zip(&own).map(|(name, k)| format!("{k} of {name}")).collect();
-    let line = format!("factors: {shared} of all studies, {}", each.join(", "));
-    let mut more = serde_json::Map::new();
-    more.insert("shared_factors".into(), shared.into());
-    more.insert(
-        "studies".into(),
-        names.iter().zip(own).map(|(n, k)| serde_json::json!({"name": n, "factors": k})).collect(),
+impl Ready {
+    /// Loss, factors and facts of a fit, from the names of its features and the studies of its observations.
+    fn draw(&self, page: &mut Page, fit: &MssvaeFit, (names, study): (&[String], &[u32])) {
+        let mut trace = Trace::new("loss", &fit.objective);
+        let stages =
+            concerns::stages(&self.params).into_iter().filter(|(epoch, _)| *epoch <= fit.objective.len());
+        trace.marks = stages.map(|(epoch, lambda)| (epoch, format!("λ₀ = {lambda}"))).collect();
+        page.report.objective.push(trace);
+        let (mask, codes, owners) = (fit.mask(), fit.codes(), fit.owners());
+        let factors = StudyFactors {
+            mask: mask.view(),
+            owners: &owners,
+            codes: codes.view(),
+            study,
+            studies: &fit.studies,
+            threshold: fit.threshold,
+        };
+        page.draw_studies(&factors, names);
+    }
+}
+
+/// What is said at the end: how many factors each has, and how large the encoders are.
+fn said(
+    fit: &MssvaeFit,
+    encoders: Option<usize>,
+) -> (serde_json::Map<String, serde_json::Value>, Vec<String>) {
+    let owners = fit.owners();
+    let of = |owner: Option<usize>| owners.iter().filter(|o| **o == owner).count();
+    let own: Vec<(&String, usize)> =
+        fit.studies.iter().enumerate().map(|(m, name)| (name, of(Some(m)))).collect();
+    let each: Vec<String> = own.iter().map(|(name, k)| format!("{k} of {name}")).collect();
+    let mut lines = vec![format!("factors: {} of all studies, {}", of(None), each.join(", "))];
+    lines.extend(
+        encoders.map(|size| format!("encoders for `unbraid apply`: {}", unbraid::error::bytes(size as u64))),
     );
-    (more, vec![line])
+    let mut more = serde_json::Map::new();
+    more.insert("shared_factors".into(), of(None).into());
+    let studies = own.iter().map(|(name, k)| serde_json::json!({ "name": name, "factors": k }));
+    more.insert("studies".into(), studies.collect());
+    more.insert("encoder_bytes".into(), encoders.into());
+    (more, lines)
 }
 
 /// Whether every value is a whole number of 0 or more, and not all are 0 or 1.
@@ -176,15 +224,15 @@ pub struct Levels {
 ///
 /// # Errors
 /// [`Error::Missing`] for a column that is not there or holds no labels, [`Error::Line`] where an observation has none.
-pub fn levels(table: &Dataset, column: &str) -> Result<Levels> {
+pub fn levels(table: &Dataset, column: &str, asked: Asked) -> Result<Levels> {
     let what = format!("obs[{column:?}]");
     let Some(found) = table.obs.column(column) else {
         let what = format!("the column of studies, {what},");
-        return Err(Error::Missing { what, hint: others(table, column) });
+        return Err(Error::Missing { what, hint: others(table, column, asked) });
     };
     let Some(texts) = found.texts() else {
         let what = format!("a study of each observation ({what} holds numbers that need not be whole)");
-        return Err(Error::Missing { what, hint: others(table, column) });
+        return Err(Error::Missing { what, hint: others(table, column, asked) });
     };
     let at: Vec<usize> = (0..texts.len()).filter(|&i| texts[i].is_none()).collect();
     if !at.is_empty() {
@@ -193,28 +241,36 @@ pub fn levels(table: &Dataset, column: &str) -> Result<Levels> {
         return Err(Error::Line { what, axis: "row", at, problem, hint });
     }
     let texts: Vec<String> = texts.into_iter().flatten().collect();
-    let mut names: Vec<String> = match found {
-        Column::Categorical { categories, .. } => categories.clone(),
+    let there: BTreeSet<&String> = texts.iter().collect();
+    let names: Vec<String> = match found {
+        Column::Categorical { categories, .. } => {
+            categories.iter().filter(|name| there.contains(name)).cloned().collect()
+        }
         Column::Int(v) => {
             // As numbers: 2 before 10.
-            let sorted: std::collections::BTreeSet<i64> = v.iter().flatten().copied().collect();
+            let sorted: BTreeSet<i64> = v.iter().flatten().copied().collect();
             sorted.iter().map(i64::to_string).collect()
         }
-        _ => texts.iter().collect::<std::collections::BTreeSet<_>>().into_iter().cloned().collect(),
+        _ => there.into_iter().cloned().collect(),
     };
-    names.retain(|name| texts.contains(name));
-    let code = |text: &String| names.iter().position(|n| n == text).unwrap_or(0) as u32;
-    Ok(Levels { codes: texts.iter().map(code).collect(), names })
+    let code: BTreeMap<&String, u32> = names.iter().zip(0..).collect();
+    let codes = texts.iter().map(|text| code.get(text).copied().unwrap_or(0)).collect();
+    Ok(Levels { codes, names })
 }
 
 /// The same for a fit: at least two studies of at least two observations.
 fn enough(table: &Dataset, column: &str) -> Result<Levels> {
-    let found = levels(table, column)?;
+    let found = levels(table, column, Asked::Fit)?;
     let mut sizes = vec![0usize; found.names.len()];
     found.codes.iter().for_each(|&m| sizes[m as usize] += 1);
     if let [one] = &found.names[..] {
         let what = format!("a second study (every observation has `{one}` in obs[{column:?}])");
-        return Err(Error::Missing { what, hint: others(table, column) });
+        return Err(Error::Missing { what, hint: others(table, column, Asked::Fit) });
+    }
+    if found.names.iter().any(|name| name == SHARED) {
+        let what = format!("another name for study `{SHARED}` of obs[{column:?}]");
+        let hint = "the word is taken for factors of all studies; rename the study".into();
+        return Err(Error::Missing { what, hint });
     }
     if let Some(m) = sizes.iter().position(|n| *n < 2) {
         let names: Vec<&str> = found.names.iter().map(String::as_str).collect();
@@ -223,7 +279,7 @@ fn enough(table: &Dataset, column: &str) -> Result<Levels> {
             "obs[{column:?}] has {} studies ({}); leave small ones out or join them to others; {}",
             names.len(),
             some(&names),
-            others(table, column)
+            others(table, column, Asked::Fit)
         );
         return Err(Error::Missing { what, hint });
     }
@@ -240,19 +296,32 @@ fn some(names: &[&str]) -> String {
     }
 }
 
+/// Who asks for the studies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// `fit`, by a setting.
+    Fit,
+    /// `apply`, by an argument.
+    Apply,
+}
+
 /// Columns of obs that could be meant.
-fn others(table: &Dataset, but: &str) -> String {
+fn others(table: &Dataset, but: &str, asked: Asked) -> String {
+    let (how, least) = match asked {
+        Asked::Fit => ("`--set study=COLUMN`", 2),
+        Asked::Apply => ("`--study COLUMN`", 1),
+    };
     let n = table.obs.len();
     let shown = |(name, column): &(String, Column)| {
         let texts = column.texts().filter(|_| name != but)?;
-        let levels = texts.iter().flatten().collect::<std::collections::BTreeSet<_>>().len();
-        (levels > 1 && 2 * levels <= n).then(|| format!("{name} ({levels} levels)"))
+        let levels = texts.iter().flatten().collect::<BTreeSet<_>>().len();
+        (levels >= least && 2 * levels <= n).then(|| format!("{name} ({levels} levels)"))
     };
     let usable: Vec<String> = table.obs.columns.iter().filter_map(shown).collect();
     let usable: Vec<&str> = usable.iter().map(String::as_str).collect();
     let all: Vec<&str> = table.obs.columns.iter().map(|(name, _)| name.as_str()).collect();
     match (usable.is_empty(), all.is_empty()) {
-        (false, _) => format!("`--set study=COLUMN` names it; columns with levels are: {}", some(&usable)),
+        (false, _) => format!("{how} names it; columns with levels are: {}", some(&usable)),
         (true, false) => format!("no column of obs tells studies apart; there are {}", some(&all)),
         (true, true) => {
             "obs has no columns; `--obs FILE.tsv` adds some, or give a file for each study".into()

@@ -15,6 +15,7 @@ mod evaluation;
 mod explained;
 mod factors;
 mod processes;
+mod studies;
 mod survival;
 mod truth;
 
@@ -24,6 +25,8 @@ use unbraid::report::{Comparison, Level, NetworkFigure, Report, Run, StabilityFi
 
 pub(crate) const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("page.js");
+/// Most parameters that are listed without being asked for.
+const LISTED: usize = 24;
 const CHART_STYLE: &str = include_str!("vendor/uPlot.min.css");
 const CHART_SCRIPT: &str = include_str!("vendor/uPlot.iife.min.js");
 
@@ -48,6 +51,9 @@ pub fn render(report: &Report) -> String {
     }
     if let Some(f) = &report.factors {
         factors::section(&mut page, f);
+    }
+    if let Some(s) = &report.studies {
+        studies::section(&mut page, s);
     }
     for (at, figure) in report.maps.iter().enumerate() {
         factors::maps(&mut page, at, figure);
@@ -183,11 +189,16 @@ fn run(page: &mut String, run: &Run) {
     }
     if !run.parameters.is_empty() {
         let set = run.parameters.iter().filter(|p| !p.default).count();
+        let changed: Vec<String> = (run.parameters.iter().filter(|p| !p.default))
+            .map(|p| format!("{}={}", escape(&p.name), escape(&p.value)))
+            .collect();
+        let named = if set > 0 { format!(": <bdi>{}</bdi>", changed.join(", ")) } else { String::new() };
         let _ = writeln!(
             page,
-            "<details{}><summary>{} parameters, {set} of them not at the default</summary>\n<div class=\"scroll\"><table>\n\
+            "<details{}><summary>{} parameters, {set} of them not at the default{named}</summary>\n<div class=\"scroll\"><table>\n\
              <thead><tr><th>parameter</th><th>value</th><th>meaning</th></tr></thead>\n<tbody>",
-            if set > 0 { " open" } else { "" },
+            // A long table would push what was found off the screen.
+            if set > 0 && run.parameters.len() <= LISTED { " open" } else { "" },
             run.parameters.len()
         );
         for p in &run.parameters {
@@ -216,13 +227,21 @@ fn objective(page: &mut String, traces: &[Trace]) {
         let _ = writeln!(
             page,
             "<figure><h3>{0}</h3><div id=\"objective-{at}\" role=\"img\" aria-label=\"{0} after each step\"></div>\
-             <figcaption>Horizontal: step. Vertical: {0}. After {1}: {2}.</figcaption></figure>",
+             <figcaption>Horizontal: step. Vertical: {0}. After {1}: {2}.{3}</figcaption></figure>",
             escape(&trace.name),
             plural(trace.values.len(), "step"),
             last.map_or("not finite".into(), |v| number(*v)),
+            changes(&trace.marks),
         );
     }
     page.push_str("</div>\n</section>\n");
+}
+
+/// What happened during a fit, in a sentence.
+fn changes(marks: &[(usize, String)]) -> String {
+    let each: Vec<String> =
+        marks.iter().map(|(at, what)| format!("{} from step {}", escape(what), count(*at))).collect();
+    if each.is_empty() { String::new() } else { format!(" Dashed: {}.", each.join(", ")) }
 }
 
 fn network(page: &mut String, at: usize, n: &NetworkFigure) {

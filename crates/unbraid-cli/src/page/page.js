@@ -67,8 +67,29 @@
       scales: { x: { time: false, range: [0.5, Math.max(1.5, y.length + 0.5)] } },
       axes: axes(c, "step", log ? "value (log scale)" : "value", back),
       series: [{ label: "step" }, { label: "value", stroke: c.series[0], width: 2, points: { show: y.length <= 60, size: 6, fill: c.series[0] }, value: (_, v) => (v === null ? "–" : back(v)) }],
+      hooks: (trace.marks || []).length ? { draw: [(u) => steps(u, trace.marks, c)] } : {},
     }, [y.map((_, i) => i + 1), y]]);
   });
+
+  // Upright lines where something changed during the fit, with what it was; texts stand below each other.
+  function steps(u, marks, c) {
+    const pen = u.ctx, ratio = window.devicePixelRatio || 1, right = u.bbox.left + u.bbox.width;
+    pen.save();
+    pen.strokeStyle = c.soft; pen.fillStyle = c.soft; pen.lineWidth = ratio; pen.setLineDash([3 * ratio, 3 * ratio]);
+    pen.font = 12 * ratio + "px system-ui, sans-serif"; pen.textBaseline = "top";
+    const across = (at) => Math.round(u.valToPos(at, "x", true));
+    marks.forEach(([at]) => { pen.beginPath(); pen.moveTo(across(at), u.bbox.top); pen.lineTo(across(at), u.bbox.top + u.bbox.height); pen.stroke(); });
+    marks.forEach(([at, text], i) => {
+      const x = across(at), y = u.bbox.top + (4 + 15 * i) * ratio;
+      const left = x + 5 * ratio + pen.measureText(text).width > right;
+      pen.textAlign = left ? "right" : "left";
+      // On the ground of the page, so that lines do not cross it.
+      pen.save(); pen.setLineDash([]); pen.strokeStyle = "rgb(" + c.zero.join(",") + ")"; pen.lineWidth = 4 * ratio;
+      pen.strokeText(text, x + (left ? -5 : 5) * ratio, y); pen.restore();
+      pen.fillText(text, x + (left ? -5 : 5) * ratio, y);
+    });
+    pen.restore();
+  }
 
   function degrees(box, network) {
     const most = network.degrees.length ? network.degrees[network.degrees.length - 1].degree : 0;
@@ -295,6 +316,104 @@
     draw();
   }
   if (data.factors && data.factors.scores) scores(document.getElementById("scores"), data.factors.scores);
+
+  // W: a row for each factor, blocks of studies apart, features of some set in columns.
+  function mask(box, map) {
+    const canvas = box.querySelector("canvas"), tip = box.querySelector(".tip");
+    const high = Math.max(10, Math.min(26, Math.floor(720 / map.rows))), gap = 8, right = 8, pad = 190, inner = 1400, top = 6;
+    const starts = [];
+    map.blocks.forEach(([, rows], b) => { for (let r = 0; r < rows; r++) starts.push(top + starts.length * high + b * gap); });
+    const tall = starts[starts.length - 1] + high + top, wide = inner / map.columns, side = pad + inner + right;
+    canvas.width = side; canvas.height = tall;
+    const draw = () => {
+      const c = colours(), pen = canvas.getContext("2d");
+      pen.clearRect(0, 0, side, tall);
+      pen.font = "20px system-ui, sans-serif"; pen.textBaseline = "middle"; pen.lineWidth = 1;
+      let row = 0;
+      for (const [name, rows] of map.blocks) {
+        const from = starts[row], to = starts[row + rows - 1] + high;
+        for (let r = row; r < row + rows; r++) for (let j = 0; j < map.columns; j++) {
+          const v = map.cells[r * map.columns + j];
+          if (v === 0) continue;
+          const x = Math.floor(pad + j * wide);
+          pen.fillStyle = "rgb(" + shade(c, v).join(",") + ")";
+          pen.fillRect(x, starts[r], Math.max(1, Math.floor(pad + (j + 1) * wide) - x), high);
+        }
+        pen.strokeStyle = c.line;
+        pen.strokeRect(pad - 0.5, from - 0.5, inner + 1, to - from + 1);
+        pen.fillStyle = c.soft; pen.textAlign = "right";
+        const every = Math.ceil(20 / high);
+        for (let r = row; r < row + rows; r++) if ((r - row) % every === 0) pen.fillText(String(r + 1), pad - 8, starts[r] + high / 2);
+        let text = name;
+        while (text.length > 1 && pen.measureText(text).width > pad - 56) text = text.slice(0, -2) + "…";
+        pen.textAlign = "left"; pen.fillStyle = c.ink; pen.fillText(text, 2, (from + to) / 2);
+        row += rows;
+      }
+      const scale = box.parentNode.querySelector(".scale canvas");
+      scale.width = 201; scale.height = 1;
+      const strip = scale.getContext("2d"), line = strip.createImageData(201, 1);
+      for (let v = -100; v <= 100; v++) line.data.set([...shade(c, v), 255], 4 * (v + 100));
+      strip.putImageData(line, 0, 0);
+    };
+    drawings.push(draw);
+    draw();
+    canvas.addEventListener("mousemove", (event) => {
+      const r = canvas.getBoundingClientRect(), k = side / r.width;
+      const j = Math.floor(((event.clientX - r.left) * k - pad) / wide), y = (event.clientY - r.top) * k;
+      const f = starts.findIndex((from) => y >= from && y < from + high);
+      if (f < 0 || j < 0 || j >= map.columns) { tip.style.display = "none"; return; }
+      const v = map.cells[f * map.columns + j];
+      tip.textContent = "factor " + (f + 1) + ": " + (v === 0 ? "w 0" : "w " + (Math.abs(v) === 100 ? (v > 0 ? "≥ " : "≤ ") : "≈ ") + short((v / 100) * map.limit));
+      tip.style.display = "block";
+      const x = event.clientX - r.left;
+      tip.style.left = Math.max(0, Math.min(x + 12, r.width - tip.offsetWidth)) + "px";
+      tip.style.top = event.clientY - r.top + 14 + "px";
+    });
+    canvas.addEventListener("mouseleave", () => { tip.style.display = "none"; });
+  }
+
+  // A colour for each study that none of its neighbours has.
+  const hue = (i, of) => "hsl(" + Math.round((360 * i) / Math.max(of, 1) + 200) % 360 + " " + (dark.matches && !printing ? "70% 65%" : "75% 40%") + ")";
+  function cloud(box, points, studies) {
+    const canvas = box.querySelector("canvas"), pad = 84, inner = 760, side = pad + inner + 10;
+    canvas.width = side; canvas.height = side;
+    const bounds = (v) => { const low = Math.min(...v), high = Math.max(...v), room = 0.05 * (high - low) || 1; return [low - room, high + room]; };
+    const xs = bounds(points.x), ys = bounds(points.y);
+    const ticks = ([low, high]) => {
+      const raw = (high - low) / 5, power = Math.pow(10, Math.floor(Math.log10(raw))), step = [1, 2, 5, 10].find((m) => m * power >= raw) * power, out = [];
+      for (let v = Math.ceil(low / step) * step; v <= high; v += step) out.push([v, tick(Math.abs(v) < step / 1e6 ? 0 : v, step).replace("-", "−")]);
+      return out;
+    };
+    const draw = () => {
+      const c = colours(), pen = canvas.getContext("2d");
+      const left = (v) => pad + ((v - xs[0]) / (xs[1] - xs[0])) * inner, up = (v) => 10 + inner - ((v - ys[0]) / (ys[1] - ys[0])) * inner;
+      pen.clearRect(0, 0, side, side);
+      pen.font = "20px system-ui, sans-serif"; pen.fillStyle = c.soft; pen.strokeStyle = c.grid; pen.lineWidth = 1;
+      pen.textAlign = "center"; pen.textBaseline = "top";
+      ticks(xs).forEach(([v, text]) => { pen.beginPath(); pen.moveTo(left(v), 10); pen.lineTo(left(v), 10 + inner); pen.stroke(); pen.fillText(text, left(v), 16 + inner); });
+      pen.textAlign = "right"; pen.textBaseline = "middle";
+      ticks(ys).forEach(([v, text]) => { pen.beginPath(); pen.moveTo(pad, up(v)); pen.lineTo(pad + inner, up(v)); pen.stroke(); pen.fillText(text, pad - 8, up(v)); });
+      pen.strokeStyle = c.line; pen.strokeRect(pad - 0.5, 9.5, inner + 1, inner + 1);
+      pen.textAlign = "center"; pen.fillText("code of factor " + points.factors[0], pad + inner / 2, side - 16);
+      pen.save(); pen.translate(14, 10 + inner / 2); pen.rotate(-Math.PI / 2); pen.fillText("code of factor " + points.factors[1], 0, 0); pen.restore();
+      pen.globalAlpha = 0.65;
+      // Not study by study, so that no study hides the others.
+      const order = points.x.map((_, i) => i).sort((a, b) => ((a * 7919) % 10007) - ((b * 7919) % 10007));
+      for (const i of order) {
+        pen.fillStyle = hue(points.study[i], studies.length);
+        pen.beginPath(); pen.arc(left(points.x[i]), up(points.y[i]), 4.5, 0, 2 * Math.PI); pen.fill();
+      }
+      pen.globalAlpha = 1;
+      box.parentNode.querySelectorAll(".key i").forEach((sample, m) => { sample.style.background = hue(m, studies.length); });
+    };
+    drawings.push(draw);
+    draw();
+  }
+  if (data.studies) {
+    const part = (name) => document.getElementById(name);
+    if (part("mask")) mask(part("mask"), data.studies.map);
+    if (part("cloud")) cloud(part("cloud"), data.studies.scatter, data.studies.studies);
+  }
 
   // One small chart without a legend.
   function small(box, x, curves, label, upright) {

@@ -123,6 +123,7 @@ fn example() -> Report {
         evaluation: Some(evaluation(&cells, &labels, &titles)),
         truth: None,
         explained: Some(explained::tests::figure(HOSTILE)),
+        studies: None,
         processes: Some(processes::tests::figure(HOSTILE)),
         survival: Some(survival()),
     }

@@ -7,6 +7,7 @@
 //! is not.
 
 pub mod medmagma;
+pub mod mssvae;
 mod page;
 pub mod qmf;
 pub mod section;
@@ -84,6 +85,11 @@ fn least(sizes: &[(&'static str, usize, usize, &'static str)]) -> Result<(), Fau
         }
         None => Ok(()),
     }
+}
+
+/// Mean of some values; NaN of none.
+pub fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
 }
 
 /// A part as typed.

@@ -17,6 +17,8 @@ pub mod lanes;
 pub mod linear;
 pub mod mlp;
 pub mod norm;
+pub mod panels;
+pub mod wide;
 
 use std::fmt::Debug;
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
@@ -28,6 +30,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 /// `f32` or `f64`.
 pub trait Real:
     faer::traits::ComplexField
+    + wide::Wide
     + Copy
     + PartialOrd
     + Default

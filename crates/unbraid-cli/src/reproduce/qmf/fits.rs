@@ -14,6 +14,7 @@ use unbraid::methods::factor::qmf::Qmf;
 use unbraid::methods::factor::qmfq::Qmfq;
 
 use crate::fault::Fault;
+pub use crate::reproduce::mean;
 use crate::watch::UntilInterrupted;
 
 /// Smoothing ε of the soft quantiles and step size of Adam.
@@ -133,9 +134,4 @@ pub fn along(courses: &[&Vec<f64>]) -> Vec<[f64; 3]> {
         [sum / courses.len() as f64, low, high]
     };
     (0..long).map(at).collect()
-}
-
-/// Mean of some values; NaN of none.
-pub fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
 }

@@ -1,7 +1,7 @@
 //! What the data say before the first step.
 //!
 //! ```text
-//! q    5 % quantile over features of the sample variance;  σ_j² = q at the start
+//! q    5 % quantile over features of the sample variance, constant features left out;  σ_j² = q at the start
 //! β    such that P(σ² ≤ q) = 0.9 under InverseGamma(α, β):  β = q · (10 % quantile of Gamma(α, 1))
 //! φ_j  mean² / (variance − mean), on [10⁻⁴, 10⁴]; 10⁴ where the variance is not above the mean
 //! ℓ    mean and variance of the log totals of samples
@@ -39,7 +39,9 @@ fn moments(values: ArrayView1<'_, f64>) -> (f64, f64) {
 impl Noise {
     /// From samples × features.
     pub fn of(x: ArrayView2<'_, f64>, alpha: f64) -> Noise {
-        let variances: Vec<f64> = x.columns().into_iter().map(|c| moments(c).1).collect();
+        // A constant feature says nothing about noise; its variance is 0 but for rounding.
+        let varies = |c| Some(moments(c)).filter(|(mean, v)| *v > 1e-24 * mean * mean).map(|(_, v)| v);
+        let variances: Vec<f64> = x.columns().into_iter().filter_map(varies).collect();
         let q = quantile(&variances, QUIET).unwrap_or(0.0);
         let variance = if q > 0.0 { q } else { 1e-6 };
         Noise { variance, alpha, beta: variance * gamma_quantile(1.0 - BELOW, alpha) }

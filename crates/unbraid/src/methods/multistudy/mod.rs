@@ -29,10 +29,13 @@
 //! (2026): `moran2026`.
 
 pub mod coder;
+pub mod concerns;
+pub mod each;
 pub mod elbo;
 pub mod fused;
 pub mod init;
 pub mod likelihood;
+pub mod linear;
 pub mod merge;
 pub mod mssvae;
 pub mod network;
@@ -41,6 +44,26 @@ pub mod ssl;
 pub mod studies;
 
 use std::ops::Range;
+
+use crate::data::{Column, Table};
+
+/// What the study of a shared factor is called in tables.
+pub const SHARED: &str = "shared";
+
+/// A row for each factor: its study and the number of features in its set.
+pub(crate) fn factor_table(
+    owners: &[Option<usize>],
+    studies: &[String],
+    sizes: impl Iterator<Item = usize>,
+) -> Table {
+    let mut table = Table::numbered("", owners.len());
+    let name = |o: &Option<usize>| Some(o.map_or_else(|| SHARED.to_owned(), |m| studies[m].clone()));
+    table.columns = vec![
+        ("study".into(), Column::Text(owners.iter().map(name).collect())),
+        ("features".into(), Column::Int(sizes.map(|s| Some(s as i64)).collect())),
+    ];
+    table
+}
 
 /// Which columns of W belong to whom: the shared ones first, then each study's.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -63,6 +86,12 @@ impl Columns {
         from..from + self.specific[m]
     }
 
+    /// The study of each column; `None` for shared ones.
+    pub fn owners(&self) -> Vec<Option<usize>> {
+        let own = self.specific.iter().enumerate().flat_map(|(m, &k)| std::iter::repeat_n(Some(m), k));
+        std::iter::repeat_n(None, self.shared).chain(own).collect()
+    }
+
     /// The columns that a sample of study `m` uses.
     pub fn of(&self, m: usize) -> Vec<usize> {
         (0..self.shared).chain(self.own(m)).collect()
@@ -80,5 +109,7 @@ mod tests {
         assert_eq!(columns.of(0), [0, 1, 2, 3]);
         assert_eq!(columns.of(1), [0, 1, 2, 4, 5]);
         assert_eq!(columns.own(2), 6..8);
+        let owners = [None, None, None, Some(0), Some(1), Some(1), Some(2), Some(2)];
+        assert_eq!(columns.owners(), owners);
     }
 }

@@ -30,6 +30,21 @@ impl Studies<'_> {
     }
 }
 
+impl Studies<'_> {
+    /// Features with the same value in all samples, ascending.
+    pub fn constant(&self) -> Vec<usize> {
+        let (n, features) = self.values.matrix.shape();
+        // Number of entries that are not 0, their smallest and largest.
+        let mut seen = vec![(0usize, f64::INFINITY, f64::NEG_INFINITY); features];
+        self.values.matrix.for_each_nonzero(|_, j, v| {
+            let (count, low, high) = &mut seen[j];
+            (*count, *low, *high) = (*count + 1, low.min(v), high.max(v));
+        });
+        let same = |(count, low, high): (usize, f64, f64)| count == 0 || (count == n && low == high);
+        (0..features).filter(|&j| same(seen[j])).collect()
+    }
+}
+
 impl Check for Studies<'_> {
     /// Finite values; at least two studies, each of at least two samples.
     fn check(&self) -> Result<()> {

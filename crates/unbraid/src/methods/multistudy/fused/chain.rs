@@ -1,107 +1,569 @@
 //! The two hidden layers of one feature as products of matrices, for rows with any number of active columns.
+//!
+//! Everything that goes from one product to the next lies in panels ([`crate::nn::panels`]) of hidden units, sample by sample, and stays in
+//! the caches of one core. V₂ is packed once for each pass, in both directions; rectifiers, the last row v and the masks of
+//! the way back are applied while sums are still in registers. dh₁ exists for two panels at a time.
 
-use super::{Frame, Sums, matrix, matrix_mut, row, row_mut, shaped};
-use crate::linalg::{Accum, gemm_alone};
-use crate::methods::multistudy::network::Tile;
+use pulp::Simd;
+
+use super::{Frame, Sums, row, row_mut};
 use crate::nn::Real;
-use crate::nn::activation::{relu, relu_adjoint};
-use crate::nn::lanes::{axpy, dot, sum};
+use crate::nn::panels::{Buffer, Left, ROWS, lanes, pack, rows_by, sums_by};
 
-/// A_jᵀ, the active rows of z, h₁, h₂ and what comes back to h₁.
-#[derive(Debug, Default)]
-pub(super) struct Memory<T> {
-    a: Vec<T>,
-    z: Vec<T>,
-    h1: Vec<T>,
-    h2: Vec<T>,
-    d1: Vec<T>,
-    da: Vec<T>,
+/// Samples of one go: h₁ and h₂ of so many fit into a core's cache.
+pub(super) const BLOCK: usize = 32 * ROWS;
+
+/// The second layer, packed.
+#[derive(Debug)]
+pub(super) struct Second<T> {
+    /// H₁ and H₂, up to whole panels.
+    pub width: [usize; 2],
+    /// V₂ᵀ in panels of H₂.
+    ahead: Buffer<T>,
+    /// V₂ in panels of H₁.
+    back: Buffer<T>,
+    /// b₂ with zeros.
+    b2: Buffer<T>,
 }
 
-/// Adds v · h₂ to `o`.
+impl<T: Real> Second<T> {
+    /// Packs V₂ (H₂ × H₁) and b₂.
+    pub fn new(v2: &ndarray::Array2<T>, b2: &ndarray::Array2<T>) -> Second<T> {
+        let lanes = lanes::<T>();
+        let (h2, h1) = v2.dim();
+        let width = [h1, h2].map(|h| h.next_multiple_of(lanes));
+        Second {
+            width,
+            ahead: pack(lanes, (width[0], h1), h2, |r, c| v2[[c, r]]),
+            back: pack(lanes, (width[1], h2), h1, |r, c| v2[[r, c]]),
+            b2: pack(lanes, (1, 1), h2, |_, c| b2[[0, c]]),
+        }
+    }
+
+    /// b₂ up to whole panels.
+    pub fn bias(&self) -> &[T] {
+        self.b2.taken(self.width[1])
+    }
+
+    /// Adds panels of H₂, as [`backward`] sums them, to a gradient of V₂.
+    pub fn unpack(&self, panels: &[T], into: &mut ndarray::Array2<T>) {
+        let lanes = lanes::<T>();
+        for ((h2, h1), to) in into.indexed_iter_mut() {
+            *to += panels[((h2 / lanes) * self.width[0] + h1) * lanes + h2 % lanes];
+        }
+    }
+}
+
+/// V₁ of some columns in panels of columns, as the way back to z reads it.
+pub(super) fn pack_first<T: Real>(width: usize, v1t: &ndarray::Array2<T>, columns: &[usize]) -> Buffer<T> {
+    pack(lanes::<T>(), (width, width), columns.len(), |h, k| v1t[[columns[k], h]])
+}
+
+/// A_jᵀ, z, V₁ of the active columns, h₁, h₂, two panels of what comes back to h₁, and the rest.
+#[derive(Debug, Default)]
+pub(super) struct Memory<T> {
+    a: Buffer<T>,
+    z: Buffer<T>,
+    first: Buffer<T>,
+    h1: Buffer<T>,
+    h2: Buffer<T>,
+    d1: Buffer<T>,
+    dz: Buffer<T>,
+    /// v with zeros, and its gradient.
+    v: Buffer<T>,
+    dv: Buffer<T>,
+    /// o in lanes; then g with zeros.
+    o: Buffer<T>,
+}
+
+impl<T: Real> Memory<T> {
+    /// h₂ in `width`/lanes panels of `np` rows, to be filled, and v up to whole panels.
+    pub fn second(&mut self, width: usize, np: usize, v: &[T]) -> (&mut [T], &[T]) {
+        let own = self.v.zeros(width);
+        own[..v.len()].copy_from_slice(v);
+        (self.h2.take(width * np), own)
+    }
+}
+
+/// Some samples of a tile and the active columns of a feature.
+#[derive(Clone, Copy)]
+pub(super) struct Block<'a, T> {
+    /// Place of the tile.
+    pub tile: usize,
+    /// First sample, a multiple of [`BLOCK`], and how many.
+    pub from: usize,
+    pub n: usize,
+    /// Positions of the active columns.
+    pub active: &'a [usize],
+    pub w: &'a [T],
+    pub v: &'a [T],
+}
+
+/// Pointers of consecutive panels, which are `size` values apart.
 #[inline(always)]
-pub(super) fn forward<T: Real>(
+fn panels<T, const Q: usize>(at: *const T, size: usize) -> [*const T; Q] {
+    let mut out = [at; Q];
+    for q in 1..Q {
+        out[q] = at.wrapping_add(q * size);
+    }
+    out
+}
+
+/// Calls the kernel for two panels at a time, and for the last one alone where their number is odd.
+macro_rules! by_two {
+    ($count:expr, $panel:ident => $kernel:ident :: <$($generic:ty),*> ($($arg:expr),* $(,)?)) => {{
+        let count = $count;
+        let mut $panel = 0;
+        while $panel + 2 <= count {
+            $kernel::<$($generic,)* 2>($($arg),*);
+            $panel += 2;
+        }
+        if $panel < count {
+            $kernel::<$($generic,)* 1>($($arg),*);
+        }
+    }};
+}
+
+/// h₁ of Q panels.
+#[inline(always)]
+unsafe fn first<T: Real, S: Simd, const Q: usize>(
+    simd: S,
+    np: usize,
+    (z, ld, s): (*const T, usize, usize),
+    a: *const T,
+    h1: *mut T,
+) {
+    let lanes = T::lanes::<S>();
+    for i in (0..np).step_by(ROWS) {
+        // SAFETY: z has `s` rows of at least `np`, a and h₁ Q panels of `s` and of `np` rows.
+        unsafe {
+            let left = Left { at: z.add(i), row: 1, outer: (s, ld), inner: (1, 0) };
+            let sums = rows_by::<T, S, ROWS, Q>(simd, left, panels(a, s * lanes));
+            for r in 0..ROWS {
+                for q in 0..Q {
+                    T::store::<S>(
+                        h1.add((q * np + i + r) * lanes),
+                        T::where_positive(simd, sums[r][q], sums[r][q]),
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// h₂ of Q panels, and their share of v · h₂ in lanes.
+#[inline(always)]
+unsafe fn second<T: Real, S: Simd, const Q: usize>(
+    simd: S,
+    np: usize,
+    (h1, width): (*const T, usize),
+    (ahead, b2, v): (*const T, *const T, *const T),
+    h2: *mut T,
+    o: *mut T,
+) {
+    let lanes = T::lanes::<S>();
+    let zero = T::splat(simd, T::ZERO);
+    let (mut bias, mut last) = ([zero; Q], [zero; Q]);
+    for q in 0..Q {
+        // SAFETY: b₂ and v have Q panels.
+        unsafe { (bias[q], last[q]) = (T::load::<S>(b2.add(q * lanes)), T::load::<S>(v.add(q * lanes))) };
+    }
+    for i in (0..np).step_by(ROWS) {
+        // SAFETY: h₁ has `width`/lanes panels of `np` rows, V₂ᵀ Q panels of `width` rows, h₂ Q panels of `np` rows, o `np`.
+        unsafe {
+            let left = Left {
+                at: h1.add(i * lanes),
+                row: lanes,
+                outer: (width / lanes, np * lanes),
+                inner: (lanes, 1),
+            };
+            let sums = rows_by::<T, S, ROWS, Q>(simd, left, panels(ahead, width * lanes));
+            for r in 0..ROWS {
+                let to = o.add((i + r) * lanes);
+                let mut sum = T::load::<S>(to);
+                for q in 0..Q {
+                    let h = T::plus(simd, sums[r][q], bias[q]);
+                    let h = T::where_positive(simd, h, h);
+                    T::store::<S>(h2.add((q * np + i + r) * lanes), h);
+                    sum = T::times_plus(simd, last[q], h, sum);
+                }
+                T::store::<S>(to, sum);
+            }
+        }
+    }
+}
+
+/// Adds v · h₂ to `o`, the outputs of the block's samples.
+#[inline(always)]
+pub(super) fn forward<T: Real, S: Simd>(
+    simd: S,
     frame: &Frame<'_, T>,
-    tile: &Tile<T>,
-    active: &[usize],
-    w: &[T],
-    v: &[T],
+    block: Block<'_, T>,
     memory: &mut Memory<T>,
     o: &mut [T],
 ) {
-    let d = frame.decoder;
-    let (s, n, (h2, h1)) = (active.len(), tile.z.ncols(), d.v2.value.dim());
-    let a = shaped(&mut memory.a, s, h1);
-    let z = shaped(&mut memory.z, s, n);
-    for (at, &p) in active.iter().enumerate() {
-        let k = tile.columns[p];
-        for (a, v) in a[at * h1..(at + 1) * h1].iter_mut().zip(row(&frame.v1t, k)) {
-            *a = w[k] * *v;
+    let lanes = T::lanes::<S>();
+    let (np, s, [w1, w2]) = (block.n.next_multiple_of(ROWS), block.active.len(), frame.second.width);
+    let columns = &frame.tiles[block.tile].columns;
+    let z = memory.z.take(s * np);
+    let a = memory.a.take(s * w1);
+    for (at, &p) in block.active.iter().enumerate() {
+        z[at * np..(at + 1) * np].copy_from_slice(&row(&frame.z[block.tile], p)[block.from..block.from + np]);
+        let (w, v1) = (block.w[columns[p]], row(&frame.v1t, columns[p]));
+        for (panel, from) in v1.chunks_exact(lanes).enumerate() {
+            let to = &mut a[(panel * s + at) * lanes..(panel * s + at + 1) * lanes];
+            to.iter_mut().zip(from).for_each(|(to, v)| *to = w * *v);
         }
-        z[at * n..(at + 1) * n].copy_from_slice(row(&tile.z, p));
     }
-    let one = shaped(&mut memory.h1, h1, n);
-    gemm_alone(matrix_mut(one, h1, n), Accum::Replace, matrix(a, s, h1).t(), matrix(z, s, n));
-    relu(one);
-    let two = shaped(&mut memory.h2, h2, n);
-    gemm_alone(matrix_mut(two, h2, n), Accum::Replace, d.v2.value.view(), matrix(one, h1, n));
-    for (h, b) in d.b2.value.iter().enumerate() {
-        let two = &mut two[h * n..(h + 1) * n];
-        for (o, h2) in o.iter_mut().zip(two) {
-            *h2 = (*h2 + *b).larger(T::ZERO);
-            *o += v[h] * *h2;
+    let v = memory.v.zeros(w2);
+    v[..block.v.len()].copy_from_slice(block.v);
+    let (z, a, v) = (z.as_ptr(), a.as_ptr(), v.as_ptr());
+    let (h1, h2) = (memory.h1.take(w1 * np).as_mut_ptr(), memory.h2.take(w2 * np).as_mut_ptr());
+    let wide = memory.o.zeros(np * lanes);
+    let (ahead, b2) = (frame.second.ahead.taken(w1 * w2).as_ptr(), frame.second.bias().as_ptr());
+    // SAFETY: the memories were taken with the sizes that the kernels state.
+    unsafe {
+        by_two!(w1 / lanes, p => first::<T, S>(simd, np, (z, np, s), a.add(p * s * lanes), h1.add(p * np * lanes)));
+        by_two!(w2 / lanes, q => second::<T, S>(
+            simd,
+            np,
+            (h1, w1),
+            (ahead.add(q * w1 * lanes), b2.add(q * lanes), v.add(q * lanes)),
+            h2.add(q * np * lanes),
+            wide.as_mut_ptr(),
+        ));
+        for (i, o) in o.iter_mut().enumerate() {
+            *o += T::sum(simd, T::load::<S>(wide.as_ptr().add(i * lanes)));
+        }
+    }
+}
+
+/// dh₂ in place of h₂, and the gradients of v and b₂.
+#[inline(always)]
+unsafe fn turn<T: Real, S: Simd>(
+    simd: S,
+    np: usize,
+    (v, g): (*const T, *const T),
+    h2: *mut T,
+    (dv, db): (*mut T, *mut T),
+) {
+    let lanes = T::lanes::<S>();
+    // SAFETY: h₂ is a panel of `np` rows, g has `np` values, the others a panel's lanes.
+    unsafe {
+        let last = T::load::<S>(v);
+        let (mut of_v, mut of_b) = (T::load::<S>(dv), T::load::<S>(db));
+        for i in 0..np {
+            let (at, g) = (h2.add(i * lanes), T::splat(simd, *g.add(i)));
+            let h = T::load::<S>(at);
+            of_v = T::times_plus(simd, h, g, of_v);
+            let d = T::where_positive(simd, h, T::times(simd, last, g));
+            of_b = T::plus(simd, of_b, d);
+            T::store::<S>(at, d);
+        }
+        T::store::<S>(dv, of_v);
+        T::store::<S>(db, of_b);
+    }
+}
+
+/// dh₂ in place of h₂ in all panels, as the last forward call left it; adds to the gradients of v and b₂. Returns dh₂.
+#[inline(always)]
+pub(super) fn turn_all<'m, T: Real, S: Simd>(
+    simd: S,
+    frame: &Frame<'_, T>,
+    block: Block<'_, T>,
+    memory: &'m mut Memory<T>,
+    g: &[T],
+    sums: &mut Sums<T>,
+    dv: &mut [T],
+) -> &'m [T] {
+    let lanes = T::lanes::<S>();
+    let (np, w2) = (block.n.next_multiple_of(ROWS), frame.second.width[1]);
+    let wide = memory.o.zeros(np);
+    wide[..block.n].copy_from_slice(g);
+    let (g, v) = (wide.as_ptr(), memory.v.taken(w2).as_ptr());
+    let h2 = memory.h2.take(w2 * np);
+    let own = memory.dv.zeros(w2);
+    for q in 0..w2 / lanes {
+        // SAFETY: panels of the sizes that the forward call took; the sums of b₂ have whole panels.
+        unsafe {
+            turn::<T, S>(
+                simd,
+                np,
+                (v.add(q * lanes), g),
+                h2[q * np * lanes..].as_mut_ptr(),
+                (own[q * lanes..].as_mut_ptr(), sums.b2[q * lanes..].as_mut_ptr()),
+            );
+        }
+    }
+    dv.iter_mut().zip(own).for_each(|(to, d)| *to += *d);
+    h2
+}
+
+/// dh₁ of Q panels.
+#[inline(always)]
+unsafe fn third<T: Real, S: Simd, const Q: usize>(
+    simd: S,
+    np: usize,
+    (d2, width): (*const T, usize),
+    back: *const T,
+    h1: *const T,
+    d1: *mut T,
+) {
+    let lanes = T::lanes::<S>();
+    for i in (0..np).step_by(ROWS) {
+        // SAFETY: dh₂ has `width`/lanes panels of `np` rows, V₂ Q panels of `width` rows, h₁ and dh₁ Q panels of `np` rows.
+        unsafe {
+            let left = Left {
+                at: d2.add(i * lanes),
+                row: lanes,
+                outer: (width / lanes, np * lanes),
+                inner: (lanes, 1),
+            };
+            let sums = rows_by::<T, S, ROWS, Q>(simd, left, panels(back, width * lanes));
+            for r in 0..ROWS {
+                for q in 0..Q {
+                    let at = (q * np + i + r) * lanes;
+                    T::store::<S>(d1.add(at), T::where_positive(simd, T::load::<S>(h1.add(at)), sums[r][q]));
+                }
+            }
+        }
+    }
+}
+
+/// dA of R columns and Q panels of hidden units: to dw, and times w to dV₁.
+#[inline(always)]
+unsafe fn outer<T: Real, S: Simd, const R: usize, const Q: usize>(
+    simd: S,
+    np: usize,
+    (z, ld): (*const T, usize),
+    d1: *const T,
+    (rows, panel): (&[usize], usize),
+    frame: &Frame<'_, T>,
+    (w, dw, dv1): (&[T], &mut [T], &mut ndarray::Array2<T>),
+) {
+    let lanes = T::lanes::<S>();
+    let zero = T::splat(simd, T::ZERO);
+    let mut sums = [[zero; Q]; R];
+    // SAFETY: z has R rows of `np`, dh₁ Q panels of `np` rows; rows of V₁ᵀ have whole panels.
+    unsafe {
+        sums_by::<T, S, R, Q>(simd, np, z, (ld, 1), panels(d1, np * lanes), &mut sums);
+        for r in 0..R {
+            let k = rows[r];
+            let v1 = row(&frame.v1t, k)[panel * lanes..].as_ptr();
+            let mut dot = zero;
+            for q in 0..Q {
+                dot = T::times_plus(simd, sums[r][q], T::load::<S>(v1.add(q * lanes)), dot);
+            }
+            dw[k] += T::sum(simd, dot);
+            if w[k] != T::ZERO {
+                let (w, to) = (T::splat(simd, w[k]), row_mut(dv1, k)[panel * lanes..].as_mut_ptr());
+                for q in 0..Q {
+                    let to = to.add(q * lanes);
+                    T::store::<S>(to, T::times_plus(simd, w, sums[r][q], T::load::<S>(to)));
+                }
+            }
+        }
+    }
+}
+
+/// Adds dh₁ V₁ of `depth` panels of hidden units to Q panels of dz.
+#[inline(always)]
+unsafe fn latents<T: Real, S: Simd, const Q: usize>(
+    simd: S,
+    np: usize,
+    (d1, depth): (*const T, usize),
+    (first, width): (*const T, usize),
+    dz: *mut T,
+) {
+    let lanes = T::lanes::<S>();
+    for i in (0..np).step_by(ROWS) {
+        // SAFETY: dh₁ has `depth` panels of `np` rows, V₁ Q panels of `width` rows with enough from here on, dz Q panels.
+        unsafe {
+            let left =
+                Left { at: d1.add(i * lanes), row: lanes, outer: (depth, np * lanes), inner: (lanes, 1) };
+            let sums = rows_by::<T, S, ROWS, Q>(simd, left, panels(first, width * lanes));
+            for r in 0..ROWS {
+                for q in 0..Q {
+                    let to = dz.add((q * np + i + r) * lanes);
+                    T::store::<S>(to, T::plus(simd, sums[r][q], T::load::<S>(to)));
+                }
+            }
+        }
+    }
+}
+
+/// Adds dh₂ h₁ᵀ for R hidden units h₁ and Q panels of h₂.
+#[inline(always)]
+unsafe fn weights<T: Real, S: Simd, const R: usize, const Q: usize>(
+    simd: S,
+    np: usize,
+    h1: *const T,
+    d2: *const T,
+    (dv2, width): (*mut T, usize),
+) {
+    let lanes = T::lanes::<S>();
+    let mut sums = [[T::splat(simd, T::ZERO); Q]; R];
+    // SAFETY: h₁ is a panel from some unit on, dh₂ Q panels, dV₂ Q panels of `width` rows from that unit on.
+    unsafe {
+        for r in 0..R {
+            for q in 0..Q {
+                sums[r][q] = T::load::<S>(dv2.add((q * width + r) * lanes));
+            }
+        }
+        sums_by::<T, S, R, Q>(simd, np, h1, (1, lanes), panels(d2, np * lanes), &mut sums);
+        for r in 0..R {
+            for q in 0..Q {
+                T::store::<S>(dv2.add((q * width + r) * lanes), sums[r][q]);
+            }
+        }
+    }
+}
+
+/// All of dV₂ for a panel of h₁.
+#[inline(always)]
+unsafe fn all_weights<T: Real, S: Simd, const R: usize>(
+    simd: S,
+    np: usize,
+    h1: *const T,
+    (d2, count): (*const T, usize),
+    (dv2, width): (*mut T, usize),
+) {
+    let lanes = T::lanes::<S>();
+    for a in (0..lanes).step_by(R) {
+        let mut q = 0;
+        // SAFETY: as in `weights`; R divides the number of lanes.
+        unsafe {
+            while q + 2 <= count {
+                let to = dv2.add((q * width + a) * lanes);
+                weights::<T, S, R, 2>(simd, np, h1.add(a), d2.add(q * np * lanes), (to, width));
+                q += 2;
+            }
+            if q < count {
+                let to = dv2.add((q * width + a) * lanes);
+                weights::<T, S, R, 1>(simd, np, h1.add(a), d2.add(q * np * lanes), (to, width));
+            }
+        }
+    }
+}
+
+/// The way back through Q panels of h₁.
+#[inline(always)]
+unsafe fn panel_back<T: Real, S: Simd, const Q: usize>(
+    simd: S,
+    frame: &Frame<'_, T>,
+    block: &Block<'_, T>,
+    panel: usize,
+    [z, first, h1, d2]: [*const T; 4],
+    ld: usize,
+    rows: &[usize],
+    d1: *mut T,
+    dz: *mut T,
+    dw: &mut [T],
+    (dv1, dv2): (&mut ndarray::Array2<T>, *mut T),
+) {
+    let lanes = T::lanes::<S>();
+    let (np, [w1, w2]) = (block.n.next_multiple_of(ROWS), frame.second.width);
+    // SAFETY: the pointers are those of the memories taken in `backward`.
+    unsafe {
+        let back = frame.second.back.taken(w1 * w2).as_ptr();
+        let h1 = h1.add(panel * np * lanes);
+        third::<T, S, Q>(simd, np, (d2, w2), back.add(panel * w2 * lanes), h1, d1);
+        let mut k = 0;
+        while k < rows.len() {
+            let (left, some, to) = ((z.add(k * ld), ld), (&rows[k..], panel), (block.w, &mut *dw, &mut *dv1));
+            k += match rows.len() - k {
+                1 => {
+                    outer::<T, S, 1, Q>(simd, np, left, d1, some, frame, to);
+                    1
+                }
+                2 => {
+                    outer::<T, S, 2, Q>(simd, np, left, d1, some, frame, to);
+                    2
+                }
+                3 => {
+                    outer::<T, S, 3, Q>(simd, np, left, d1, some, frame, to);
+                    3
+                }
+                _ => {
+                    outer::<T, S, 4, Q>(simd, np, left, d1, some, frame, to);
+                    4
+                }
+            };
+        }
+        by_two!(block.active.len().div_ceil(lanes), k => latents::<T, S>(
+            simd,
+            np,
+            (d1, Q),
+            (first.add((k * w1 + panel * lanes) * lanes), w1),
+            dz.add(k * np * lanes),
+        ));
+        for q in 0..Q {
+            let (h1, dv2) = (h1.add(q * np * lanes), (dv2.add((panel + q) * lanes * lanes), w1));
+            match lanes {
+                1 => all_weights::<T, S, 1>(simd, np, h1, (d2, w2 / lanes), dv2),
+                2 => all_weights::<T, S, 2>(simd, np, h1, (d2, w2 / lanes), dv2),
+                _ => all_weights::<T, S, 4>(simd, np, h1, (d2, w2 / lanes), dv2),
+            }
         }
     }
 }
 
 /// The way back from `g`; h₁ and h₂ are those of the last forward call.
 #[inline(always)]
-pub(super) fn backward<T: Real>(
+pub(super) fn backward<T: Real, S: Simd>(
+    simd: S,
     frame: &Frame<'_, T>,
-    tile: &Tile<T>,
-    active: &[usize],
-    w: &[T],
-    v: &[T],
+    block: Block<'_, T>,
     memory: &mut Memory<T>,
     g: &[T],
     sums: &mut Sums<T>,
-    at: usize,
     dw: &mut [T],
     dv: &mut [T],
 ) {
-    let d = frame.decoder;
-    let (s, n, (h2, h1)) = (active.len(), tile.z.ncols(), d.v2.value.dim());
-    let Memory { a, z, h1: one, h2: two, d1, da } = memory;
-    let (one, two) = (shaped(one, h1, n), shaped(two, h2, n));
-    // dh₂ takes the place of h₂.
-    for h in 0..h2 {
-        let two = &mut two[h * n..(h + 1) * n];
-        dv[h] += dot(two, g);
-        for (h2, g) in two.iter_mut().zip(g) {
-            *h2 = if *h2 > T::ZERO { v[h] * *g } else { T::ZERO };
+    let lanes = T::lanes::<S>();
+    let (np, s, [w1, w2]) = (block.n.next_multiple_of(ROWS), block.active.len(), frame.second.width);
+    let columns = &frame.tiles[block.tile].columns;
+    let h2 = turn_all(simd, frame, block, memory, g, sums, dv).as_ptr();
+    let h1 = memory.h1.taken(w1 * np).as_ptr();
+    // Where every column is active, and where weights that are 0 count too, z is read where it lies.
+    let all = &frame.z[block.tile];
+    let whole = s == columns.len();
+    let (z, ld) = match frame.full || whole {
+        true => (row(all, 0)[block.from..].as_ptr(), all.ncols()),
+        false => (memory.z.taken(s * np).as_ptr(), np),
+    };
+    let list: Vec<usize> = match frame.full {
+        true => columns.clone(),
+        false => block.active.iter().map(|&p| columns[p]).collect(),
+    };
+    let depth = s.next_multiple_of(lanes);
+    let first = match whole {
+        true => frame.first[block.tile].taken(depth * w1).as_ptr(),
+        false => {
+            let to = memory.first.zeros(depth * w1);
+            for (at, &p) in block.active.iter().enumerate() {
+                for (h, v) in row(&frame.v1t, columns[p]).iter().enumerate() {
+                    to[((at / lanes) * w1 + h) * lanes + at % lanes] = *v;
+                }
+            }
+            to.as_ptr()
         }
-        sums.b2[h] += sum(two);
+    };
+    let d1 = memory.d1.take(2 * np * lanes).as_mut_ptr();
+    let dz = memory.dz.zeros(depth * np);
+    let Sums { v1t, v2, dz: into, .. } = sums;
+    let (pointers, dv2) = ([z, first, h1, h2], v2.take(w1 * w2).as_mut_ptr());
+    let to = dz.as_mut_ptr();
+    // SAFETY: the memories have the sizes that the kernels state.
+    unsafe {
+        by_two!(w1 / lanes, p => panel_back::<T, S>(
+            simd, frame, &block, p, pointers, ld, &list, d1, to, dw, (&mut *v1t, dv2),
+        ));
     }
-    let two = matrix(two, h2, n);
-    gemm_alone(sums.v2.view_mut(), Accum::Add, two, matrix(one, h1, n).t());
-    let d1 = shaped(d1, h1, n);
-    gemm_alone(matrix_mut(d1, h1, n), Accum::Replace, d.v2.value.t(), two);
-    relu_adjoint(one, d1);
-    // dA and dw, of all columns where weights that are 0 count too.
-    let (rows, zs) = if frame.full { (tile.columns.len(), tile.z.view()) } else { (s, matrix(z, s, n)) };
-    let da = shaped(da, rows, h1);
-    gemm_alone(matrix_mut(da, rows, h1), Accum::Replace, zs, matrix(d1, h1, n).t());
-    for (r, da) in da.chunks_exact(h1).enumerate() {
-        let k = tile.columns[if frame.full { r } else { active[r] }];
-        dw[k] += dot(da, row(&frame.v1t, k));
-        if w[k] != T::ZERO {
-            axpy(w[k], da, row_mut(&mut sums.v1t, k));
-        }
-    }
-    // dz
-    let z = shaped(z, s, n);
-    gemm_alone(matrix_mut(z, s, n), Accum::Replace, matrix(a, s, h1), matrix(d1, h1, n));
-    for (z, &p) in z.chunks_exact(n).zip(active) {
-        axpy(T::ONE, z, row_mut(&mut sums.dz[at], p));
+    for (at, &p) in block.active.iter().enumerate() {
+        let w = block.w[columns[p]];
+        let to = &mut row_mut(&mut into[block.tile], p)[block.from..block.from + block.n];
+        let from = dz[(at / lanes) * np * lanes..].chunks_exact(lanes);
+        to.iter_mut().zip(from).for_each(|(to, d)| *to += w * d[at % lanes]);
     }
 }

@@ -17,16 +17,19 @@
 
 mod chain;
 mod line;
+mod plane;
 
-use ndarray::{Array2, ArrayView2, ArrayViewMut2};
+use ndarray::{Array2, s};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use self::line::{Line, Order, Turn};
+use self::plane::{Plane, Planes};
 use super::likelihood::Row;
 use super::network::{Decode, Decoder, Pass, Skip, Tile};
 use crate::linalg::settle;
 use crate::nn::lanes::{axpy, dot, sum};
+use crate::nn::panels::{Buffer, ROWS};
 use crate::nn::{Param, Real};
 
 /// Parts that features are dealt to.
@@ -57,9 +60,16 @@ struct Frame<'a, T> {
     tiles: &'a [Tile<T>],
     scale: f64,
     full: bool,
-    /// V₁ᵀ and Pᵀ, a row for each column of W.
+    /// z of each tile with zeros up to a multiple of [`ROWS`] samples.
+    z: Vec<Array2<T>>,
+    /// The second layer, and for each tile V₁ of its columns, packed.
+    second: chain::Second<T>,
+    first: Vec<Buffer<T>>,
+    /// V₁ᵀ (with zeros up to whole panels) and Pᵀ, a row for each column of W.
     v1t: Array2<T>,
     pt: Option<Array2<T>>,
+    /// V₂ᵀ with zeros up to whole panels.
+    v2t: Array2<T>,
     /// b₂, and relu(b₂).
     b2: Vec<f64>,
     rest: Vec<T>,
@@ -67,12 +77,29 @@ struct Frame<'a, T> {
     lines: Vec<Option<Line>>,
     /// For each tile and position: the samples in order, where a row needs them.
     orders: Vec<Vec<Option<Order>>>,
+    /// For each pair of columns that are the only active ones of some row.
+    planes: Planes<T>,
 }
 
 /// The one active column of a row in a tile, by its position.
 fn lone<T: Real>(w: &[T], columns: &[usize]) -> Option<usize> {
     let mut active = (0..columns.len()).filter(|&p| w[columns[p]] != T::ZERO);
     active.next().filter(|_| active.next().is_none())
+}
+
+/// The pairs of columns that are the only active ones of a row in a tile, ascending.
+fn pairs<T: Real>(decoder: &Decoder<T>, tiles: &[Tile<T>]) -> Vec<(usize, usize)> {
+    let mut found = std::collections::BTreeSet::new();
+    for j in 0..decoder.features() {
+        let w = row(&decoder.w.value, j);
+        for tile in tiles {
+            let mut active = tile.columns.iter().filter(|k| w[**k] != T::ZERO);
+            if let (Some(&k), Some(&l), None) = (active.next(), active.next(), active.next()) {
+                found.insert((k, l));
+            }
+        }
+    }
+    found.into_iter().collect()
 }
 
 /// What rows with one active column need.
@@ -105,7 +132,10 @@ fn lines<T: Real>(
 struct Sums<T> {
     log_lik: f64,
     v1t: Array2<T>,
-    v2: Array2<T>,
+    /// In panels of H₂, from the chain.
+    v2: Buffer<T>,
+    /// H₁ × H₂ up to whole panels, from planes.
+    v2t: Array2<T>,
     b2: Vec<T>,
     pt: Array2<T>,
     dz: Vec<Array2<T>>,
@@ -135,6 +165,7 @@ struct Work<T> {
     g: Vec<T>,
     chain: chain::Memory<T>,
     line: line::Memory,
+    plane: plane::Memory<T>,
 }
 
 /// Some features, their sums and memory.
@@ -169,42 +200,19 @@ fn row_mut<T>(a: &mut Array2<T>, i: usize) -> &mut [T] {
     a.as_slice_mut().map_or(&mut [], |a| &mut a[i * width..(i + 1) * width])
 }
 
-/// The first `rows` × `columns` of a memory, as a matrix.
-#[inline(always)]
-fn shaped<T: Real>(memory: &mut Vec<T>, rows: usize, columns: usize) -> &mut [T] {
-    if memory.len() < rows * columns {
-        memory.resize(rows * columns, T::ZERO);
-    }
-    &mut memory[..rows * columns]
-}
-
-/// A view of a slice by rows.
-#[inline(always)]
-fn matrix<T>(a: &[T], rows: usize, columns: usize) -> ArrayView2<'_, T> {
-    // SAFETY: the slice is checked to hold rows × columns values, read by rows, and the view borrows it.
-    assert!(a.len() >= rows * columns);
-    unsafe { ArrayView2::from_shape_ptr((rows, columns), a.as_ptr()) }
-}
-
-/// A mutable view of a slice by rows.
-#[inline(always)]
-fn matrix_mut<T>(a: &mut [T], rows: usize, columns: usize) -> ArrayViewMut2<'_, T> {
-    assert!(a.len() >= rows * columns);
-    // SAFETY: as above; the mutable borrow moves into the view.
-    unsafe { ArrayViewMut2::from_shape_ptr((rows, columns), a.as_mut_ptr()) }
-}
-
 impl<T: Real> Part<T> {
     /// Clears the sums for another pass.
     fn ready(&mut self, frame: &Frame<'_, T>) {
         let d = frame.decoder;
-        let ((h1, k), (features, h2)) = (d.v1.value.dim(), (self.features.len(), d.v2.value.nrows()));
+        let (k, features, h2) = (d.v1.value.ncols(), self.features.len(), d.v2.value.nrows());
+        let [w1, w2] = frame.second.width;
         let sums = &mut self.sums;
         sums.log_lik = 0.0;
-        clear(&mut sums.v1t, k, h1);
-        clear(&mut sums.v2, h2, h1);
+        clear(&mut sums.v1t, k, w1);
+        sums.v2.zeros(w1 * w2);
+        clear(&mut sums.v2t, d.v1.value.nrows(), w2);
         sums.b2.clear();
-        sums.b2.resize(h2, T::ZERO);
+        sums.b2.resize(w2, T::ZERO);
         if frame.pt.is_some() {
             clear(&mut sums.pt, k, h2);
         }
@@ -240,13 +248,13 @@ impl<T: Real> WithSimd for Run<'_, '_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
+    fn with_simd<S: Simd>(self, simd: S) {
         let Run { frame, part } = self;
         let mut law = Row::new(frame.decoder.law);
         for slot in 0..part.features.len() {
             law.take(frame.decoder.noise.value[[0, part.features[slot]]].wide());
             for at in 0..frame.tiles.len() {
-                feature(frame, part, slot, at, &mut law);
+                feature(simd, frame, part, slot, at, &mut law);
             }
         }
     }
@@ -254,21 +262,28 @@ impl<T: Real> WithSimd for Run<'_, '_, T> {
 
 /// One feature and the samples of one study.
 #[inline(always)]
-fn feature<T: Real>(frame: &Frame<'_, T>, part: &mut Part<T>, slot: usize, at: usize, law: &mut Row) {
+fn feature<T: Real, S: Simd>(
+    simd: S,
+    frame: &Frame<'_, T>,
+    part: &mut Part<T>,
+    slot: usize,
+    at: usize,
+    law: &mut Row,
+) {
     let (tile, decoder) = (&frame.tiles[at], frame.decoder);
     let Part { features, sums, rows, work } = part;
     let j = features[slot];
     let (n, w, v) = (tile.z.ncols(), row(&decoder.w.value, j), row(&decoder.v3.value, j));
     work.active.clear();
     work.active.extend((0..tile.columns.len()).filter(|&p| w[tile.columns[p]] != T::ZERO));
-    let Work { active, q, g, chain, line: memory } = work;
+    let Work { active, q, g, chain, line: memory, plane: walk } = work;
     let alone = match active[..] {
         [p] => {
             frame.lines[tile.columns[p]].as_ref().zip(frame.orders[at][p].as_ref()).map(|found| (p, found))
         }
         _ => None,
     };
-    let g = shaped(g, 1, n);
+    g.resize(n, T::ZERO);
     // The skip, and the constant part.
     g.fill(decoder.b3.value[[0, j]]);
     q.clear();
@@ -285,36 +300,57 @@ fn feature<T: Real>(frame: &Frame<'_, T>, part: &mut Part<T>, slot: usize, at: u
             axpy(slope * w[k], row(&tile.z, p), g);
         }
     }
-    // h₂ and o
+    // h₂ and o, then g, and back.
+    let (x, scale) = (&row(&tile.x, j)[..n], frame.scale);
+    let (dw, dv) = (row_mut(&mut rows.w, slot), row_mut(&mut rows.v3, slot));
+    let (mut log_lik, mut noise) = (0.0, 0.0);
     if active.is_empty() {
         let constant = dot(v, &frame.rest);
         g.iter_mut().for_each(|o| *o += constant);
-    } else if let Some((p, (line, order))) = alone {
-        line.forward(order, row(&tile.z, p), w[tile.columns[p]], v, &frame.b2, memory, g);
-    } else {
-        chain::forward(frame, tile, active, w, v, chain, g);
-    }
-    // g
-    let x = &row(&tile.x, j)[..n];
-    let (log_lik, noise) = law.pass(x, &tile.size, g, frame.scale, &mut sums.dsize[at]);
-    sums.log_lik += log_lik;
-    rows.noise[slot] -= frame.scale * noise;
-    let total = sum(g);
-    rows.b3[slot] += total;
-    // Back.
-    let (dw, dv) = (row_mut(&mut rows.w, slot), row_mut(&mut rows.v3, slot));
-    if active.is_empty() {
+        (log_lik, noise) = law.pass(x, &tile.size, g, scale, &mut sums.dsize[at]);
+        let total = sum(g);
         axpy(total, &frame.rest, dv);
         for ((b2, v), rest) in sums.b2.iter_mut().zip(v).zip(&frame.rest) {
             *b2 += if *rest > T::ZERO { total * *v } else { T::ZERO };
         }
     } else if let Some((p, (line, order))) = alone {
         let (k, z) = (tile.columns[p], row(&tile.z, p));
+        line.forward(order, z, w[k], v, &frame.b2, memory, g);
+        (log_lik, noise) = law.pass(x, &tile.size, g, scale, &mut sums.dsize[at]);
         let (turn, dz) = (&mut sums.turns[k], row_mut(&mut sums.dz[at], p));
         dw[k] += line.backward(order, z, w[k], &frame.b2, memory, g, dv, &mut sums.b2, turn, dz);
     } else {
-        chain::backward(frame, tile, active, w, v, chain, g, sums, at, dw, dv);
+        for from in (0..n).step_by(chain::BLOCK) {
+            let samples = from..n.min(from + chain::BLOCK);
+            let block = chain::Block { tile: at, from, n: samples.len(), active, w, v };
+            let [h2, h1] = decoder.v2.value.shape()[..] else { continue };
+            let pair = match active[..] {
+                [p, q] if plane::pays(block.n, h1, h2) => {
+                    frame.planes.get(&(tile.columns[p], tile.columns[q])).map(|plane| (plane, [p, q]))
+                }
+                _ => None,
+            };
+            match pair {
+                Some(pair) => {
+                    plane::forward(simd, frame, block, pair, (walk, chain), &mut g[samples.clone()])
+                }
+                None => chain::forward(simd, frame, block, chain, &mut g[samples.clone()]),
+            }
+            let size = tile.size.get(samples.clone()).unwrap_or_default();
+            let dsize = sums.dsize[at].get_mut(samples.clone()).unwrap_or_default();
+            let (ll, dn) = law.pass(&x[samples.clone()], size, &mut g[samples.clone()], scale, dsize);
+            (log_lik, noise) = (log_lik + ll, noise + dn);
+            match pair {
+                Some(pair) => {
+                    plane::backward(simd, frame, block, pair, (walk, chain), &g[samples], sums, dw, dv)
+                }
+                None => chain::backward(simd, frame, block, chain, &g[samples], sums, dw, dv),
+            }
+        }
     }
+    sums.log_lik += log_lik;
+    rows.noise[slot] -= scale * noise;
+    rows.b3[slot] += sum(g);
     if matches!(decoder.skip, Skip::None) {
         return;
     }
@@ -360,7 +396,22 @@ impl<T: Real> Decode<T> for Fused<T> {
     fn pass(&mut self, decoder: &mut Decoder<T>, tiles: &[Tile<T>], scale: f64) -> Pass<T> {
         let b2: Vec<f64> = decoder.b2.value.iter().map(|b| b.wide()).collect();
         let turned = |p: &Param<T>| p.value.t().as_standard_layout().into_owned();
-        let v1t = turned(&decoder.v1);
+        let second = chain::Second::new(&decoder.v2.value, &decoder.b2.value);
+        let (h1, k) = decoder.v1.value.dim();
+        let mut v1t = Array2::from_elem((k, second.width[0]), T::ZERO);
+        v1t.slice_mut(s![.., ..h1]).assign(&decoder.v1.value.t());
+        let mut v2t = Array2::from_elem((h1, second.width[1]), T::ZERO);
+        v2t.slice_mut(s![.., ..b2.len()]).assign(&decoder.v2.value.t());
+        let planes = match self.full {
+            false => Plane::all(pairs(decoder, tiles), &v1t, &v2t),
+            true => Planes::new(),
+        };
+        let whole = |tile: &Tile<T>| {
+            let (columns, n) = tile.z.dim();
+            let mut z = Array2::from_elem((columns, n.next_multiple_of(ROWS)), T::ZERO);
+            z.slice_mut(s![.., ..n]).assign(&tile.z);
+            z
+        };
         let (lines, orders) = match self.full {
             false => lines(decoder, tiles, &v1t, &b2),
             true => (
@@ -372,7 +423,12 @@ impl<T: Real> Decode<T> for Fused<T> {
             tiles,
             scale,
             full: self.full,
+            z: tiles.iter().map(whole).collect(),
+            first: tiles.iter().map(|t| chain::pack_first(second.width[0], &v1t, &t.columns)).collect(),
+            second,
             v1t,
+            v2t,
+            planes,
             pt: match &decoder.skip {
                 Skip::Projected(p) => Some(turned(p)),
                 _ => None,
@@ -413,7 +469,17 @@ impl<T: Real> Decode<T> for Fused<T> {
         for (k, turn) in turns.iter().enumerate().filter(|(_, turn)| !turn[0].is_empty()) {
             Line::fold(turn, row(&frame.v1t, k), &decoder.v2.value, row_mut(&mut dv1t, k), &mut dv2);
         }
-        decoder.v1.grad += &dv1t.t();
+        for part in &self.parts {
+            dv1t += &part.sums.v1t;
+        }
+        let [w1, w2] = frame.second.width;
+        let mut panels = vec![T::ZERO; w1 * w2];
+        for part in &self.parts {
+            axpy(T::ONE, part.sums.v2.taken(w1 * w2), &mut panels);
+            dv2 += &part.sums.v2t.slice(s![.., ..frame.b2.len()]).t();
+        }
+        frame.second.unpack(&panels, &mut dv2);
+        decoder.v1.grad += &dv1t.slice(s![.., ..h1]).t();
         decoder.v2.grad += &dv2;
         for part in &self.parts {
             add(decoder, part, &mut out);
@@ -426,8 +492,6 @@ impl<T: Real> Decode<T> for Fused<T> {
 fn add<T: Real>(decoder: &mut Decoder<T>, part: &Part<T>, out: &mut Pass<T>) {
     let Part { features, sums, rows, .. } = part;
     out.log_lik += sums.log_lik;
-    decoder.v1.grad += &sums.v1t.t();
-    decoder.v2.grad += &sums.v2;
     decoder.b2.grad.iter_mut().zip(&sums.b2).for_each(|(to, s)| *to += *s);
     if let Skip::Projected(p) = &mut decoder.skip {
         p.grad += &sums.pt.t();

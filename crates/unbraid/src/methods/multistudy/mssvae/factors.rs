@@ -5,24 +5,15 @@ use ndarray::Array2;
 use super::{Mssvae, MssvaeFit};
 use crate::data::{Annotations, Column, Slot, Table, Value};
 use crate::fit::Annotate;
-use crate::methods::multistudy::Columns;
 use crate::methods::multistudy::likelihood::Law;
 use crate::methods::multistudy::merge::{self, Part};
-
-/// What the study of a shared factor is called in tables.
-const SHARED: &str = "shared";
-
-/// The owner of each column of W.
-pub(super) fn owners_of(columns: &Columns) -> Vec<Option<usize>> {
-    let own = columns.specific.iter().enumerate().flat_map(|(m, &k)| std::iter::repeat_n(Some(m), k));
-    std::iter::repeat_n(None, columns.shared).chain(own).collect()
-}
+use crate::methods::multistudy::{Columns, factor_table};
 
 /// The factors of a fitted W, G × K.
 pub(super) fn factors(params: &Mssvae, columns: &Columns, w: &Array2<f32>) -> Vec<Part> {
     let w = w.mapv(f64::from);
     // One owner for each column, so that there is no error.
-    let mut parts = merge::parts(w.view(), &owners_of(columns)).unwrap_or_default();
+    let mut parts = merge::parts(w.view(), &columns.owners()).unwrap_or_default();
     if params.merge {
         merge::merge(&mut parts, columns.specific.len(), params.threshold, params.tau);
     }
@@ -72,21 +63,15 @@ impl MssvaeFit {
 
     /// A row for each factor: its study, features in its set, mean of |w| over them, columns of W it was made of.
     fn table(&self) -> Table {
-        let mut table = Table::numbered("", self.parts.len());
-        let study = |p: &Part| Some(p.owner.map_or(SHARED.to_owned(), |m| self.studies[m].clone()));
         let supports = self.supports();
-        let sizes = supports.iter().map(|s| Some(s.len() as i64)).collect();
         let mean = |(p, s): (&Part, &Vec<usize>)| {
             s.iter().map(|&j| p.weights[j].abs()).sum::<f64>() / s.len().max(1) as f64
         };
         let means = self.parts.iter().zip(&supports).map(mean).collect();
         let columns = self.parts.iter().map(|p| Some(p.from.len() as i64)).collect();
-        table.columns = vec![
-            ("study".into(), Column::Text(self.parts.iter().map(study).collect())),
-            ("features".into(), Column::Int(sizes)),
-            ("weight".into(), Column::Float(means)),
-            ("columns".into(), Column::Int(columns)),
-        ];
+        let mut table = factor_table(&self.owners(), &self.studies, supports.iter().map(Vec::len));
+        table.columns.push(("weight".into(), Column::Float(means)));
+        table.columns.push(("columns".into(), Column::Int(columns)));
         table
     }
 }

@@ -18,17 +18,17 @@
 //! zeros; the gradients of weights that are 0 are formed in every `refresh`-th step. `moran2026`.
 
 mod factors;
-mod train;
+pub(super) mod train;
 
 use ndarray::Array2;
 
 use self::train::Problem;
-use super::Columns;
 use super::likelihood::Law;
 use super::merge::Part;
 use super::network::{Network, SkipKind};
 use super::ssl::Membership;
 use super::studies::Studies;
+use super::{Columns, concerns};
 use crate::error::{Error, Result};
 use crate::fit::{Ctx, Method, Stop, StopRule, drive};
 use crate::params::{ParamDoc, Params};
@@ -144,6 +144,18 @@ pub struct MssvaeFit {
     pub warnings: Vec<String>,
 }
 
+impl Mssvae {
+    /// About the bytes that a fit takes.
+    pub(super) fn memory(&self, n: usize, features: usize, studies: usize) -> u64 {
+        let [h1, h2] = self.hidden;
+        let k = self.shared + studies * self.specific;
+        let weights = (studies + 2) * (features * h1 + h1 * h2) + features * (2 * k + h2);
+        let parts = 16 * (k * (h1 + h2) + h1 * h2 + self.batch * (k + 2 * h1 + h2)) + features * (2 * k + h2);
+        let held = 3 * n * features + 4 * weights + parts + 2 * self.batch * features;
+        4 * held as u64
+    }
+}
+
 impl Method for Mssvae {
     const NAME: &'static str = "mssvae";
     type Input<'a> = Studies<'a>;
@@ -196,15 +208,17 @@ impl Method for Mssvae {
 
     fn run(&self, input: Studies<'_>, ctx: &mut Ctx<'_>) -> Result<MssvaeFit> {
         let (n, features) = input.values.matrix.shape();
-        let (studies, [h1, h2]) = (input.names.len(), self.hidden);
-        let k = self.shared + studies * self.specific;
-        let weights = (studies + 2) * (features * h1 + h1 * h2) + features * (2 * k + h2);
-        let parts = 16 * (k * (h1 + h2) + h1 * h2 + self.batch * (k + 2 * h1 + h2)) + features * (2 * k + h2);
-        let held = 3 * n * features + 4 * weights + parts + 2 * self.batch * features;
-        ctx.reserve(4 * held as u64, "choose fewer features or smaller hidden layers")?;
+        ctx.reserve(
+            self.memory(n, features, input.names.len()),
+            "choose fewer features or smaller hidden layers",
+        )?;
+        concerns::before(self, &input)?.into_iter().for_each(|text| ctx.warn(text));
         let problem = Problem::new(self, &input)?;
         let (course, stop) = drive(&problem, StopRule { max_steps: self.epochs, tol: 0.0 }, ctx)?;
-        problem.finish(course, stop, ctx)
+        let mut fit = problem.finish(course, stop, ctx)?;
+        concerns::after(self, &fit).into_iter().for_each(|text| ctx.warn(text));
+        fit.warnings.clone_from(&ctx.warnings);
+        Ok(fit)
     }
 }
 

@@ -22,7 +22,7 @@ use crate::nn::activation::softplus_inverse;
 use crate::nn::adam::Adam;
 
 /// Parameters bound to data.
-pub(super) struct Problem<'a> {
+pub(in crate::methods::multistudy) struct Problem<'a> {
     params: &'a Mssvae,
     /// Samples × features.
     x: Array2<f32>,
@@ -45,7 +45,7 @@ struct Start {
 }
 
 #[derive(Serialize, Deserialize)]
-pub(super) struct State {
+pub(in crate::methods::multistudy) struct State {
     network: Network<f32>,
     membership: Membership,
     seed: Seed,

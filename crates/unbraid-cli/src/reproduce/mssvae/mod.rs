@@ -1,0 +1,144 @@
+//! Moran and Krishnan (2026), MSSVAE: both simulations, the example of W, data against factors, and the worst replicate.
+
+mod fits;
+mod maps;
+mod scores;
+mod worst;
+
+use std::path::PathBuf;
+
+use serde_json::{Map, Value};
+use unbraid::params::{ParamDoc, Params};
+
+use self::fits::{Data, Runs};
+use super::section::Section;
+use super::{About, Paper, Run, design, least, program};
+use crate::args::MssvaeArgs;
+use crate::fault::Fault;
+use crate::set::listed;
+
+unbraid::params! {
+    /// Sizes of the experiments. The defaults are the published ones.
+    pub struct Design {
+        /// Gaussian data sets; at least 1. Default 30, `--quick` 2.
+        pub seeds: usize = 30,
+        /// Samples of each of the three studies of the Gaussian simulation; at least 20. Default 1000.
+        pub observations: usize = 1000,
+        /// Features of the Gaussian simulation; at least 60. Default 100.
+        pub features: usize = 100,
+        /// Epochs on Gaussian data; at least 1. Default 500, `--quick` 200.
+        pub epochs: usize = 500,
+        /// Data sets of counts; at least 1. Default 30, `--quick` 1.
+        pub rna_seeds: usize = 30,
+        /// Samples of all three studies of the simulation of counts; at least 60. Default 3200, `--quick` 1600.
+        pub rna_observations: usize = 3200,
+        /// Features of the simulation of counts; at least 120. Default 5000, `--quick` 300.
+        pub rna_features: usize = 5000,
+        /// Epochs on counts; at least 1. Default 800, `--quick` 60.
+        pub rna_epochs: usize = 800,
+        /// Hidden layers on counts; at least 1. Default [256, 128], `--quick` [64, 32].
+        pub rna_hidden: [usize; 2] = [256, 128],
+        /// Step size on counts, but for W; above 0. Default 0.001.
+        pub rna_rate: f64 = 0.001,
+        /// Step size of W on counts; above 0. Default 0.01.
+        pub rna_rate_w: f64 = 0.01,
+    }
+}
+
+impl Params for Design {
+    const DOCS: &'static [ParamDoc] = Design::FIELDS;
+
+    /// `quick`: fewer data sets and epochs, fewer genes.
+    fn preset(name: &str) -> Option<Design> {
+        (name == "quick").then(|| Design {
+            seeds: 2,
+            epochs: 200,
+            rna_seeds: 1,
+            rna_observations: 1600,
+            rna_features: 300,
+            rna_epochs: 60,
+            rna_hidden: [64, 32],
+            ..Design::default()
+        })
+    }
+}
+
+impl Design {
+    fn validate(&self) -> Result<(), Fault> {
+        least(&[
+            ("seeds", self.seeds, 1, "at least 1"),
+            ("observations", self.observations, 20, "at least 20"),
+            ("features", self.features, 60, "at least 60"),
+            ("epochs", self.epochs, 1, "at least 1"),
+            ("rna_seeds", self.rna_seeds, 1, "at least 1"),
+            ("rna_observations", self.rna_observations, 60, "at least 60"),
+            ("rna_features", self.rna_features, 120, "at least 120"),
+            ("rna_epochs", self.rna_epochs, 1, "at least 1"),
+        ])?;
+        // Hidden sizes and rates are the method's to judge.
+        [Data::Gaussian, Data::Rna].iter().try_for_each(|data| fits::validate(self, *data))
+    }
+}
+
+/// One part of the reproduction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// Figure 2a to c: scores on Gaussian data of three studies
+    Gaussian,
+    /// Figure 2: true and fitted W of the first data set, and data against factors
+    Maps,
+    /// Figure 6: the worst replicate, and what merging makes of it
+    Worst,
+    /// Figure 3: scores on simulated counts
+    Rna,
+}
+
+/// The experiments with their sizes.
+struct Mssvae {
+    design: Design,
+    runs: Runs,
+}
+
+impl Paper for Mssvae {
+    type Part = Part;
+    const ABOUT: About = About {
+        name: "mssvae",
+        title: "MSSVAE",
+        authors: "Moran and Krishnan",
+        work: "Nonlinear multi-study factor analysis",
+        place: "arXiv 2601.18128",
+    };
+
+    fn sizes(&self) -> Map<String, Value> {
+        listed(&self.design)
+    }
+    fn reads(&self, _: Part) -> Value {
+        Value::Null
+    }
+    fn pieces(&self, part: Part) -> u64 {
+        match part {
+            Part::Gaussian => scores::pieces(&self.design, Data::Gaussian),
+            Part::Rna => scores::pieces(&self.design, Data::Rna),
+            Part::Maps => maps::PIECES,
+            Part::Worst => worst::pieces(&self.design),
+        }
+    }
+    fn run(&self, part: Part, run: &Run<'_>) -> Result<Section, Fault> {
+        match part {
+            Part::Gaussian => scores::run(&self.design, Data::Gaussian, &self.runs, run),
+            Part::Rna => scores::run(&self.design, Data::Rna, &self.runs, run),
+            Part::Maps => maps::run(&self.design, &self.runs, run),
+            Part::Worst => worst::run(&self.design, &self.runs, run),
+        }
+    }
+}
+
+/// Runs the command for this paper.
+pub fn run(args: &MssvaeArgs) -> Result<(), Fault> {
+    let design: Design = design(&args.common)?;
+    design.validate()?;
+    let folder: PathBuf = args.common.output.join("runs");
+    let runs = Runs::new(folder, program()?);
+    let wanted = |p: &Part| args.only.is_empty() || args.only.contains(p);
+    super::run(&Mssvae { design, runs }, &args.common, wanted)
+}
