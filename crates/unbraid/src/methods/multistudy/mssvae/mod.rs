@@ -102,6 +102,9 @@ crate::params! {
         /// Fewest features of a factor's set; factors with fewer are dropped at the end. At least 1. Default 3 (paper: 1), as
         /// a factor is told from noise by two features of its own.
         pub min_support: usize = 3,
+        /// Variance that the codes of a factor must pass in some study, where their prior has 1; factors below are dropped at the
+        /// end, as their codes tell nobody apart. 0 ≤ activity; 0 keeps all. Default 0.01 (paper: 0).
+        pub activity: f64 = 0.01,
         /// With `likelihood=nb`, whether values that are not whole are taken as they are. Default false.
         pub fractions: bool = false,
     }
@@ -112,8 +115,8 @@ impl Params for Mssvae {
 
     /// `paper`: plain gradients of the penalty, and W as it is at the end.
     fn preset(name: &str) -> Option<Mssvae> {
-        let (w_update, merge, min_support) = (WUpdate::Gradient, false, 1);
-        (name == "paper").then(|| Mssvae { w_update, merge, min_support, ..Mssvae::default() })
+        let (w_update, merge, min_support, activity) = (WUpdate::Gradient, false, 1, 0.0);
+        (name == "paper").then(|| Mssvae { w_update, merge, min_support, activity, ..Mssvae::default() })
     }
 }
 
@@ -200,8 +203,10 @@ impl Method for Mssvae {
         if !(self.tau > 0.0 && self.tau <= 1.0) {
             return bad("tau", self.tau.to_string(), "above 0 and at most 1");
         }
-        if !(self.threshold >= 0.0 && self.threshold.is_finite()) {
-            return bad("threshold", self.threshold.to_string(), "0 or a positive number");
+        for (name, value) in [("threshold", self.threshold), ("activity", self.activity)] {
+            if !(value >= 0.0 && value.is_finite()) {
+                return bad(name, value.to_string(), "0 or a positive number");
+            }
         }
         Ok(())
     }
