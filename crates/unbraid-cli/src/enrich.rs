@@ -57,8 +57,8 @@ unbraid::params! {
         pub top: usize = 3,
         /// The same for each factor of one study. Default 5 (the same).
         pub top_own: usize = 5,
-        /// The obs column that tells the studies of the fit apart, for shares within studies (`--label`); `auto` takes
-        /// the first one that holds the studies of all factors. Default auto.
+        /// The obs column that tells the studies of the fit apart, for shares within studies (`--label`); `auto` is the
+        /// one of the fit, or the first that holds the studies of all factors. Default auto.
         pub study: String = "auto".to_owned(),
     }
 }
@@ -200,7 +200,7 @@ fn tests(args: &EnrichArgs, suite: &EnrichSuite, data: &Dataset) -> Result<Found
     let factors = factor_sets(supports.view(), &names, &collection, suite.min_genes)?;
     let explained = match args.label.is_empty() {
         true => None,
-        false => Some(explained::figure(&key, data, &study, &args.label, &suite.study)?),
+        false => Some(explained::figure(&fit, data, &study, &args.label, &suite.study)?),
     };
     let (universe, sets) = (collection.universe(), collection.len());
     Ok(Found { key, study, universe, sets, factors, explained, warnings })

@@ -1,22 +1,25 @@
 //! How much columns of obs explain of stored factors.
 
 use ndarray::Axis;
-use unbraid::data::{Column, Dataset};
+use unbraid::data::{Column, Dataset, Value};
 use unbraid::error::Error;
 use unbraid::report::{ExplainedFigure, SHARED};
+use unbraid_io::Fitted;
 
 use crate::fault::Fault;
 use crate::stored;
 
-/// What each of the `columns` of obs explains of the scores of `key`. `owner` has `shared` or the study of each factor;
-/// `study` is the column of obs that tells studies apart, `auto` for the first whose labels are those of the owners.
+/// What each of the `columns` of obs explains of the scores of a fit. `owner` has `shared` or the study of each factor;
+/// `study` is the column of obs that tells studies apart, `auto` for the one of the fit, else the first whose labels hold the
+/// owners.
 pub fn figure(
-    key: &str,
+    fit: &Fitted,
     data: &Dataset,
     owner: &[String],
     columns: &[String],
     study: &str,
 ) -> Result<ExplainedFigure, Fault> {
+    let key = fit.key.as_str();
     let fault = |e: Error| Fault::on(data, e);
     let listed = || {
         let names: Vec<&str> = data.obs.columns.iter().map(|(n, _)| n.as_str()).collect();
@@ -31,7 +34,7 @@ pub fn figure(
     let known = columns.iter().map(|name| Ok((name.as_str(), named(name)?)));
     let mut known = known.collect::<Result<Vec<(&str, &Column)>, Fault>>()?;
     let mut study = match study {
-        "auto" => telling(data, owner),
+        "auto" => of_fit(fit, data).or_else(|| telling(data, owner)),
         name => Some((name, named(name)?)),
     };
     let scores = data.obsm.get(&format!("X_{key}")).ok_or_else(|| {
@@ -58,6 +61,15 @@ pub fn figure(
         *to = column;
     }
     ExplainedFigure::new(key, used, owner, study, &known).map_err(fault)
+}
+
+/// The column that the fit took its studies from.
+fn of_fit<'a>(fit: &Fitted, data: &'a Dataset) -> Option<(&'a str, &'a Column)> {
+    let Some(Value::Map(notes)) = fit.slots.uns.get(&fit.key) else { return None };
+    let Some(Value::Map(params)) = notes.get("params") else { return None };
+    let Some(Value::Text(name)) = params.get("study") else { return None };
+    let found = data.obs.columns.iter().find(|(n, c)| n == name && c.labels().is_some());
+    found.map(|(name, column)| (name.as_str(), column))
 }
 
 /// The first column of obs whose labels hold the studies that own factors.

@@ -225,13 +225,14 @@ fn one_below_the_other(columns: &[&Column]) -> Option<Column> {
         return Some(Column::Int(all.concat()));
     }
     let texts = columns.iter().map(|c| c.texts()).collect::<Option<Vec<_>>>()?.concat();
-    let mut categories: Vec<String> = Vec::new();
+    // In the order of their first use.
+    let (mut categories, mut at): (Vec<String>, BTreeMap<&String, u32>) = (Vec::new(), BTreeMap::new());
     for label in texts.iter().flatten() {
-        if !categories.contains(label) {
+        at.entry(label).or_insert_with(|| {
             categories.push(label.clone());
-        }
+            categories.len() as u32 - 1
+        });
     }
-    let code = |label: &String| categories.iter().position(|c| c == label).map(|at| at as u32);
-    let codes = texts.iter().map(|label| label.as_ref().and_then(code)).collect();
+    let codes = texts.iter().map(|label| at.get(label.as_ref()?).copied()).collect();
     Some(Column::Categorical { codes, categories, ordered: false })
 }

@@ -36,8 +36,8 @@ unbraid::params! {
         pub max_share: f64 = 1.0,
         /// Whether the scores are judged, by boosted regressions of every true factor on all of them. Default true.
         pub disentanglement: bool = true,
-        /// The obs column that tells the studies of the fit apart, for shares within studies (`--label`); `auto` takes
-        /// the first one that holds the studies of all factors. Default auto.
+        /// The obs column that tells the studies of the fit apart, for shares within studies (`--label`); `auto` is the
+        /// one of the fit, or the first that holds the studies of all factors. Default auto.
         pub study: String = "auto".to_owned(),
     }
 }
@@ -99,7 +99,7 @@ fn judged(args: &EvaluateArgs, suite: &FactorsSuite, rule: SupportRule) -> Resul
     let mut found = Judged { key, explained: None, truth: None, warnings: Vec::new() };
     if !args.label.is_empty() {
         let owner = stored::owners(&fit, &found.key, loadings.ncols());
-        found.explained = Some(explained::figure(&found.key, &data, &owner, &args.label, &suite.study)?);
+        found.explained = Some(explained::figure(&fit, &data, &owner, &args.label, &suite.study)?);
     }
     // Without labels the truth is all there is to judge by, so that its absence is an error.
     match true_supports(&truth, truth_key) {

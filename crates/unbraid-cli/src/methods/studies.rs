@@ -1,5 +1,6 @@
 //! MSSVAE in the list of methods: a table whose samples belong to studies.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use unbraid::data::{Annotations, Column, Dataset, Matrix};
@@ -240,18 +241,21 @@ pub fn levels(table: &Dataset, column: &str, asked: Asked) -> Result<Levels> {
         return Err(Error::Line { what, axis: "row", at, problem, hint });
     }
     let texts: Vec<String> = texts.into_iter().flatten().collect();
-    let mut names: Vec<String> = match found {
-        Column::Categorical { categories, .. } => categories.clone(),
+    let there: BTreeSet<&String> = texts.iter().collect();
+    let names: Vec<String> = match found {
+        Column::Categorical { categories, .. } => {
+            categories.iter().filter(|name| there.contains(name)).cloned().collect()
+        }
         Column::Int(v) => {
             // As numbers: 2 before 10.
-            let sorted: std::collections::BTreeSet<i64> = v.iter().flatten().copied().collect();
+            let sorted: BTreeSet<i64> = v.iter().flatten().copied().collect();
             sorted.iter().map(i64::to_string).collect()
         }
-        _ => texts.iter().collect::<std::collections::BTreeSet<_>>().into_iter().cloned().collect(),
+        _ => there.into_iter().cloned().collect(),
     };
-    names.retain(|name| texts.contains(name));
-    let code = |text: &String| names.iter().position(|n| n == text).unwrap_or(0) as u32;
-    Ok(Levels { codes: texts.iter().map(code).collect(), names })
+    let code: BTreeMap<&String, u32> = names.iter().zip(0..).collect();
+    let codes = texts.iter().map(|text| code.get(text).copied().unwrap_or(0)).collect();
+    Ok(Levels { codes, names })
 }
 
 /// The same for a fit: at least two studies of at least two observations.
@@ -310,7 +314,7 @@ fn others(table: &Dataset, but: &str, asked: Asked) -> String {
     let n = table.obs.len();
     let shown = |(name, column): &(String, Column)| {
         let texts = column.texts().filter(|_| name != but)?;
-        let levels = texts.iter().flatten().collect::<std::collections::BTreeSet<_>>().len();
+        let levels = texts.iter().flatten().collect::<BTreeSet<_>>().len();
         (levels >= least && 2 * levels <= n).then(|| format!("{name} ({levels} levels)"))
     };
     let usable: Vec<String> = table.obs.columns.iter().filter_map(shown).collect();

@@ -25,6 +25,8 @@ use unbraid::report::{Comparison, Level, NetworkFigure, Report, Run, StabilityFi
 
 pub(crate) const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("page.js");
+/// Most parameters that are listed without being asked for.
+const LISTED: usize = 24;
 const CHART_STYLE: &str = include_str!("vendor/uPlot.min.css");
 const CHART_SCRIPT: &str = include_str!("vendor/uPlot.iife.min.js");
 
@@ -187,11 +189,16 @@ fn run(page: &mut String, run: &Run) {
     }
     if !run.parameters.is_empty() {
         let set = run.parameters.iter().filter(|p| !p.default).count();
+        let changed: Vec<String> = (run.parameters.iter().filter(|p| !p.default))
+            .map(|p| format!("{}={}", escape(&p.name), escape(&p.value)))
+            .collect();
+        let named = if set > 0 { format!(": <bdi>{}</bdi>", changed.join(", ")) } else { String::new() };
         let _ = writeln!(
             page,
-            "<details{}><summary>{} parameters, {set} of them not at the default</summary>\n<div class=\"scroll\"><table>\n\
+            "<details{}><summary>{} parameters, {set} of them not at the default{named}</summary>\n<div class=\"scroll\"><table>\n\
              <thead><tr><th>parameter</th><th>value</th><th>meaning</th></tr></thead>\n<tbody>",
-            if set > 0 { " open" } else { "" },
+            // A long table would push what was found off the screen.
+            if set > 0 && run.parameters.len() <= LISTED { " open" } else { "" },
             run.parameters.len()
         );
         for p in &run.parameters {

@@ -17,6 +17,8 @@ fn every_command_has_help_with_an_example() {
         "simulate multistudy ",
         "simulate multistudy-rna ",
         "fit ",
+        "fit mssvae ",
+        "apply ",
         "stability ",
         "evaluate ",
         "evaluate network ",

@@ -5,6 +5,7 @@ mod errors;
 mod evaluate;
 mod factors;
 mod help;
+mod mssvae;
 mod omics;
 mod reproduce;
 mod resume;

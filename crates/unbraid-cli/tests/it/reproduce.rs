@@ -234,3 +234,71 @@ fn a_part_of_the_qmf_paper_is_run_again_only_when_something_changed() {
     fails("-o new --set ephocs=1", &["`ephocs`", "Did you mean `epochs`?"]);
     assert!(!work.path("new").exists(), "nothing is written before the arguments are known to be good");
 }
+
+/// `reproduce mssvae` at sizes where every part takes a moment.
+const FEW: &str = "--quick --set seeds=2 --set observations=40 --set features=100 --set epochs=3 --set rna_observations=240 \
+                   --set rna_features=130 --set rna_epochs=2 --set rna_hidden=[8,8] --set linear_steps=5";
+
+#[test]
+fn the_mssvae_paper_writes_every_part_and_the_same_figures_on_any_number_of_threads() {
+    let work = Work::new();
+    let ran = work.ok(&format!("reproduce mssvae -o one --json --threads 1 {FEW}"));
+    let said: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((said["paper"].as_str(), said["parts"].as_array().unwrap().len()), (Some("mssvae"), 4));
+    let runs = std::fs::read_dir(work.path("one/runs")).unwrap().count();
+    assert_eq!(runs, 2 * 5 + 4);
+    std::fs::rename(work.path("one/runs"), work.path("runs")).unwrap();
+    let one = files(&work, "one");
+    let drawn: Vec<&String> = one.keys().filter(|n| n.ends_with(".svg")).collect();
+    assert!(drawn.len() >= 9, "{drawn:?}");
+    for name in drawn.iter().map(|n| n.as_str()).chain(["gaussian.csv", "rna.csv", "worst.csv", "index.html"])
+    {
+        let content = text(&one, name);
+        assert!(!content.contains("NaN") && !content.contains("inf,"), "{name}");
+    }
+    assert_eq!(text(&one, "gaussian_runs.csv").lines().count(), 2 * 5 + 1);
+    let page = text(&one, "index.html");
+    assert!(page.contains("MSSVAE, reproduced") && page.contains("shorter than the published 800"));
+
+    work.ok(&format!("reproduce mssvae -o two --threads 2 {FEW}"));
+    std::fs::rename(work.path("two/runs"), work.path("runs_two")).unwrap();
+    let two = files(&work, "two");
+    assert!(one.keys().eq(two.keys()));
+    for name in drawn {
+        assert!(one[name] == two[name], "{name} differs");
+    }
+}
+
+#[test]
+fn runs_of_the_mssvae_paper_are_kept_one_by_one() {
+    let work = Work::new();
+    let run = |more: &str| work.ok(&format!("reproduce mssvae -o out --only gaussian {FEW} {more}"));
+    run("");
+    let path = "out/runs/gaussian-linear-0.json";
+    let kept = std::fs::read_to_string(work.path(path)).unwrap();
+    let mut marked: serde_json::Value = serde_json::from_str(&kept).unwrap();
+    marked["seconds"] = 54321.5.into();
+    work.write(path, marked.to_string());
+    let table = |more: &str| {
+        std::fs::remove_file(work.path("out/gaussian.part.json")).unwrap();
+        run(more);
+        text_of(&work, "out/gaussian_runs.csv")
+    };
+    assert!(table("").contains("54321.5"), "the run is not run again");
+    assert!(table("--set rna_epochs=3").contains("54321.5"), "other sizes of other data change nothing");
+    assert!(!table("--set observations=41").contains("54321.5"), "other data are another run");
+    work.write(path, "{}");
+    assert!(!table("").contains("54321.5"), "a damaged run is run again");
+    for (line, parts) in [
+        ("-o new --only genomics", ["genomics", "gaussian"]),
+        ("-o new --set seeds=0", ["`seeds` is 0", "at least 1"]),
+        ("-o new --set rna_rate=0", ["`learning_rate` is 0", "positive"]),
+    ] {
+        work.fails(&format!("reproduce mssvae {line}"), 2, &parts);
+    }
+    assert!(!work.path("new").exists(), "nothing is written before the arguments are known to be good");
+}
+
+fn text_of(work: &Work, path: &str) -> String {
+    std::fs::read_to_string(work.path(path)).unwrap()
+}

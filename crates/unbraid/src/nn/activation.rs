@@ -5,6 +5,7 @@
 //! ```
 
 use super::Real;
+use super::elementary::{exp, ln_1p};
 
 /// relu in place.
 #[inline(always)]
@@ -20,11 +21,11 @@ pub fn relu_adjoint<T: Real>(y: &[T], dy: &mut [T]) {
 
 /// softplus and its derivative, for any x without overflow; the value keeps its relative precision down to the smallest
 /// numbers.
-#[inline]
+#[inline(always)]
 pub fn softplus(x: f64) -> (f64, f64) {
-    let e = (-x.abs()).exp();
-    let slope = if x >= 0.0 { 1.0 / (1.0 + e) } else { e / (1.0 + e) };
-    (x.max(0.0) + e.ln_1p(), slope)
+    let e = exp(-x.abs());
+    let (above, top) = if x > 0.0 { (x, 1.0) } else { (0.0, e) };
+    (above + ln_1p(e), top / (1.0 + e))
 }
 
 /// x with softplus(x) = y > 0, precise for small and large y.

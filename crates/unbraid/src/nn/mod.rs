@@ -13,6 +13,7 @@
 
 pub mod activation;
 pub mod adam;
+pub mod elementary;
 pub mod lanes;
 pub mod linear;
 pub mod mlp;

@@ -14,6 +14,11 @@ use unbraid::methods::kronecker::med_magma::{Features, Form, Laplace, MedMagma, 
 use unbraid::methods::kronecker::single_axis::SingleAxis;
 use unbraid::methods::kronecker::stability::{Refits, Stability};
 use unbraid::methods::kronecker::tyler::Tyler;
+use unbraid::methods::multistudy::each::SvaeMerge;
+use unbraid::methods::multistudy::likelihood::Law;
+use unbraid::methods::multistudy::linear::Msfa;
+use unbraid::methods::multistudy::mssvae::{Mssvae, WUpdate};
+use unbraid::methods::multistudy::studies::Studies;
 use unbraid::{Error, Result};
 
 /// Standard normal values.
@@ -136,6 +141,52 @@ fn methods_keep_the_contract() {
     keeps_the_contract(&Qmfq { k: 4, levels: 8, max_steps: 10, nmf_steps: 5, ..Qmfq::default() }, table);
 }
 
+/// Samples of three studies in turn.
+fn three_studies(n: u32) -> (Vec<u32>, [String; 3]) {
+    ((0..n).map(|i| i % 3).collect(), ["a", "b", "c"].map(String::from))
+}
+
+/// A fit of studies that takes a moment.
+fn small_mssvae() -> Mssvae {
+    Mssvae {
+        shared: 4,
+        specific: 2,
+        hidden: [8, 6],
+        batch: 64,
+        epochs: 12,
+        refresh: 3,
+        min_support: 1,
+        ..Mssvae::default()
+    }
+}
+
+#[test]
+fn fits_of_studies_keep_the_contract() {
+    let x = random(150, 40, 7);
+    let counts = x.mapv(|v| (4.0 * v.exp()).floor());
+    let (study, names) = three_studies(150);
+    let gaussian = small_mssvae();
+    let nb = Mssvae { likelihood: Law::NegBinomial, learning_rate: 1e-3, ..small_mssvae() };
+    let plain = Mssvae { w_update: WUpdate::Gradient, merge: false, ..small_mssvae() };
+    for (params, x) in [(&gaussian, &x), (&nb, &counts), (&plain, &x)] {
+        let matrix = Matrix::Dense(x.clone());
+        let input =
+            || Studies { values: Values { what: "X", matrix: &matrix }, study: &study, names: &names };
+        keeps_the_contract(params, input);
+    }
+    let matrix = Matrix::Dense(x);
+    let input = || Studies { values: Values { what: "X", matrix: &matrix }, study: &study, names: &names };
+    keeps_the_contract(&SvaeMerge(small_mssvae()), input);
+    keeps_the_contract(&Msfa { shared: 3, specific: 2, max_steps: 12, tol: 0.0, ..Msfa::default() }, input);
+    // Sparse storage gives the same bits.
+    let forms = [Matrix::Dense(counts.clone()), Matrix::Sparse(Csr::from_dense(counts.view()))];
+    let [dense, sparse] = forms.each_ref().map(|matrix| {
+        let input = Studies { values: Values { what: "X", matrix }, study: &study, names: &names };
+        annotated(&nb, input, &mut Ctx::new(Seed(3), &mut ())).unwrap()
+    });
+    assert_eq!(dense, sparse);
+}
+
 /// EM in the low-rank mode.
 fn low_rank_em() -> MedMagma {
     MedMagma {
@@ -215,6 +266,12 @@ fn a_fit_resumes_from_every_step() {
     }
     // The scaling and the decomposition before the first sweep are done afresh.
     assert_eq!(resumes_at_every_step(&low_rank_em(), values, 2), 6);
+    let x = random(40, 12, 8);
+    let (study, names) = three_studies(40);
+    let matrix = Matrix::Dense(x);
+    let input = || Studies { values: Values { what: "X", matrix: &matrix }, study: &study, names: &names };
+    let studies = Mssvae { batch: 16, epochs: 4, ..small_mssvae() };
+    assert_eq!(resumes_at_every_step(&studies, input, 0), 12, "three mini-batches an epoch");
 }
 
 fn psi(out: &Annotations) -> [Option<Array2<f64>>; 2] {

@@ -47,7 +47,10 @@ pub enum Way {
     Mssvae,
     Paper,
     Each,
+    /// The linear model, told how many factors there are.
     Linear,
+    /// The linear model with as many columns as MSSVAE starts from.
+    Many,
 }
 
 impl Data {
@@ -63,8 +66,8 @@ impl Data {
     /// every step costs what a dense W costs.
     pub fn ways(self) -> &'static [Way] {
         match self {
-            Data::Gaussian => &[Way::Mssvae, Way::Paper, Way::Each, Way::Linear],
-            Data::Rna => &[Way::Mssvae, Way::Each, Way::Linear],
+            Data::Gaussian => &[Way::Mssvae, Way::Paper, Way::Each, Way::Linear, Way::Many],
+            Data::Rna => &[Way::Mssvae, Way::Each, Way::Linear, Way::Many],
         }
     }
 
@@ -118,19 +121,23 @@ fn mssvae(design: &Design, data: Data, base: Mssvae) -> Mssvae {
     }
 }
 
-/// The linear model is told how many factors there are.
-fn linear(design: &Design, data: Data) -> Msfa {
+/// The linear model, which is told how many factors there are, or is given `many` columns as MSSVAE is.
+fn linear(design: &Design, data: Data, many: bool) -> Msfa {
     let (shared, specific) = match data {
+        _ if many => {
+            let like = mssvae(design, data, Mssvae::default());
+            (like.shared, like.specific)
+        }
         Data::Gaussian => (gaussian(design).shared, gaussian(design).specific),
         Data::Rna => (rna(design).shared, rna(design).specific),
     };
-    Msfa { shared, specific, ..Msfa::default() }
+    Msfa { shared, specific, max_steps: design.linear_steps, ..Msfa::default() }
 }
 
 /// Refuses what the methods or the simulations would.
 pub fn validate(design: &Design, data: Data) -> Result<(), Fault> {
     mssvae(design, data, Mssvae::default()).validate()?;
-    linear(design, data).validate()?;
+    linear(design, data, true).validate()?;
     Ok(match data {
         Data::Gaussian => gaussian(design).validate()?,
         Data::Rna => rna(design).validate()?,
@@ -144,7 +151,8 @@ impl Way {
             Way::Mssvae => "MSSVAE",
             Way::Paper => "preset=paper",
             Way::Each => "one per study, merged",
-            Way::Linear => "linear",
+            Way::Linear => "linear, told how many",
+            Way::Many => "linear, as many columns",
         }
     }
 
@@ -155,6 +163,7 @@ impl Way {
             Way::Paper => "paper",
             Way::Each => "each",
             Way::Linear => "linear",
+            Way::Many => "many",
         }
     }
 
@@ -165,6 +174,7 @@ impl Way {
             Way::Paper => 5,
             Way::Each => 1,
             Way::Linear => 2,
+            Way::Many => 3,
         }
     }
 
@@ -172,8 +182,8 @@ impl Way {
     fn rule(self, data: Data, design: &Design) -> SupportRule {
         let widest = if data == Data::Rna { 0.25 } else { 1.0 };
         match self {
-            Way::Linear => {
-                let threshold = linear(design, data).threshold;
+            Way::Linear | Way::Many => {
+                let threshold = linear(design, data, false).threshold;
                 SupportRule { threshold, relative: true, fewest: 1, widest }
             }
             _ => SupportRule { threshold: Mssvae::default().threshold, relative: false, fewest: 1, widest },
@@ -185,7 +195,7 @@ impl Way {
         match self {
             Way::Mssvae | Way::Each => listed(&mssvae(design, data, Mssvae::default())),
             Way::Paper => listed(&mssvae(design, data, published())),
-            Way::Linear => listed(&linear(design, data)),
+            Way::Linear | Way::Many => listed(&linear(design, data, self == Way::Many)),
         }
     }
 
@@ -193,7 +203,7 @@ impl Way {
         let counts = Matrix::Dense(sample.x.clone());
         let values = Values { what: "simulated data", matrix: &counts };
         let scaled = match (self, data) {
-            (Way::Linear, Data::Rna) => Some(to_total(values, TOTAL)?.map(f64::ln_1p)),
+            (Way::Linear | Way::Many, Data::Rna) => Some(to_total(values, TOTAL)?.map(f64::ln_1p)),
             _ => None,
         };
         let study: Vec<u32> = sample.study.iter().map(|m| *m as u32).collect();
@@ -216,8 +226,8 @@ impl Way {
                 let fit = SvaeMerge(mssvae(design, data, Mssvae::default())).fit(input, &mut ctx)?;
                 (Found { loadings: fit.mask(), owner: fit.owners(), codes: fit.codes(), raw: None }, fit.stop)
             }
-            Way::Linear => {
-                let fit = linear(design, data).fit(input, &mut ctx)?;
+            Way::Linear | Way::Many => {
+                let fit = linear(design, data, self == Way::Many).fit(input, &mut ctx)?;
                 let owner = fit.owners();
                 (Found { loadings: fit.loadings, owner, codes: fit.codes, raw: None }, fit.stop)
             }

@@ -96,8 +96,9 @@ pub fn run(design: &Design, data: Data, runs: &Runs, run: &Run<'_>) -> Result<Se
 fn about(design: &Design, data: Data) -> Vec<String> {
     let spread = "Supports are judged: consensus counts every factor once, relevance asks whether the found ones are true, recovery \
                   whether the true ones are found. All lie between 0 and 1.";
-    let linear = "The linear model is told the true numbers of factors; a feature belongs to a factor where its loading, after a \
-                  varimax rotation, is above 0.3 of the largest.";
+    let linear = "The linear model cannot drop columns. Once it is told the true numbers of factors, which the others are not; once it \
+                  has as many columns as MSSVAE starts from. A feature belongs to a factor where its loading, after a varimax rotation, \
+                  is above 0.3 of the largest.";
     let first = match data {
         Data::Gaussian => format!(
             "{} data sets of 3 studies of {} samples and {} features, 8 shared factors and 2 of each study; seed i is `unbraid \
@@ -276,11 +277,11 @@ fn checks(data: Data, of: &[Vec<Outcome>]) -> Vec<Check> {
     }
     let blocks: [(&str, fn(&Outcome) -> f64); 2] =
         [("shared", |o| o.shared()[0]), ("studies' own", |o| o.specific()[0])];
-    for way in [Way::Each, Way::Linear] {
+    for way in [Way::Each, Way::Linear, Way::Many] {
         for (what, score) in blocks {
             let Some(other) = by(way).map(|all| means(all, score)) else { continue };
             out.push(Check::number(
-                format!("mean consensus of {what} factors is above that of the baseline `{}`", way.name()),
+                format!("mean consensus of {what} factors is above that of the baseline ‘{}’", way.name()),
                 aim,
                 format!("> {other:.4}"),
                 Some(means(ours, score)),

@@ -18,11 +18,14 @@ use statrs::function::gamma::ln_gamma;
 
 use crate::nn::Real;
 use crate::nn::activation::softplus;
+use crate::nn::elementary::{exp, ln, ln_1p};
 
 /// ½ log 2π.
 pub const HALF_LN_TAU: f64 = 0.918_938_533_204_672_8;
 /// Counts below this are summed term by term.
-const TABLE: usize = 64;
+const TABLE: usize = 256;
+/// Values that are worked on at once.
+const BLOCK: usize = 32;
 /// Smallest argument of a Stirling series.
 const STIRLING: f64 = 10.0;
 
@@ -71,7 +74,6 @@ pub struct Terms {
 #[derive(Clone, Debug)]
 pub struct NegBinomial {
     phi: f64,
-    ln_gamma_phi: f64,
     /// For x = 0, 1, …: Σ log(1 + t/φ), Σ 1/(φ + t) and Σ t/(φ + t), over t < x.
     table: Vec<[f64; 3]>,
 }
@@ -79,29 +81,73 @@ pub struct NegBinomial {
 impl NegBinomial {
     /// The law with inverse dispersion φ > 0.
     pub fn new(phi: f64) -> NegBinomial {
-        NegBinomial { phi, ln_gamma_phi: ln_gamma(phi), table: vec![[0.0; 3]] }
+        NegBinomial { phi, table: vec![[0.0; 3]] }
     }
 
     /// The same memory for another φ.
     pub fn reset(&mut self, phi: f64) {
-        (self.phi, self.ln_gamma_phi) = (phi, ln_gamma(phi));
+        self.phi = phi;
         self.table.truncate(1);
     }
 
     /// log density and derivatives of `x` ≥ 0 (whole or not) at mean `mu` > 0.
     pub fn terms(&mut self, x: f64, mu: f64) -> Terms {
-        let phi = self.phi;
-        let (m, whole) = (mu / phi, phi + mu);
-        let mean = (x - mu) / (mu * (1.0 + m));
-        // −log(1 + m) + μ/(φ + μ), whose parts nearly cancel for small m only.
-        let zero = if m < 1.0 { -ln_1p_less(m) - m * (mu / whole) } else { mu / whole - m.ln_1p() };
-        if x < TABLE as f64 && x.fract() == 0.0 {
-            let [ln, inverse, share] = self.small(x as usize);
-            let log_p = ln - (x + phi) * m.ln_1p() + x * mu.ln() - LN_FACTORIAL[x as usize];
-            return Terms { log_p, mean, phi: (mu * inverse - share) / whole + zero };
+        let (mut log_p, mut mean, mut phi) = ([mu; BLOCK], [0.0; BLOCK], [0.0; BLOCK]);
+        self.block(&[x; BLOCK], &mut log_p, &mut mean, &mut phi, 1);
+        Terms { log_p: log_p[0], mean: mean[0], phi: phi[0] }
+    }
+
+    /// [`terms`](Self::terms) of the first `n` of a block of values; `log_p` holds the means before.
+    #[inline(always)]
+    fn block(
+        &mut self,
+        x: &[f64; BLOCK],
+        log_p: &mut [f64; BLOCK],
+        mean: &mut [f64; BLOCK],
+        slope: &mut [f64; BLOCK],
+        n: usize,
+    ) {
+        let (phi, mu) = (self.phi, *log_p);
+        // Sums over t < x and log x!; 0 for what needs the series.
+        let [mut sum, mut inverse, mut share] = [[0.0; BLOCK]; 3];
+        let mut series = false;
+        for i in 0..n {
+            if x[i] < TABLE as f64 && x[i].fract() == 0.0 {
+                let [ln, one, part] = self.small(x[i] as usize);
+                (sum[i], inverse[i], share[i]) = (ln - LN_FACTORIAL[x[i] as usize], one, part);
+            } else {
+                series = true;
+            }
         }
-        let (log_p, phi) = self.large(x, mu);
-        Terms { log_p, mean, phi }
+        for i in 0..BLOCK {
+            let (x, mu) = (x[i], mu[i]);
+            let (m, whole) = (mu / phi, phi + mu);
+            let log = ln_1p(m);
+            mean[i] = (x - mu) / (mu * (1.0 + m));
+            log_p[i] = sum[i] - (x + phi) * log + x * ln(mu);
+            // −log(1 + m) + μ/(φ + μ), whose parts nearly cancel for small m: Σ_{k ≥ 2} (−1)^{k−1} (1 − 1/k) mᵏ
+            let mut small = 9.0 / 10.0 - 10.0 / 11.0 * m;
+            small = -8.0 / 9.0 + m * small;
+            small = 7.0 / 8.0 + m * small;
+            small = -6.0 / 7.0 + m * small;
+            small = 5.0 / 6.0 + m * small;
+            small = -4.0 / 5.0 + m * small;
+            small = 3.0 / 4.0 + m * small;
+            small = -2.0 / 3.0 + m * small;
+            small = 1.0 / 2.0 + m * small;
+            let far = mu / whole - log;
+            let near = (m - log) - m * (mu / whole);
+            let zero = if m < 1.0 { near } else { far };
+            let zero = if m < 1e-2 { -small * m * m } else { zero };
+            slope[i] = (mu * inverse[i] - share[i]) / whole + zero;
+        }
+        if series {
+            for i in 0..n {
+                if !(x[i] < TABLE as f64 && x[i].fract() == 0.0) {
+                    (log_p[i], slope[i]) = self.large(x[i], mu[i]);
+                }
+            }
+        }
     }
 
     /// The sums over t < x.
@@ -130,7 +176,7 @@ impl NegBinomial {
             let v = phi / x;
             (x + phi - 0.5) * v.ln_1p() + (phi - 1.0) * x.ln() - phi + stirling(x + phi)
                 - stirling(x)
-                - self.ln_gamma_phi
+                - ln_gamma(phi)
                 - phi * m.ln_1p()
                 - x * (phi / mu).ln_1p()
         } else {
@@ -200,25 +246,7 @@ impl Row {
     pub fn mean(&self, o: f64, size: f64) -> f64 {
         match self.law {
             Law::Gaussian => o,
-            Law::NegBinomial => (size.exp() * softplus(o).0).max(LEAST_MEAN),
-        }
-    }
-
-    /// log p(x) and its derivatives in the decoder's output, the log size, and log σ or log φ.
-    #[inline(always)]
-    fn entry(&mut self, x: f64, o: f64, size: f64) -> [f64; 4] {
-        match self.law {
-            Law::Gaussian => {
-                let t = gaussian(x, o, self.log_sigma, self.precision);
-                [t.log_p, t.mean, 0.0, t.phi]
-            }
-            Law::NegBinomial => {
-                let (rate, slope) = softplus(o);
-                let size = size.exp();
-                let mean = (size * rate).max(LEAST_MEAN);
-                let t = self.counts.terms(x, mean);
-                [t.log_p, t.mean * size * slope, t.mean * mean, t.phi * self.counts.phi]
-            }
+            Law::NegBinomial => (exp(size) * softplus(o).0).max(LEAST_MEAN),
         }
     }
 
@@ -234,22 +262,49 @@ impl Row {
         dsize: &mut [f64],
     ) -> (f64, f64) {
         let (mut sum, mut noise) = (0.0, 0.0);
-        for i in 0..o.len() {
-            let at = if size.is_empty() { 0.0 } else { size[i].wide() };
-            let [log_p, mean, in_size, in_noise] = self.entry(x[i].wide(), o[i].wide(), at);
-            sum += log_p;
-            noise += in_noise;
-            o[i] = T::of(-scale * mean);
-            if !size.is_empty() {
-                dsize[i] -= scale * in_size;
+        if self.law == Law::Gaussian {
+            for i in 0..o.len() {
+                let t = gaussian(x[i].wide(), o[i].wide(), self.log_sigma, self.precision);
+                sum += t.log_p;
+                noise += t.phi;
+                o[i] = T::of(-scale * t.mean);
             }
+            return (sum, noise);
+        }
+        let mut from = 0;
+        while from < o.len() {
+            let n = BLOCK.min(o.len() - from);
+            let (mut value, mut out, mut log_size) = ([0.0; BLOCK], [0.0; BLOCK], [0.0; BLOCK]);
+            for i in 0..n {
+                value[i] = x[from + i].wide();
+                out[i] = o[from + i].wide();
+                log_size[i] = size[from + i].wide();
+            }
+            let (mut mean, mut log_p) = ([0.0; BLOCK], [0.0; BLOCK]);
+            let (mut in_mean, mut in_phi, mut in_out) = ([0.0; BLOCK], [0.0; BLOCK], [0.0; BLOCK]);
+            for i in 0..BLOCK {
+                let (rate, slope) = softplus(out[i]);
+                let size = exp(log_size[i]);
+                mean[i] = size * rate;
+                mean[i] = if mean[i] > LEAST_MEAN { mean[i] } else { LEAST_MEAN };
+                in_out[i] = size * slope;
+                log_p[i] = mean[i];
+            }
+            self.counts.block(&value, &mut log_p, &mut in_mean, &mut in_phi, n);
+            for i in 0..n {
+                sum += log_p[i];
+                noise += in_phi[i] * self.counts.phi;
+                o[from + i] = T::of(-scale * (in_mean[i] * in_out[i]));
+                dsize[from + i] -= scale * (in_mean[i] * mean[i]);
+            }
+            from += n;
         }
         (sum, noise)
     }
 
     /// log p(x) of one value.
     pub fn log_p(&mut self, x: f64, o: f64, size: f64) -> f64 {
-        self.entry(x, o, size)[0]
+        self.pass(&[x], &[size], &mut [o], 1.0, &mut [0.0]).0
     }
 }
 

@@ -6,9 +6,10 @@
 
 use pulp::Simd;
 
+use super::kernels::{all_outer, all_weights, first, latents, second, third, turn};
 use super::{Frame, Sums, row, row_mut};
 use crate::nn::Real;
-use crate::nn::panels::{Buffer, Left, ROWS, lanes, pack, rows_by, sums_by};
+use crate::nn::panels::{Buffer, ROWS, lanes, pack};
 
 /// Samples of one go: h₁ and h₂ of so many fit into a core's cache.
 pub(super) const BLOCK: usize = 32 * ROWS;
@@ -99,16 +100,6 @@ pub(super) struct Block<'a, T> {
     pub v: &'a [T],
 }
 
-/// Pointers of consecutive panels, which are `size` values apart.
-#[inline(always)]
-fn panels<T, const Q: usize>(at: *const T, size: usize) -> [*const T; Q] {
-    let mut out = [at; Q];
-    for q in 1..Q {
-        out[q] = at.wrapping_add(q * size);
-    }
-    out
-}
-
 /// Calls the kernel for two panels at a time, and for the last one alone where their number is odd.
 macro_rules! by_two {
     ($count:expr, $panel:ident => $kernel:ident :: <$($generic:ty),*> ($($arg:expr),* $(,)?)) => {{
@@ -124,72 +115,32 @@ macro_rules! by_two {
     }};
 }
 
-/// h₁ of Q panels.
+/// A_jᵀ, z of the active columns and h₁, in the memory.
 #[inline(always)]
-unsafe fn first<T: Real, S: Simd, const Q: usize>(
+fn first_layer<T: Real, S: Simd>(
     simd: S,
-    np: usize,
-    (z, ld, s): (*const T, usize, usize),
-    a: *const T,
-    h1: *mut T,
+    frame: &Frame<'_, T>,
+    block: &Block<'_, T>,
+    memory: &mut Memory<T>,
 ) {
     let lanes = T::lanes::<S>();
-    for i in (0..np).step_by(ROWS) {
-        // SAFETY: z has `s` rows of at least `np`, a and h₁ Q panels of `s` and of `np` rows.
-        unsafe {
-            let left = Left { at: z.add(i), row: 1, outer: (s, ld), inner: (1, 0) };
-            let sums = rows_by::<T, S, ROWS, Q>(simd, left, panels(a, s * lanes));
-            for r in 0..ROWS {
-                for q in 0..Q {
-                    T::store::<S>(
-                        h1.add((q * np + i + r) * lanes),
-                        T::where_positive(simd, sums[r][q], sums[r][q]),
-                    );
-                }
+    let (np, s, w1) = (block.n.next_multiple_of(ROWS), block.active.len(), frame.second.width[0]);
+    let columns = &frame.tiles[block.tile].columns;
+    let z = memory.z.take(s * np);
+    let a = memory.a.take(s * w1);
+    for (at, &p) in block.active.iter().enumerate() {
+        z[at * np..(at + 1) * np].copy_from_slice(&row(&frame.z[block.tile], p)[block.from..block.from + np]);
+        let (w, v1) = (block.w[columns[p]], row(&frame.v1t, columns[p]));
+        for panel in 0..w1 / lanes {
+            for l in 0..lanes {
+                a[(panel * s + at) * lanes + l] = w * v1[panel * lanes + l];
             }
         }
     }
-}
-
-/// h₂ of Q panels, and their share of v · h₂ in lanes.
-#[inline(always)]
-unsafe fn second<T: Real, S: Simd, const Q: usize>(
-    simd: S,
-    np: usize,
-    (h1, width): (*const T, usize),
-    (ahead, b2, v): (*const T, *const T, *const T),
-    h2: *mut T,
-    o: *mut T,
-) {
-    let lanes = T::lanes::<S>();
-    let zero = T::splat(simd, T::ZERO);
-    let (mut bias, mut last) = ([zero; Q], [zero; Q]);
-    for q in 0..Q {
-        // SAFETY: b₂ and v have Q panels.
-        unsafe { (bias[q], last[q]) = (T::load::<S>(b2.add(q * lanes)), T::load::<S>(v.add(q * lanes))) };
-    }
-    for i in (0..np).step_by(ROWS) {
-        // SAFETY: h₁ has `width`/lanes panels of `np` rows, V₂ᵀ Q panels of `width` rows, h₂ Q panels of `np` rows, o `np`.
-        unsafe {
-            let left = Left {
-                at: h1.add(i * lanes),
-                row: lanes,
-                outer: (width / lanes, np * lanes),
-                inner: (lanes, 1),
-            };
-            let sums = rows_by::<T, S, ROWS, Q>(simd, left, panels(ahead, width * lanes));
-            for r in 0..ROWS {
-                let to = o.add((i + r) * lanes);
-                let mut sum = T::load::<S>(to);
-                for q in 0..Q {
-                    let h = T::plus(simd, sums[r][q], bias[q]);
-                    let h = T::where_positive(simd, h, h);
-                    T::store::<S>(h2.add((q * np + i + r) * lanes), h);
-                    sum = T::times_plus(simd, last[q], h, sum);
-                }
-                T::store::<S>(to, sum);
-            }
-        }
+    let (z, a, h1) = (z.as_ptr(), a.as_ptr(), memory.h1.take(w1 * np).as_mut_ptr());
+    // SAFETY: the memories were taken with the sizes that the kernel states.
+    unsafe {
+        by_two!(w1 / lanes, p => first::<T, S>(simd, np, (z, np, s), a.add(p * s * lanes), h1.add(p * np * lanes)));
     }
 }
 
@@ -203,65 +154,26 @@ pub(super) fn forward<T: Real, S: Simd>(
     o: &mut [T],
 ) {
     let lanes = T::lanes::<S>();
-    let (np, s, [w1, w2]) = (block.n.next_multiple_of(ROWS), block.active.len(), frame.second.width);
-    let columns = &frame.tiles[block.tile].columns;
-    let z = memory.z.take(s * np);
-    let a = memory.a.take(s * w1);
-    for (at, &p) in block.active.iter().enumerate() {
-        z[at * np..(at + 1) * np].copy_from_slice(&row(&frame.z[block.tile], p)[block.from..block.from + np]);
-        let (w, v1) = (block.w[columns[p]], row(&frame.v1t, columns[p]));
-        for (panel, from) in v1.chunks_exact(lanes).enumerate() {
-            let to = &mut a[(panel * s + at) * lanes..(panel * s + at + 1) * lanes];
-            to.iter_mut().zip(from).for_each(|(to, v)| *to = w * *v);
-        }
-    }
-    let v = memory.v.zeros(w2);
-    v[..block.v.len()].copy_from_slice(block.v);
-    let (z, a, v) = (z.as_ptr(), a.as_ptr(), v.as_ptr());
-    let (h1, h2) = (memory.h1.take(w1 * np).as_mut_ptr(), memory.h2.take(w2 * np).as_mut_ptr());
-    let wide = memory.o.zeros(np * lanes);
+    let (np, [w1, w2]) = (block.n.next_multiple_of(ROWS), frame.second.width);
+    first_layer(simd, frame, &block, memory);
+    let h1 = memory.h1.taken(w1 * np).as_ptr();
+    let wide = memory.o.zeros(np * lanes).as_mut_ptr();
+    let (h2, v) = memory.second(w2, np, block.v);
+    let (h2, v) = (h2.as_mut_ptr(), v.as_ptr());
     let (ahead, b2) = (frame.second.ahead.taken(w1 * w2).as_ptr(), frame.second.bias().as_ptr());
-    // SAFETY: the memories were taken with the sizes that the kernels state.
+    // SAFETY: as above.
     unsafe {
-        by_two!(w1 / lanes, p => first::<T, S>(simd, np, (z, np, s), a.add(p * s * lanes), h1.add(p * np * lanes)));
         by_two!(w2 / lanes, q => second::<T, S>(
             simd,
             np,
             (h1, w1),
             (ahead.add(q * w1 * lanes), b2.add(q * lanes), v.add(q * lanes)),
             h2.add(q * np * lanes),
-            wide.as_mut_ptr(),
+            wide,
         ));
         for (i, o) in o.iter_mut().enumerate() {
-            *o += T::sum(simd, T::load::<S>(wide.as_ptr().add(i * lanes)));
+            *o += T::sum(simd, T::load::<S>(wide.add(i * lanes)));
         }
-    }
-}
-
-/// dh₂ in place of h₂, and the gradients of v and b₂.
-#[inline(always)]
-unsafe fn turn<T: Real, S: Simd>(
-    simd: S,
-    np: usize,
-    (v, g): (*const T, *const T),
-    h2: *mut T,
-    (dv, db): (*mut T, *mut T),
-) {
-    let lanes = T::lanes::<S>();
-    // SAFETY: h₂ is a panel of `np` rows, g has `np` values, the others a panel's lanes.
-    unsafe {
-        let last = T::load::<S>(v);
-        let (mut of_v, mut of_b) = (T::load::<S>(dv), T::load::<S>(db));
-        for i in 0..np {
-            let (at, g) = (h2.add(i * lanes), T::splat(simd, *g.add(i)));
-            let h = T::load::<S>(at);
-            of_v = T::times_plus(simd, h, g, of_v);
-            let d = T::where_positive(simd, h, T::times(simd, last, g));
-            of_b = T::plus(simd, of_b, d);
-            T::store::<S>(at, d);
-        }
-        T::store::<S>(dv, of_v);
-        T::store::<S>(db, of_b);
     }
 }
 
@@ -299,153 +211,6 @@ pub(super) fn turn_all<'m, T: Real, S: Simd>(
     h2
 }
 
-/// dh₁ of Q panels.
-#[inline(always)]
-unsafe fn third<T: Real, S: Simd, const Q: usize>(
-    simd: S,
-    np: usize,
-    (d2, width): (*const T, usize),
-    back: *const T,
-    h1: *const T,
-    d1: *mut T,
-) {
-    let lanes = T::lanes::<S>();
-    for i in (0..np).step_by(ROWS) {
-        // SAFETY: dh₂ has `width`/lanes panels of `np` rows, V₂ Q panels of `width` rows, h₁ and dh₁ Q panels of `np` rows.
-        unsafe {
-            let left = Left {
-                at: d2.add(i * lanes),
-                row: lanes,
-                outer: (width / lanes, np * lanes),
-                inner: (lanes, 1),
-            };
-            let sums = rows_by::<T, S, ROWS, Q>(simd, left, panels(back, width * lanes));
-            for r in 0..ROWS {
-                for q in 0..Q {
-                    let at = (q * np + i + r) * lanes;
-                    T::store::<S>(d1.add(at), T::where_positive(simd, T::load::<S>(h1.add(at)), sums[r][q]));
-                }
-            }
-        }
-    }
-}
-
-/// dA of R columns and Q panels of hidden units: to dw, and times w to dV₁.
-#[inline(always)]
-unsafe fn outer<T: Real, S: Simd, const R: usize, const Q: usize>(
-    simd: S,
-    np: usize,
-    (z, ld): (*const T, usize),
-    d1: *const T,
-    (rows, panel): (&[usize], usize),
-    frame: &Frame<'_, T>,
-    (w, dw, dv1): (&[T], &mut [T], &mut ndarray::Array2<T>),
-) {
-    let lanes = T::lanes::<S>();
-    let zero = T::splat(simd, T::ZERO);
-    let mut sums = [[zero; Q]; R];
-    // SAFETY: z has R rows of `np`, dh₁ Q panels of `np` rows; rows of V₁ᵀ have whole panels.
-    unsafe {
-        sums_by::<T, S, R, Q>(simd, np, z, (ld, 1), panels(d1, np * lanes), &mut sums);
-        for r in 0..R {
-            let k = rows[r];
-            let v1 = row(&frame.v1t, k)[panel * lanes..].as_ptr();
-            let mut dot = zero;
-            for q in 0..Q {
-                dot = T::times_plus(simd, sums[r][q], T::load::<S>(v1.add(q * lanes)), dot);
-            }
-            dw[k] += T::sum(simd, dot);
-            if w[k] != T::ZERO {
-                let (w, to) = (T::splat(simd, w[k]), row_mut(dv1, k)[panel * lanes..].as_mut_ptr());
-                for q in 0..Q {
-                    let to = to.add(q * lanes);
-                    T::store::<S>(to, T::times_plus(simd, w, sums[r][q], T::load::<S>(to)));
-                }
-            }
-        }
-    }
-}
-
-/// Adds dh₁ V₁ of `depth` panels of hidden units to Q panels of dz.
-#[inline(always)]
-unsafe fn latents<T: Real, S: Simd, const Q: usize>(
-    simd: S,
-    np: usize,
-    (d1, depth): (*const T, usize),
-    (first, width): (*const T, usize),
-    dz: *mut T,
-) {
-    let lanes = T::lanes::<S>();
-    for i in (0..np).step_by(ROWS) {
-        // SAFETY: dh₁ has `depth` panels of `np` rows, V₁ Q panels of `width` rows with enough from here on, dz Q panels.
-        unsafe {
-            let left =
-                Left { at: d1.add(i * lanes), row: lanes, outer: (depth, np * lanes), inner: (lanes, 1) };
-            let sums = rows_by::<T, S, ROWS, Q>(simd, left, panels(first, width * lanes));
-            for r in 0..ROWS {
-                for q in 0..Q {
-                    let to = dz.add((q * np + i + r) * lanes);
-                    T::store::<S>(to, T::plus(simd, sums[r][q], T::load::<S>(to)));
-                }
-            }
-        }
-    }
-}
-
-/// Adds dh₂ h₁ᵀ for R hidden units h₁ and Q panels of h₂.
-#[inline(always)]
-unsafe fn weights<T: Real, S: Simd, const R: usize, const Q: usize>(
-    simd: S,
-    np: usize,
-    h1: *const T,
-    d2: *const T,
-    (dv2, width): (*mut T, usize),
-) {
-    let lanes = T::lanes::<S>();
-    let mut sums = [[T::splat(simd, T::ZERO); Q]; R];
-    // SAFETY: h₁ is a panel from some unit on, dh₂ Q panels, dV₂ Q panels of `width` rows from that unit on.
-    unsafe {
-        for r in 0..R {
-            for q in 0..Q {
-                sums[r][q] = T::load::<S>(dv2.add((q * width + r) * lanes));
-            }
-        }
-        sums_by::<T, S, R, Q>(simd, np, h1, (1, lanes), panels(d2, np * lanes), &mut sums);
-        for r in 0..R {
-            for q in 0..Q {
-                T::store::<S>(dv2.add((q * width + r) * lanes), sums[r][q]);
-            }
-        }
-    }
-}
-
-/// All of dV₂ for a panel of h₁.
-#[inline(always)]
-unsafe fn all_weights<T: Real, S: Simd, const R: usize>(
-    simd: S,
-    np: usize,
-    h1: *const T,
-    (d2, count): (*const T, usize),
-    (dv2, width): (*mut T, usize),
-) {
-    let lanes = T::lanes::<S>();
-    for a in (0..lanes).step_by(R) {
-        let mut q = 0;
-        // SAFETY: as in `weights`; R divides the number of lanes.
-        unsafe {
-            while q + 2 <= count {
-                let to = dv2.add((q * width + a) * lanes);
-                weights::<T, S, R, 2>(simd, np, h1.add(a), d2.add(q * np * lanes), (to, width));
-                q += 2;
-            }
-            if q < count {
-                let to = dv2.add((q * width + a) * lanes);
-                weights::<T, S, R, 1>(simd, np, h1.add(a), d2.add(q * np * lanes), (to, width));
-            }
-        }
-    }
-}
-
 /// The way back through Q panels of h₁.
 #[inline(always)]
 unsafe fn panel_back<T: Real, S: Simd, const Q: usize>(
@@ -468,28 +233,7 @@ unsafe fn panel_back<T: Real, S: Simd, const Q: usize>(
         let back = frame.second.back.taken(w1 * w2).as_ptr();
         let h1 = h1.add(panel * np * lanes);
         third::<T, S, Q>(simd, np, (d2, w2), back.add(panel * w2 * lanes), h1, d1);
-        let mut k = 0;
-        while k < rows.len() {
-            let (left, some, to) = ((z.add(k * ld), ld), (&rows[k..], panel), (block.w, &mut *dw, &mut *dv1));
-            k += match rows.len() - k {
-                1 => {
-                    outer::<T, S, 1, Q>(simd, np, left, d1, some, frame, to);
-                    1
-                }
-                2 => {
-                    outer::<T, S, 2, Q>(simd, np, left, d1, some, frame, to);
-                    2
-                }
-                3 => {
-                    outer::<T, S, 3, Q>(simd, np, left, d1, some, frame, to);
-                    3
-                }
-                _ => {
-                    outer::<T, S, 4, Q>(simd, np, left, d1, some, frame, to);
-                    4
-                }
-            };
-        }
+        all_outer::<T, S, Q>(simd, np, (z, ld), d1, (rows, panel), frame, (block.w, &mut *dw, &mut *dv1));
         by_two!(block.active.len().div_ceil(lanes), k => latents::<T, S>(
             simd,
             np,
@@ -565,5 +309,60 @@ pub(super) fn backward<T: Real, S: Simd>(
         let to = &mut row_mut(&mut into[block.tile], p)[block.from..block.from + block.n];
         let from = dz[(at / lanes) * np * lanes..].chunks_exact(lanes);
         to.iter_mut().zip(from).for_each(|(to, d)| *to += w * d[at % lanes]);
+    }
+}
+
+/// The gradients of the weights that are 0, from dh₂ as [`turn_all`] left it.
+#[inline(always)]
+pub(super) fn zeros<T: Real, S: Simd>(
+    simd: S,
+    frame: &Frame<'_, T>,
+    block: Block<'_, T>,
+    memory: &mut Memory<T>,
+    sums: &mut Sums<T>,
+    dw: &mut [T],
+) {
+    let lanes = T::lanes::<S>();
+    let (np, [w1, w2]) = (block.n.next_multiple_of(ROWS), frame.second.width);
+    let columns = &frame.tiles[block.tile].columns;
+    first_layer(simd, frame, &block, memory);
+    let (h1, d2) = (memory.h1.taken(w1 * np).as_ptr(), memory.h2.taken(w2 * np).as_ptr());
+    let d1 = memory.d1.take(2 * np * lanes).as_mut_ptr();
+    let all = &frame.z[block.tile];
+    let (z, ld) = (row(all, 0)[block.from..].as_ptr(), all.ncols());
+    // What the active columns have is kept.
+    let mut own = [T::ZERO; 2];
+    own.iter_mut().zip(block.active).for_each(|(own, &p)| *own = dw[columns[p]]);
+    // SAFETY: as in `backward`.
+    unsafe {
+        let back = frame.second.back.taken(w1 * w2).as_ptr();
+        by_two!(w1 / lanes, p => zeros_back::<T, S>(
+            simd,
+            frame,
+            (np, p, columns),
+            (d2, back, h1, d1),
+            (z, ld),
+            (dw, &mut sums.v1t),
+        ));
+    }
+    own.iter().zip(block.active).for_each(|(own, &p)| dw[columns[p]] = *own);
+}
+
+/// Q panels of dh₁ to the weights of all columns, and no further.
+#[inline(always)]
+unsafe fn zeros_back<T: Real, S: Simd, const Q: usize>(
+    simd: S,
+    frame: &Frame<'_, T>,
+    (np, panel, columns): (usize, usize, &[usize]),
+    (d2, back, h1, d1): (*const T, *const T, *const T, *mut T),
+    (z, ld): (*const T, usize),
+    (dw, dv1): (&mut [T], &mut ndarray::Array2<T>),
+) {
+    let (lanes, w2) = (T::lanes::<S>(), frame.second.width[1]);
+    // SAFETY: the pointers are those of the memories taken in `zeros`.
+    unsafe {
+        let h1 = h1.add(panel * np * lanes);
+        third::<T, S, Q>(simd, np, (d2, w2), back.add(panel * w2 * lanes), h1, d1);
+        all_outer::<T, S, Q>(simd, np, (z, ld), d1, (columns, panel), frame, (&frame.none, dw, dv1));
     }
 }

@@ -8,10 +8,14 @@
 //! alone. They are sorted once for each column, and so are the samples by |z_ik|; a feature then walks along both with a
 //! running slope and intercept, and back again with the sums of g and g|t| over the samples beyond each break. That is one
 //! multiplication for each sample and a few for each hidden unit, in place of H₁H₂ for each sample.
+//!
+//! The derivative of a weight that is 0 is Σ_i z_il g_i r_l, where r = Σ_{h on} v_jh Q_h and Q = V₂ diag(on) V₁ (H₂ × K; which units of the
+//! first layer are on depends on the side alone): r changes at each break by one row of Q, so that a sample costs K multiplications.
 
-use ndarray::Array2;
+use ndarray::{Array2, s};
 
 use super::row;
+use crate::linalg::{Accum, gemm_alone};
 use crate::nn::Real;
 use crate::nn::lanes::axpy;
 
@@ -20,11 +24,13 @@ const SIDES: [usize; 2] = [0, 1];
 
 /// A column alone, the same for every feature; index 0 is t > 0, index 1 is t < 0.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct Line<T> {
     /// u.
     up: [Vec<f64>; 2],
     /// Where hidden units switch: |t|, the unit, and whether it comes on; ascending.
     breaks: [Vec<(f64, usize, bool)>; 2],
+    /// Q, up to whole panels; empty where it is not asked for.
+    others: [Vec<T>; 2],
 }
 
 /// The samples of a tile by |z| in one column: those with z ≥ 0, those with z < 0.
@@ -46,9 +52,10 @@ pub(super) struct Memory {
     db: Vec<f64>,
 }
 
-impl Line {
-    /// Of a row of V₁ᵀ.
-    pub fn new<T: Real>(v1: &[T], v2: &Array2<T>, b2: &[f64]) -> Line {
+impl<T: Real> Line<T> {
+    /// Of row `k` of V₁ᵀ, whose rows end in zeros; Q is formed where `width` is not 0.
+    pub fn new(v1t: &Array2<T>, k: usize, v2: &Array2<T>, b2: &[f64], width: usize) -> Line<T> {
+        let v1 = row(v1t, k);
         let side = |sign: f64| -> Vec<f64> {
             let one: Vec<f64> = v1.iter().map(|v| (sign * v.wide()).max(0.0)).collect();
             v2.rows().into_iter().map(|r| r.iter().zip(&one).map(|(v, h)| v.wide() * h).sum()).collect()
@@ -64,12 +71,59 @@ impl Line {
             breaks.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
             breaks
         });
-        Line { up, breaks }
+        let mut line = Line { up, breaks, others: [Vec::new(), Vec::new()] };
+        if width > 0 {
+            for (s, sign) in SIDES.into_iter().zip([T::ONE, -T::ONE]) {
+                line.others[s] = others_of(sign, v1, v1t, v2, width);
+            }
+        }
+        line
     }
 
     /// No derivative yet.
     pub fn turn(&self) -> Turn {
         SIDES.map(|s| vec![0.0; self.up[s].len()])
+    }
+
+    /// Adds the derivatives of all weights, columns of `zt` (samples × K, up to whole panels), to `dw`, after the walk forward.
+    #[inline(always)]
+    pub fn others(
+        &self,
+        order: &Order,
+        (column, w): (usize, T),
+        v: &[T],
+        b2: &[f64],
+        memory: &Memory,
+        g: &[T],
+        zt: &[T],
+        slopes: &mut [T],
+        dw: &mut [T],
+    ) {
+        let (w, width) = (w.wide(), slopes.len());
+        for s in SIDES {
+            let (q, breaks) = (&self.others[s], &self.breaks[s]);
+            slopes.fill(T::ZERO);
+            for h in 0..v.len() {
+                if b2[h] > 0.0 {
+                    axpy(v[h], &q[h * width..(h + 1) * width], slopes);
+                }
+            }
+            let mut passed = 0;
+            for &i in Self::samples(s, w, order) {
+                while passed < memory.below[i] {
+                    let (_, h, on) = breaks[passed];
+                    axpy(if on { v[h] } else { -v[h] }, &q[h * width..(h + 1) * width], slopes);
+                    passed += 1;
+                }
+                let (g, z) = (g[i], &zt[i * width..(i + 1) * width]);
+                if z[column] == T::ZERO {
+                    continue;
+                }
+                for k in 0..width {
+                    dw[k] += g * z[k] * slopes[k];
+                }
+            }
+        }
     }
 
     /// The samples on side `s` of t = w z.
@@ -79,7 +133,7 @@ impl Line {
 
     /// Adds v · h₂ to `o`.
     #[inline(always)]
-    pub fn forward<T: Real>(
+    pub fn forward(
         &self,
         order: &Order,
         z: &[T],
@@ -105,7 +159,7 @@ impl Line {
                 }
             }
             let mut passed = 0;
-            for &i in Line::samples(s, w, order) {
+            for &i in Self::samples(s, w, order) {
                 let t = (w * z[i].wide()).abs();
                 while passed < breaks.len() && breaks[passed].0 < t {
                     let (_, h, on) = breaks[passed];
@@ -115,14 +169,15 @@ impl Line {
                     passed += 1;
                 }
                 o[i] += T::of(slope * t + height);
-                (memory.slope[i], memory.below[i]) = (slope, passed);
+                // At 0 no unit of the first layer is on, and relu′(0) = 0.
+                (memory.slope[i], memory.below[i]) = (if t > 0.0 { slope } else { 0.0 }, passed);
             }
         }
     }
 
     /// The way back from `g`: adds to the derivatives in v, b₂, u and z, and returns that in w.
     #[inline(always)]
-    pub fn backward<T: Real>(
+    pub fn backward(
         &self,
         order: &Order,
         z: &[T],
@@ -159,7 +214,7 @@ impl Line {
                     add(h, if on { 1.0 } else { -1.0 }, sum, with_t);
                 }
             };
-            for &i in Line::samples(s, w, order).iter().rev() {
+            for &i in Self::samples(s, w, order).iter().rev() {
                 pass(below[i], sum, with_t);
                 let (g, z) = (g[i].wide(), z[i].wide());
                 sum += g;
@@ -183,7 +238,7 @@ impl Line {
     }
 
     /// From the derivative in u to those in V₁ᵀ (the column's row) and V₂.
-    pub fn fold<T: Real>(turn: &Turn, v1: &[T], v2: &Array2<T>, dv1: &mut [T], dv2: &mut Array2<T>) {
+    pub fn fold(turn: &Turn, v1: &[T], v2: &Array2<T>, dv1: &mut [T], dv2: &mut Array2<T>) {
         for (s, sign) in SIDES.into_iter().zip([T::ONE, -T::ONE]) {
             let one: Vec<T> = v1.iter().map(|v| (sign * *v).larger(T::ZERO)).collect();
             let mut back = vec![T::ZERO; v1.len()];
@@ -197,6 +252,20 @@ impl Line {
             }
         }
     }
+}
+
+/// V₂ diag(on) V₁ where the units with a positive `sign` V₁_k are on.
+fn others_of<T: Real>(sign: T, v1: &[T], v1t: &Array2<T>, v2: &Array2<T>, width: usize) -> Vec<T> {
+    let ((h2, h1), columns) = (v2.dim(), v1t.nrows());
+    let mut on = Array2::from_elem((h1, columns), T::ZERO);
+    for k in 0..columns {
+        for h in 0..h1 {
+            on[[h, k]] = if sign * v1[h] > T::ZERO { v1t[[k, h]] } else { T::ZERO };
+        }
+    }
+    let mut out = Array2::from_elem((h2, width), T::ZERO);
+    gemm_alone(out.slice_mut(s![.., ..columns]), Accum::Replace, v2.view(), on.view());
+    out.into_raw_vec_and_offset().0
 }
 
 impl Order {

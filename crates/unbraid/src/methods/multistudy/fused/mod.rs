@@ -7,17 +7,19 @@
 //! dw_jk = Σ_h dA_hk V₁_hk,   dV₁_hk += dA_hk w_jk
 //! ```
 //!
-//! Only the active columns of a row take part. A row without any is a constant: o = b₃ + v_j · relu(b₂). The derivative of
-//! a weight that is 0 is not 0; it is formed where `full` asks for it, and costs one product of all columns more. Without
-//! it, a row with one active column takes the closed form of [`line`].
+//! Only the active columns of a row take part: none, and the row is a constant, o = b₃ + v_j · relu(b₂); one takes the closed
+//! form of [`line`], two that of [`plane`] where it is cheaper, and more the products of [`chain`]. The derivative of a weight that is
+//! 0 is not 0: it is formed where `full` asks for it.
 //!
 //! Features are dealt to a fixed number of parts by cost, each part has its own sums, and the sums are added in order: the bits of
 //! a result do not depend on the number of threads. Memory is the parts' sums and a few tiles of hidden × samples.
 //! The slow twin is [`super::plain`].
 
 mod chain;
+mod kernels;
 mod line;
 mod plane;
+mod rows;
 
 use ndarray::{Array2, s};
 use pulp::{Simd, WithSimd};
@@ -25,11 +27,12 @@ use rayon::prelude::*;
 
 use self::line::{Line, Order, Turn};
 use self::plane::{Plane, Planes};
+use self::rows::{deal, lines, pairs};
 use super::likelihood::Row;
 use super::network::{Decode, Decoder, Pass, Skip, Tile};
 use crate::linalg::settle;
 use crate::nn::lanes::{axpy, dot, sum};
-use crate::nn::panels::{Buffer, ROWS};
+use crate::nn::panels::{Buffer, ROWS, lanes};
 use crate::nn::{Param, Real};
 
 /// Parts that features are dealt to.
@@ -62,6 +65,10 @@ struct Frame<'a, T> {
     full: bool,
     /// z of each tile with zeros up to a multiple of [`ROWS`] samples.
     z: Vec<Array2<T>>,
+    /// zᵀ of each tile with all columns of W, 0 in those of other studies; only where weights that are 0 count too.
+    across: Vec<Array2<T>>,
+    /// A row of W that is 0.
+    none: Vec<T>,
     /// The second layer, and for each tile V₁ of its columns, packed.
     second: chain::Second<T>,
     first: Vec<Buffer<T>>,
@@ -74,57 +81,11 @@ struct Frame<'a, T> {
     b2: Vec<f64>,
     rest: Vec<T>,
     /// For each column of W that is the only active one of some row: the column alone.
-    lines: Vec<Option<Line>>,
+    lines: Vec<Option<Line<T>>>,
     /// For each tile and position: the samples in order, where a row needs them.
     orders: Vec<Vec<Option<Order>>>,
     /// For each pair of columns that are the only active ones of some row.
     planes: Planes<T>,
-}
-
-/// The one active column of a row in a tile, by its position.
-fn lone<T: Real>(w: &[T], columns: &[usize]) -> Option<usize> {
-    let mut active = (0..columns.len()).filter(|&p| w[columns[p]] != T::ZERO);
-    active.next().filter(|_| active.next().is_none())
-}
-
-/// The pairs of columns that are the only active ones of a row in a tile, ascending.
-fn pairs<T: Real>(decoder: &Decoder<T>, tiles: &[Tile<T>]) -> Vec<(usize, usize)> {
-    let mut found = std::collections::BTreeSet::new();
-    for j in 0..decoder.features() {
-        let w = row(&decoder.w.value, j);
-        for tile in tiles {
-            let mut active = tile.columns.iter().filter(|k| w[**k] != T::ZERO);
-            if let (Some(&k), Some(&l), None) = (active.next(), active.next(), active.next()) {
-                found.insert((k, l));
-            }
-        }
-    }
-    found.into_iter().collect()
-}
-
-/// What rows with one active column need.
-fn lines<T: Real>(
-    decoder: &Decoder<T>,
-    tiles: &[Tile<T>],
-    v1t: &Array2<T>,
-    b2: &[f64],
-) -> (Vec<Option<Line>>, Vec<Vec<Option<Order>>>) {
-    let mut orders: Vec<Vec<bool>> = tiles.iter().map(|t| vec![false; t.columns.len()]).collect();
-    let mut lines = vec![false; v1t.nrows()];
-    for j in 0..decoder.features() {
-        for (tile, orders) in tiles.iter().zip(&mut orders) {
-            if let Some(p) = lone(row(&decoder.w.value, j), &tile.columns) {
-                (orders[p], lines[tile.columns[p]]) = (true, true);
-            }
-        }
-    }
-    let line = |(k, needed): (usize, bool)| needed.then(|| Line::new(row(v1t, k), &decoder.v2.value, b2));
-    let lines = lines.into_par_iter().enumerate().map(line).collect();
-    let order = |(tile, needed): (&Tile<T>, Vec<bool>)| {
-        let one = |(p, needed): (usize, bool)| needed.then(|| Order::new(row(&tile.z, p)));
-        needed.into_par_iter().enumerate().map(one).collect()
-    };
-    (lines, tiles.iter().zip(orders).map(order).collect())
 }
 
 /// Sums over the features of a part, in the layout of the frame.
@@ -165,6 +126,8 @@ struct Work<T> {
     g: Vec<T>,
     chain: chain::Memory<T>,
     line: line::Memory,
+    /// r, and the gradients of all weights.
+    others: [Vec<T>; 2],
     plane: plane::Memory<T>,
 }
 
@@ -276,7 +239,7 @@ fn feature<T: Real, S: Simd>(
     let (n, w, v) = (tile.z.ncols(), row(&decoder.w.value, j), row(&decoder.v3.value, j));
     work.active.clear();
     work.active.extend((0..tile.columns.len()).filter(|&p| w[tile.columns[p]] != T::ZERO));
-    let Work { active, q, g, chain, line: memory, plane: walk } = work;
+    let Work { active, q, g, chain, line: memory, others, plane: walk } = work;
     let alone = match active[..] {
         [p] => {
             frame.lines[tile.columns[p]].as_ref().zip(frame.orders[at][p].as_ref()).map(|found| (p, found))
@@ -318,7 +281,18 @@ fn feature<T: Real, S: Simd>(
         line.forward(order, z, w[k], v, &frame.b2, memory, g);
         (log_lik, noise) = law.pass(x, &tile.size, g, scale, &mut sums.dsize[at]);
         let (turn, dz) = (&mut sums.turns[k], row_mut(&mut sums.dz[at], p));
-        dw[k] += line.backward(order, z, w[k], &frame.b2, memory, g, dv, &mut sums.b2, turn, dz);
+        let own = line.backward(order, z, w[k], &frame.b2, memory, g, dv, &mut sums.b2, turn, dz);
+        if frame.full {
+            let zt = frame.across[at].as_slice().unwrap_or_default();
+            let [slopes, all] = others;
+            slopes.resize(frame.across[at].ncols(), T::ZERO);
+            all.clear();
+            all.resize(slopes.len(), T::ZERO);
+            line.others(order, (k, w[k]), v, &frame.b2, memory, g, zt, slopes, all);
+            all[k] = T::ZERO;
+            axpy(T::ONE, all, dw);
+        }
+        dw[k] += own;
     } else {
         for from in (0..n).step_by(chain::BLOCK) {
             let samples = from..n.min(from + chain::BLOCK);
@@ -374,24 +348,6 @@ fn feature<T: Real, S: Simd>(
     }
 }
 
-/// Deals features to parts, the dearest first, each to the part with the least cost so far.
-fn deal<T: Real>(decoder: &Decoder<T>) -> Vec<Vec<usize>> {
-    let cost = |j: usize| match row(&decoder.w.value, j).iter().filter(|w| **w != T::ZERO).count() {
-        0 => 1,
-        some => 40 + some,
-    };
-    let mut order: Vec<(usize, usize)> = (0..decoder.features()).map(|j| (cost(j), j)).collect();
-    order.sort_by_key(|&(cost, j)| (std::cmp::Reverse(cost), j));
-    let mut parts = vec![(0, Vec::new()); PARTS.min(decoder.features().max(1))];
-    for (cost, j) in order {
-        if let Some(least) = parts.iter_mut().min_by_key(|(sum, _)| *sum) {
-            least.0 += cost;
-            least.1.push(j);
-        }
-    }
-    parts.into_iter().map(|(_, features)| features).collect()
-}
-
 impl<T: Real> Decode<T> for Fused<T> {
     fn pass(&mut self, decoder: &mut Decoder<T>, tiles: &[Tile<T>], scale: f64) -> Pass<T> {
         let b2: Vec<f64> = decoder.b2.value.iter().map(|b| b.wide()).collect();
@@ -402,28 +358,30 @@ impl<T: Real> Decode<T> for Fused<T> {
         v1t.slice_mut(s![.., ..h1]).assign(&decoder.v1.value.t());
         let mut v2t = Array2::from_elem((h1, second.width[1]), T::ZERO);
         v2t.slice_mut(s![.., ..b2.len()]).assign(&decoder.v2.value.t());
-        let planes = match self.full {
-            false => Plane::all(pairs(decoder, tiles), &v1t, &v2t),
-            true => Planes::new(),
-        };
+        let planes = Plane::all(pairs(decoder, tiles), &v1t, &v2t);
         let whole = |tile: &Tile<T>| {
             let (columns, n) = tile.z.dim();
             let mut z = Array2::from_elem((columns, n.next_multiple_of(ROWS)), T::ZERO);
             z.slice_mut(s![.., ..n]).assign(&tile.z);
             z
         };
-        let (lines, orders) = match self.full {
-            false => lines(decoder, tiles, &v1t, &b2),
-            true => (
-                v1t.rows().into_iter().map(|_| None).collect(),
-                tiles.iter().map(|t| t.columns.iter().map(|_| None).collect()).collect(),
-            ),
+        // Columns of Q, where weights that are 0 count too.
+        let width = if self.full { k.next_multiple_of(lanes::<T>()) } else { 0 };
+        let (lines, orders) = lines(decoder, tiles, &v1t, &b2, width);
+        let across = |tile: &Tile<T>| {
+            let mut zt = Array2::from_elem((if self.full { tile.z.ncols() } else { 0 }, width), T::ZERO);
+            for (i, mut z) in zt.rows_mut().into_iter().enumerate() {
+                tile.columns.iter().enumerate().for_each(|(p, &k)| z[k] = tile.z[[p, i]]);
+            }
+            zt
         };
         let frame = Frame {
             tiles,
             scale,
             full: self.full,
             z: tiles.iter().map(whole).collect(),
+            across: tiles.iter().map(across).collect(),
+            none: vec![T::ZERO; k],
             first: tiles.iter().map(|t| chain::pack_first(second.width[0], &v1t, &t.columns)).collect(),
             second,
             v1t,
@@ -439,7 +397,7 @@ impl<T: Real> Decode<T> for Fused<T> {
             orders,
             decoder,
         };
-        let dealt = deal(decoder);
+        let dealt = deal(decoder, tiles, self.full);
         self.parts.resize_with(dealt.len(), Part::default);
         self.parts.par_iter_mut().zip(dealt).for_each(|(part, features)| {
             settle();

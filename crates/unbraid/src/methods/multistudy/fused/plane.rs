@@ -15,7 +15,7 @@
 //! dV₂_h += dT_h (a_h, b_h)ᵀ,     d(a_h, b_h) += V₂_hᵀ dT_h
 //! ```
 //!
-//! for units that were on, or off, at the start. A pass costs about 6 H₁H₂ multiplications for a feature and 10 H₂ for each sample, in
+//! for units that were on, or off, at the start. The weights that are 0 take dh₂ from here and go on with the products of [`super::chain`]. A pass costs about 6 H₁H₂ multiplications for a feature and 10 H₂ for each sample, in
 //! place of 3 H₁(H₂ + 2) for each sample.
 
 use std::collections::BTreeMap;
@@ -33,9 +33,14 @@ use crate::nn::panels::{Buffer, ROWS};
 /// How many multiplications of the chain cost as much as one of a walk, which loads and stores for each (measured).
 const WALK: usize = 4;
 
+/// Multiplications of the chain that cost as much as the walks for a feature with so many samples.
+pub(super) fn cost(n: usize, h1: usize, h2: usize) -> usize {
+    WALK * (6 * h1 * h2 + n * (10 * h2 + 100))
+}
+
 /// Whether a walk is cheaper than the chain for so many samples.
 pub(super) fn pays(n: usize, h1: usize, h2: usize) -> bool {
-    WALK * (6 * h1 * h2 + n * (10 * h2 + 100)) < 3 * n * h1 * (h2 + 2)
+    cost(n, h1, h2) < 3 * n * h1 * (h2 + 2)
 }
 
 /// A pair of columns, the same for every feature.
@@ -205,6 +210,42 @@ pub(super) fn forward<T: Real, S: Simd>(
     }
 }
 
+/// A line on the way back: dV₂ and dV₁ of its unit, from dT.
+#[inline(always)]
+fn pass<T: Real, S: Simd>(
+    simd: S,
+    frame: &Frame<'_, T>,
+    (_, h, on): (f64, usize, bool),
+    columns: [usize; 2],
+    (table, total): (&[T], &[T]),
+    sums: &mut Sums<T>,
+) {
+    let (lanes, width) = (T::lanes::<S>(), frame.v2t.ncols());
+    // dT is F, or the rest of the total.
+    let (sign, rest) = if on { (T::ONE, T::ZERO) } else { (-T::ONE, T::ONE) };
+    let (sign, rest) = (T::splat(simd, sign), T::splat(simd, rest));
+    let a = T::splat(simd, row(&frame.v1t, columns[0])[h]);
+    let b = T::splat(simd, row(&frame.v1t, columns[1])[h]);
+    let (v2, dv2) = (row(&frame.v2t, h).as_ptr(), row_mut(&mut sums.v2t, h).as_mut_ptr());
+    let (mut in_a, mut in_b) = (T::splat(simd, T::ZERO), T::splat(simd, T::ZERO));
+    let (table, total) = (table.as_ptr(), total.as_ptr());
+    for at in (0..width).step_by(lanes) {
+        // SAFETY: V₂ᵀ and dV₂ᵀ have `width` values in a row, F and the total as many for each column.
+        unsafe {
+            let one = T::times(simd, rest, T::load::<S>(total.add(at)));
+            let one = T::times_plus(simd, sign, T::load::<S>(table.add(at)), one);
+            let two = T::times(simd, rest, T::load::<S>(total.add(width + at)));
+            let two = T::times_plus(simd, sign, T::load::<S>(table.add(width + at)), two);
+            let sum = T::times_plus(simd, a, one, T::load::<S>(dv2.add(at)));
+            T::store::<S>(dv2.add(at), T::times_plus(simd, b, two, sum));
+            let v2 = T::load::<S>(v2.add(at));
+            (in_a, in_b) = (T::times_plus(simd, v2, one, in_a), T::times_plus(simd, v2, two, in_b));
+        }
+    }
+    row_mut(&mut sums.v1t, columns[0])[h] += T::sum(simd, in_a);
+    row_mut(&mut sums.v1t, columns[1])[h] += T::sum(simd, in_b);
+}
+
 /// The way back from `g`, after the forward call for the same samples.
 #[inline(always)]
 pub(super) fn backward<T: Real, S: Simd>(
@@ -242,7 +283,8 @@ pub(super) fn backward<T: Real, S: Simd>(
         for stop in stops.iter() {
             // SAFETY: dh₂ has panels of `np` rows.
             let d = unsafe { T::load::<S>(d2.add((q * np + stop.sample) * lanes)) };
-            let [c1, c2] = stop.c.map(|c| T::splat(simd, if stop.below { -c } else { c }));
+            let sign = if stop.below { -T::ONE } else { T::ONE };
+            let (c1, c2) = (T::splat(simd, sign * stop.c[0]), T::splat(simd, sign * stop.c[1]));
             if stop.below {
                 (below1, below2) = (T::times_plus(simd, d, c1, below1), T::times_plus(simd, d, c2, below2));
             } else {
@@ -258,38 +300,12 @@ pub(super) fn backward<T: Real, S: Simd>(
         }
     }
     let mut passed = 0;
-    let mut pass = |to: f64, table: &[T], sums: &mut Sums<T>| {
-        while passed < plane.lines.len() && plane.lines[passed].0 < to {
-            let (_, h, on) = plane.lines[passed];
-            // dT of the unit is F, or the rest of the total.
-            let (sign, rest) = if on { (T::ONE, T::ZERO) } else { (-T::ONE, T::ONE) };
-            let [a, b] = pair.map(|p| T::splat(simd, row(&frame.v1t, columns[p])[h]));
-            let (sign, rest) = (T::splat(simd, sign), T::splat(simd, rest));
-            let (v2, dv2) = (row(&frame.v2t, h).as_ptr(), row_mut(&mut sums.v2t, h).as_mut_ptr());
-            let (mut in_a, mut in_b) = (T::splat(simd, T::ZERO), T::splat(simd, T::ZERO));
-            for at in (0..width).step_by(lanes) {
-                // SAFETY: all have `width` values for each column.
-                unsafe {
-                    let of = |column: usize| {
-                        let at = column * width + at;
-                        let (f, all) =
-                            (T::load::<S>(table[at..].as_ptr()), T::load::<S>(total[at..].as_ptr()));
-                        T::times_plus(simd, sign, f, T::times(simd, rest, all))
-                    };
-                    let (one, two, v2) = (of(0), of(1), T::load::<S>(v2.add(at)));
-                    let sum = T::times_plus(simd, a, one, T::load::<S>(dv2.add(at)));
-                    T::store::<S>(dv2.add(at), T::times_plus(simd, b, two, sum));
-                    (in_a, in_b) = (T::times_plus(simd, v2, one, in_a), T::times_plus(simd, v2, two, in_b));
-                }
-            }
-            row_mut(&mut sums.v1t, columns[pair[0]])[h] += T::sum(simd, in_a);
-            row_mut(&mut sums.v1t, columns[pair[1]])[h] += T::sum(simd, in_b);
+    for stop in stops.iter() {
+        while passed < plane.lines.len() && plane.lines[passed].0 < stop.angle {
+            pass(simd, frame, plane.lines[passed], pair.map(|p| columns[p]), (table, total), sums);
             passed += 1;
         }
-    };
-    for stop in stops.iter() {
-        pass(stop.angle, table, sums);
-        let [c1, c2] = stop.c.map(|c| T::splat(simd, c));
+        let (c1, c2) = (T::splat(simd, stop.c[0]), T::splat(simd, stop.c[1]));
         for q in 0..width / lanes {
             let at = q * lanes;
             // SAFETY: F has 2 × `width` values, dh₂ panels of `np` rows.
@@ -301,5 +317,10 @@ pub(super) fn backward<T: Real, S: Simd>(
             }
         }
     }
-    pass(f64::INFINITY, table, sums);
+    for line in &plane.lines[passed..] {
+        pass(simd, frame, *line, pair.map(|p| columns[p]), (table, total), sums);
+    }
+    if frame.full {
+        chain::zeros(simd, frame, block, chain, sums, dw);
+    }
 }
