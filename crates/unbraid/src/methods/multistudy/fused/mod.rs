@@ -25,9 +25,9 @@ use ndarray::{Array2, s};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use self::line::{Line, Order, Turn};
+use self::line::{Line, Turn};
 use self::plane::{Plane, Planes};
-use self::rows::{deal, lines, pairs};
+use self::rows::{Orders, deal, lines, pairs};
 use super::likelihood::Row;
 use super::network::{Decode, Decoder, Pass, Skip, Tile};
 use crate::linalg::settle;
@@ -83,7 +83,7 @@ struct Frame<'a, T> {
     /// For each column of W that is the only active one of some row: the column alone.
     lines: Vec<Option<Line<T>>>,
     /// For each tile and position: the samples in order, where a row needs them.
-    orders: Vec<Vec<Option<Order>>>,
+    orders: Orders,
     /// For each pair of columns that are the only active ones of some row.
     planes: Planes<T>,
 }

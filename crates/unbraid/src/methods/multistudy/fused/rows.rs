@@ -8,6 +8,9 @@ use super::{PARTS, plane, row};
 use crate::methods::multistudy::network::{Decoder, Tile};
 use crate::nn::Real;
 
+/// For each tile and position: the samples in order, where a row needs them.
+pub(super) type Orders = Vec<Vec<Option<Order>>>;
+
 /// The one active column of a row in a tile, by its position.
 fn lone<T: Real>(w: &[T], columns: &[usize]) -> Option<usize> {
     let mut active = (0..columns.len()).filter(|&p| w[columns[p]] != T::ZERO);
@@ -36,7 +39,7 @@ pub(super) fn lines<T: Real>(
     v1t: &Array2<T>,
     b2: &[f64],
     width: usize,
-) -> (Vec<Option<Line<T>>>, Vec<Vec<Option<Order>>>) {
+) -> (Vec<Option<Line<T>>>, Orders) {
     let mut orders: Vec<Vec<bool>> = tiles.iter().map(|t| vec![false; t.columns.len()]).collect();
     let mut lines = vec![false; v1t.nrows()];
     for j in 0..decoder.features() {
