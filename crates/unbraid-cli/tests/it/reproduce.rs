@@ -236,8 +236,8 @@ fn a_part_of_the_qmf_paper_is_run_again_only_when_something_changed() {
 }
 
 /// `reproduce mssvae` at sizes where every part takes a moment.
-const FEW: &str = "--quick --set seeds=2 --set observations=40 --set features=60 --set epochs=3 --set rna_observations=240 \
-                   --set rna_features=120 --set rna_epochs=2 --set rna_hidden=[8,8] --set linear_steps=5";
+const FEW: &str = "--quick --set seeds=2 --set observations=40 --set features=100 --set epochs=3 --set rna_observations=240 \
+                   --set rna_features=130 --set rna_epochs=2 --set rna_hidden=[8,8] --set linear_steps=5";
 
 #[test]
 fn the_mssvae_paper_writes_every_part_and_the_same_figures_on_any_number_of_threads() {

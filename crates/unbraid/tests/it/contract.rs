@@ -14,7 +14,9 @@ use unbraid::methods::kronecker::med_magma::{Features, Form, Laplace, MedMagma, 
 use unbraid::methods::kronecker::single_axis::SingleAxis;
 use unbraid::methods::kronecker::stability::{Refits, Stability};
 use unbraid::methods::kronecker::tyler::Tyler;
+use unbraid::methods::multistudy::each::SvaeMerge;
 use unbraid::methods::multistudy::likelihood::Law;
+use unbraid::methods::multistudy::linear::Msfa;
 use unbraid::methods::multistudy::mssvae::{Mssvae, WUpdate};
 use unbraid::methods::multistudy::studies::Studies;
 use unbraid::{Error, Result};
@@ -172,6 +174,10 @@ fn fits_of_studies_keep_the_contract() {
             || Studies { values: Values { what: "X", matrix: &matrix }, study: &study, names: &names };
         keeps_the_contract(params, input);
     }
+    let matrix = Matrix::Dense(x);
+    let input = || Studies { values: Values { what: "X", matrix: &matrix }, study: &study, names: &names };
+    keeps_the_contract(&SvaeMerge(small_mssvae()), input);
+    keeps_the_contract(&Msfa { shared: 3, specific: 2, max_steps: 12, tol: 0.0, ..Msfa::default() }, input);
     // Sparse storage gives the same bits.
     let forms = [Matrix::Dense(counts.clone()), Matrix::Sparse(Csr::from_dense(counts.view()))];
     let [dense, sparse] = forms.each_ref().map(|matrix| {

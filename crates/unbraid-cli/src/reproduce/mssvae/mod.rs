@@ -24,7 +24,7 @@ unbraid::params! {
         pub seeds: usize = 30,
         /// Samples of each of the three studies of the Gaussian simulation; at least 40. Default 1000.
         pub observations: usize = 1000,
-        /// Features of the Gaussian simulation; at least 60. Default 100.
+        /// Features of the Gaussian simulation; at least 100. Default 100.
         pub features: usize = 100,
         /// Epochs on Gaussian data; at least 1. Default 500, `--quick` 200.
         pub epochs: usize = 500,
@@ -32,7 +32,7 @@ unbraid::params! {
         pub rna_seeds: usize = 30,
         /// Samples of all three studies of the simulation of counts; at least 240. Default 3200, `--quick` 1600.
         pub rna_observations: usize = 3200,
-        /// Features of the simulation of counts; at least 120. Default 5000, `--quick` 300.
+        /// Features of the simulation of counts; at least 130. Default 5000, `--quick` 300.
         pub rna_features: usize = 5000,
         /// Epochs on counts; at least 1. Default 800, `--quick` 60.
         pub rna_epochs: usize = 800,
@@ -71,11 +71,11 @@ impl Design {
         least(&[
             ("seeds", self.seeds, 1, "at least 1"),
             ("observations", self.observations, 40, "at least 40"),
-            ("features", self.features, 60, "at least 60"),
+            ("features", self.features, 100, "at least 100"),
             ("epochs", self.epochs, 1, "at least 1"),
             ("rna_seeds", self.rna_seeds, 1, "at least 1"),
             ("rna_observations", self.rna_observations, 240, "at least 240"),
-            ("rna_features", self.rna_features, 120, "at least 120"),
+            ("rna_features", self.rna_features, 130, "at least 130"),
             ("rna_epochs", self.rna_epochs, 1, "at least 1"),
             ("linear_steps", self.linear_steps, 1, "at least 1"),
         ])?;

@@ -281,7 +281,7 @@ fn checks(data: Data, of: &[Vec<Outcome>]) -> Vec<Check> {
         for (what, score) in blocks {
             let Some(other) = by(way).map(|all| means(all, score)) else { continue };
             out.push(Check::number(
-                format!("mean consensus of {what} factors is above that of the baseline `{}`", way.name()),
+                format!("mean consensus of {what} factors is above that of the baseline ‘{}’", way.name()),
                 aim,
                 format!("> {other:.4}"),
                 Some(means(ours, score)),
