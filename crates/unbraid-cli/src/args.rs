@@ -47,7 +47,7 @@ pub enum Command {
     Fit(Chosen<Fits>),
     /// Give new samples the scores of a stored factorisation, without fitting again
     #[command(
-        after_help = "Example:\n  unbraid apply tumours.qmfq.h5ad new.h5ad -o new.scored.h5ad --report new.html"
+        after_help = "Example:\n  unbraid apply tumours.qmfq.h5ad new.h5ad -o new.scored.h5ad --report new.html\n\nNew samples of the studies of a fit of mssvae, named in obs[\"batch\"]:\n  unbraid apply cells.fit.h5ad new.h5ad -o new.scored.h5ad --study batch"
     )]
     Apply(ApplyArgs),
     /// Judge what a fit found by known labels, known truth, and perturbation

@@ -320,7 +320,10 @@
   // W: a row for each factor, blocks of studies apart, features of some set in columns.
   function mask(box, map) {
     const canvas = box.querySelector("canvas"), tip = box.querySelector(".tip");
-    const high = Math.max(10, Math.min(26, Math.floor(720 / map.rows))), gap = 8, right = 8, pad = 190, inner = 1400, top = 6;
+    const high = Math.max(10, Math.min(26, Math.floor(720 / map.rows))), gap = 8, right = 8, top = 6;
+    const measure = canvas.getContext("2d");
+    measure.font = "20px system-ui, sans-serif";
+    const pad = Math.min(360, 62 + Math.ceil(Math.max(...map.blocks.map(([name]) => measure.measureText(name).width)))), inner = 1590 - pad;
     const starts = [];
     map.blocks.forEach(([, rows], b) => { for (let r = 0; r < rows; r++) starts.push(top + starts.length * high + b * gap); });
     const tall = starts[starts.length - 1] + high + top, wide = inner / map.columns, side = pad + inner + right;
@@ -344,8 +347,9 @@
         pen.fillStyle = c.soft; pen.textAlign = "right";
         const every = Math.ceil(20 / high);
         for (let r = row; r < row + rows; r++) if ((r - row) % every === 0) pen.fillText(String(r + 1), pad - 8, starts[r] + high / 2);
+        // Names of studies differ at their ends as often as at their starts.
         let text = name;
-        while (text.length > 1 && pen.measureText(text).width > pad - 56) text = text.slice(0, -2) + "…";
+        for (let keep = name.length - 1; keep > 2 && pen.measureText(text).width > pad - 56; keep--) text = name.slice(0, Math.ceil(keep / 2)) + "…" + name.slice(-Math.floor(keep / 2));
         pen.textAlign = "left"; pen.fillStyle = c.ink; pen.fillText(text, 2, (from + to) / 2);
         row += rows;
       }

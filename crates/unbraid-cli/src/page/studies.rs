@@ -65,25 +65,21 @@ pub(super) fn section(page: &mut String, s: &StudiesFigure) {
             key.collect::<String>(),
         );
     }
+    spread(page, s);
+    page.push_str("</div>\n");
     if let Some(labels) = &s.labels {
         by_label(page, labels, &s.factors);
     }
-    page.push_str("</div>\n</section>\n");
+    page.push_str("</section>\n");
 }
 
-/// What each factor is made of, and how much its codes vary in each study.
+/// What each factor is made of.
 fn table(page: &mut String, s: &StudiesFigure) {
     page.push_str(
         "<div class=\"scroll\"><table>\n<thead><tr><th class=\"n\">factor</th><th>of</th><th class=\"n\">features</th>\
-         <th>share</th><th>top features</th>",
+         <th>share</th><th>top features</th></tr></thead>\n<tbody>\n",
     );
-    for study in &s.studies {
-        let _ = write!(page, "<th class=\"n\">sd in <bdi>{}</bdi></th>", escape(&study.name));
-    }
-    page.push_str("</tr></thead>\n<tbody>\n");
     let largest = s.factors.iter().filter_map(|f| f.share).fold(f64::MIN_POSITIVE, f64::max);
-    let widest =
-        s.factors.iter().flat_map(|f| f.spread.iter().flatten()).fold(f64::MIN_POSITIVE, |a, b| a.max(*b));
     for (at, f) in s.factors.iter().enumerate() {
         let share = f.share.map_or("–".into(), |v| {
             format!(
@@ -107,19 +103,43 @@ fn table(page: &mut String, s: &StudiesFigure) {
             count(f.size),
             top.collect::<Vec<_>>().join(", "),
         );
-        for spread in &f.spread {
-            shaded(page, *spread, spread.map_or(0.0, |v| v / widest));
-        }
         page.push_str("</tr>\n");
     }
     let _ = writeln!(
         page,
         "</tbody></table></div>\n<p class=\"soft\">Features: those with |w| above {}, the set of the factor. Share: part of the \
-         signal that enters the decoder, Σ w² times Σ z² over the observations. Beside a feature: its weight. Sd: standard \
-         deviation of the codes within a study; – where the factor belongs to another. Weight and code of a factor are known \
+         signal that enters the decoder, Σ w² times Σ z² over the observations. Beside a feature: its weight. Weight and code of a factor are known \
          up to a common sign and scale.</p>",
         number(s.threshold)
     );
+}
+
+/// How much codes vary in each study.
+fn spread(page: &mut String, s: &StudiesFigure) {
+    page.push_str(
+        "<figure><h3>Codes by study</h3><div class=\"scroll\"><table><thead><tr><th class=\"n\">factor</th><th>of</th>",
+    );
+    for study in &s.studies {
+        heading(page, &escape(&study.name));
+    }
+    page.push_str("</tr></thead><tbody>\n");
+    let all = s.factors.iter().flat_map(|f| f.spread.iter().flatten());
+    let widest = all.fold(f64::MIN_POSITIVE, |a, b| a.max(*b));
+    for (at, f) in s.factors.iter().enumerate() {
+        let _ = write!(page, "<tr><td class=\"n\">{}</td><td><bdi>{}</bdi></td>", at + 1, escape(&f.study));
+        f.spread.iter().for_each(|v| shaded(page, *v, v.map_or(0.0, |v| v / widest)));
+        page.push_str("</tr>\n");
+    }
+    page.push_str(
+        "</tbody></table></div><figcaption>Standard deviation of the codes within each study; – where the factor belongs to \
+         another.</figcaption></figure>\n",
+    );
+}
+
+/// The heading of a column of numbers, which may be long.
+fn heading(page: &mut String, name: &str) {
+    let style = "white-space:normal;overflow-wrap:anywhere;min-width:5.5em";
+    let _ = write!(page, "<th class=\"n\" style=\"{style}\"><bdi>{name}</bdi></th>");
 }
 
 /// A number on a background as strong as `part`, from −1 to 1.
@@ -140,7 +160,7 @@ fn by_label(page: &mut String, labels: &LabelCodes, factors: &[StudyFactor]) {
         escape(&labels.label)
     );
     for (name, size, _) in &labels.rows {
-        let _ = write!(page, "<th class=\"n\"><bdi>{}</bdi> ({})</th>", escape(name), count(*size));
+        heading(page, &format!("{} ({})", escape(name), count(*size)));
     }
     page.push_str("</tr></thead><tbody>\n");
     for (f, factor) in factors.iter().enumerate() {

@@ -18,7 +18,6 @@ fn every_command_has_help_with_an_example() {
         "simulate multistudy-rna ",
         "fit ",
         "fit mssvae ",
-        "apply ",
         "stability ",
         "evaluate ",
         "evaluate network ",

@@ -82,7 +82,7 @@ fn a_fit_is_written_told_judged_and_shown() {
         "Factors of the studies",
         "id=\"mask\"",
         "id=\"cloud\"",
-        "sd in <bdi>study1</bdi>",
+        "<bdi>study1</bdi></th>",
         "Dashed: λ₀ = 1 from step 1, ",
         "Mean codes by <bdi>study</bdi>",
     ] {
@@ -137,7 +137,7 @@ fn every_file_is_a_study_and_features_meet_by_name() {
         .ok(&format!("fit mssvae study0.h5ad study1.h5ad study2.h5ad -o all.h5ad --report p.html {SMALL}"));
     assert!(ran.err.contains("study0.h5ad: 1 of 100 features are not in every file"), "{}", ran.err);
     let all = open(&work, "all.h5ad");
-    assert_eq!((all.shape(), all.var.names[98].as_str()), ((180, 99), "var98"));
+    assert_eq!((all.shape(), all.var.names[98].as_str()), ((180, 99), "gene98"));
     assert_eq!(all.obs.names[60], "cell0 (study1)");
     assert_eq!(all.obs.column("study").unwrap().texts().unwrap()[60].as_deref(), Some("study1"));
     // The same fit as of one file without that feature.
@@ -161,7 +161,7 @@ fn every_file_is_a_study_and_features_meet_by_name() {
     work.fails(
         "fit mssvae study0.h5ad named.h5ad -o x.h5ad",
         3,
-        &["a feature that all files have", "`var0`", "`G0`"],
+        &["a feature that all files have", "`gene0`", "`G0`"],
     );
     work.fails(
         "fit mssvae study0.h5ad study1.h5ad -o x.h5ad --set transform@study0.h5ad=log1p",
@@ -375,7 +375,7 @@ fn samples_of_a_fit_get_its_codes_and_unknown_studies_the_shared_ones() {
             let x = data.x.map(|v| (10.0 * (0.05 * v).exp()).floor());
             work.dataset(file, &Dataset { x, ..data.clone() });
         }
-        work.ok(&format!("fit mssvae {file} -o fit.h5ad --set genes=variance:60 --set likelihood={law} --set learning_rate=0.001 {SMALL}"));
+        work.ok(&format!("fit mssvae {file} -o fit.h5ad --set genes=variance:60 --set likelihood={law} --set learning_rate=0.001 --set lambda0=1 --set threshold=0.1 {SMALL}"));
         let fit = dense(&work.read("fit.h5ad").obsm["X_mssvae"]);
         let said = json(&work, &format!("apply fit.h5ad {file} -o same.h5ad"));
         assert_eq!(
@@ -448,7 +448,7 @@ fn what_new_samples_lack_is_said() {
     work.fails(
         "apply fit.h5ad fewer.h5ad -o x.h5ad",
         3,
-        &["7 of 100 features of the model (`var93`", "is missing"],
+        &["7 of 100 features of the model (`gene93`", "is missing"],
     );
     let ran = work.ok("apply fit.h5ad fewer.h5ad -o x.h5ad --missing-features zero");
     assert!(

@@ -100,6 +100,15 @@ pub fn after(params: &Mssvae, fit: &MssvaeFit) -> Vec<String> {
     if !bare.is_empty() {
         said.push(format!("No factor of its own is left for {}.", named(&bare)));
     }
+    let features = fit.network.decoder.features();
+    let full = fit.supports().iter().filter(|s| 2 * s.len() > features).count();
+    if features >= 10 && 2 * full > owners.len() {
+        said.push(format!(
+            "{full} of {} factors hold more than half of all features, so that sets say little. W needs more `epochs`, or a larger \
+             `lambda0`, to become sparse.",
+            owners.len()
+        ));
+    }
     let weights = fit.weights();
     let stubs = weights.columns().into_iter().filter(|w| {
         let size = w.iter().filter(|w| w.abs() > params.threshold).count();

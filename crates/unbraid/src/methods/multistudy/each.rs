@@ -133,6 +133,7 @@ impl Method for SvaeMerge {
             specific: self.0.shared + self.0.specific,
             merge: false,
             min_support: 1,
+            activity: 0.0,
             ..self.0.clone()
         };
         let largest = samples.iter().map(Vec::len).max().unwrap_or(0);
@@ -183,6 +184,7 @@ impl SvaeMerge {
         let mut parts = merge::parts(weights.view(), &owners)?;
         merge::merge(&mut parts, fits.len(), p.threshold, p.tau);
         merge::drop_stubs(&mut parts, p.threshold, p.min_support);
+        merge::drop_idle(&mut parts, latents.view(), &input.samples(), p.activity);
         merge::orient(&mut parts);
         Ok(SvaeMergeFit {
             each: fits,

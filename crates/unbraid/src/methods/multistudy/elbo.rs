@@ -55,6 +55,8 @@ pub struct Prior {
     pub noise: Option<Noise>,
     /// D, what the priors are divided by.
     pub divisor: f64,
+    /// Weight of the KL term of the latents; 1 but for a warm-up.
+    pub kl: f64,
 }
 
 /// The parts of the loss.
@@ -204,19 +206,19 @@ pub fn pass<T: Real>(
         if let (Some(run), Some(encoder)) = (&own[at], &mut net.own[share.study]) {
             let dz = done.dz[at].slice(s![k_shared.., ..]).reversed_axes();
             let noise = share.noise.slice(s![.., k_shared..]);
-            let (dmean, dspread, kl) = run.drawn.backward(noise, dz, unit, scale);
+            let (dmean, dspread, kl) = run.drawn.backward(noise, dz, unit, scale * prior.kl);
             encoder.backward(input.slice(rows), &run.trace, &dmean, &dspread);
-            sum += kl;
+            sum += prior.kl * kl;
         }
     }
-    for (run, encoder, noise, dz, law) in [
-        (&shared, &mut net.shared, noise.view(), dz.view(), unit),
-        (&library, &mut net.library, size_noise, dsize.view(), prior.size),
+    for (run, encoder, noise, dz, law, weight) in [
+        (&shared, &mut net.shared, noise.view(), dz.view(), unit, prior.kl),
+        (&library, &mut net.library, size_noise, dsize.view(), prior.size, 1.0),
     ] {
         if let (Some(run), Some(encoder)) = (run, encoder) {
-            let (dmean, dspread, kl) = run.drawn.backward(noise, dz, law, scale);
+            let (dmean, dspread, kl) = run.drawn.backward(noise, dz, law, scale * weight);
             encoder.backward(input, &run.trace, &dmean, &dspread);
-            sum += kl;
+            sum += weight * kl;
         }
     }
     let noise = prior.noise.map_or(0.0, |law| noise_prior(&mut net.decoder.noise, &law, prior.divisor));

@@ -9,6 +9,9 @@
 //! **Stubs.** Columns of fewer features than `min_support` are dropped: two features of its own are what tells a factor
 //! from noise, and columns of one or two are what is left of others.
 //!
+//! **Idle columns.** A latent that the encoder leaves at its prior has codes without variance, whatever its weights: such a
+//! column says nothing about any observation, and is dropped (`burda2016`, active units).
+//!
 //! **Signs.** (w_k, z_k) and (−w_k, −z_k) are the same model; columns are turned to a positive sum.
 //!
 //! Every step keeps for each column the columns it was made of, with signs, so that scores follow ([`Part::from`],
@@ -128,6 +131,22 @@ pub fn drop_stubs(parts: &mut Vec<Part>, threshold: f64, min_support: usize) {
     parts.retain(|p| p.support(threshold).len() >= min_support.max(1));
 }
 
+/// Drops columns whose scores have a variance of at most `least` in every study; 0 keeps all. `samples` are the rows of `z` of
+/// each study.
+pub fn drop_idle(parts: &mut Vec<Part>, z: ArrayView2<'_, f64>, samples: &[Vec<usize>], least: f64) {
+    let codes = codes(parts, z);
+    let variance = |k: usize, of: &Vec<usize>| {
+        let mean = |f: &dyn Fn(f64) -> f64| of.iter().map(|&i| f(codes[[i, k]])).sum::<f64>() / of.len() as f64;
+        let centre = mean(&|c| c);
+        mean(&|c| (c - centre) * (c - centre))
+    };
+    let mut at = 0..;
+    parts.retain(|_| {
+        let k = at.next().unwrap_or_default();
+        least == 0.0 || samples.iter().any(|of| variance(k, of) > least)
+    });
+}
+
 /// Turns every column to a sum of 0 or more.
 pub fn orient(parts: &mut [Part]) {
     parts.iter_mut().filter(|p| p.weights.sum() < 0.0).for_each(Part::flip);
@@ -228,6 +247,21 @@ mod tests {
         assert_eq!(codes(&found, z.view()), array![[1.0, 2.0, 0.0], [1.0, -3.0, -4.0]]);
         // W z is the same for both up to the mean over the studies' weights.
         assert_eq!(found[1].from, [(1, 1.0), (2, -1.0), (4, 1.0)]);
+    }
+
+    /// The last column has weights and the same code for everybody; the middle one moves in study 1 alone.
+    #[test]
+    fn columns_without_scores_are_idle() {
+        let mut found = parts(Array2::ones((4, 3)).view(), &[None, Some(1), None]).unwrap();
+        let z = array![[1.0, 0.0, 0.3], [-1.0, 0.0, 0.3], [0.5, 0.1, 0.3], [0.5, -0.3, 0.3]];
+        let samples = [vec![0, 1], vec![2, 3]];
+        drop_idle(&mut found, z.view(), &samples, 0.0);
+        assert_eq!(found.len(), 3);
+        drop_idle(&mut found, z.view(), &samples, 0.01);
+        assert_eq!(found.iter().map(|p| p.from[0].0).collect::<Vec<_>>(), [0, 1]);
+        // Variance of 0.1 and −0.3.
+        drop_idle(&mut found, z.view(), &samples, 0.04);
+        assert_eq!(found.len(), 1);
     }
 
     #[test]

@@ -61,7 +61,7 @@ impl Case {
             Value::Null => (0.0, 1.0),
             v => (float(&v[0]), float(&v[1])),
         };
-        let prior = Prior { size, noise, divisor: float(&note["N"]) };
+        let prior = Prior { size, noise, divisor: float(&note["N"]), kl: 1.0 };
         let slab = Slab {
             lambda0: float(&note["lambda0"]),
             lambda1: float(&note["lambda1"]),
@@ -293,7 +293,7 @@ fn gradients_match_finite_differences() {
         let (mut net, batch) = random(law, skip, 5);
         let noise = Noise { variance: 0.1, alpha: 1.5, beta: 0.03 };
         let noise = (law == Law::Gaussian).then_some(noise);
-        let prior = Prior { size: (2.0, 0.3), noise, divisor: 12.0 };
+        let prior = Prior { size: (2.0, 0.3), noise, divisor: 12.0, kl: 1.0 };
         let membership = Membership::new(5, net.columns.total());
         let slab = Slab { lambda0: 10.0, lambda1: 0.1, a: 1.0, b: 5.0 };
         let loss = |net: &Network<f64>| {

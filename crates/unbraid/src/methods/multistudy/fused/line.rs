@@ -90,7 +90,7 @@ impl<T: Real> Line<T> {
     pub fn others(
         &self,
         order: &Order,
-        w: T,
+        (column, w): (usize, T),
         v: &[T],
         b2: &[f64],
         memory: &Memory,
@@ -116,6 +116,9 @@ impl<T: Real> Line<T> {
                     passed += 1;
                 }
                 let (g, z) = (g[i], &zt[i * width..(i + 1) * width]);
+                if z[column] == T::ZERO {
+                    continue;
+                }
                 for k in 0..width {
                     dw[k] += g * z[k] * slopes[k];
                 }
@@ -166,7 +169,8 @@ impl<T: Real> Line<T> {
                     passed += 1;
                 }
                 o[i] += T::of(slope * t + height);
-                (memory.slope[i], memory.below[i]) = (slope, passed);
+                // At 0 no unit of the first layer is on, and relu′(0) = 0.
+                (memory.slope[i], memory.below[i]) = (if t > 0.0 { slope } else { 0.0 }, passed);
             }
         }
     }

@@ -7,24 +7,27 @@
 //! dw_jk = Σ_h dA_hk V₁_hk,   dV₁_hk += dA_hk w_jk
 //! ```
 //!
-//! Only the active columns of a row take part. A row without any is a constant: o = b₃ + v_j · relu(b₂). The derivative of
-//! a weight that is 0 is not 0; it is formed where `full` asks for it, and costs one product of all columns more. Without
-//! it, a row with one active column takes the closed form of [`line`].
+//! Only the active columns of a row take part: none, and the row is a constant, o = b₃ + v_j · relu(b₂); one takes the closed
+//! form of [`line`], two that of [`plane`] where it is cheaper, and more the products of [`chain`]. The derivative of a weight that is
+//! 0 is not 0: it is formed where `full` asks for it.
 //!
 //! Features are dealt to a fixed number of parts by cost, each part has its own sums, and the sums are added in order: the bits of
 //! a result do not depend on the number of threads. Memory is the parts' sums and a few tiles of hidden × samples.
 //! The slow twin is [`super::plain`].
 
 mod chain;
+mod kernels;
 mod line;
 mod plane;
+mod rows;
 
 use ndarray::{Array2, s};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use self::line::{Line, Order, Turn};
+use self::line::{Line, Turn};
 use self::plane::{Plane, Planes};
+use self::rows::{Orders, deal, lines, pairs};
 use super::likelihood::Row;
 use super::network::{Decode, Decoder, Pass, Skip, Tile};
 use crate::linalg::settle;
@@ -80,56 +83,9 @@ struct Frame<'a, T> {
     /// For each column of W that is the only active one of some row: the column alone.
     lines: Vec<Option<Line<T>>>,
     /// For each tile and position: the samples in order, where a row needs them.
-    orders: Vec<Vec<Option<Order>>>,
+    orders: Orders,
     /// For each pair of columns that are the only active ones of some row.
     planes: Planes<T>,
-}
-
-/// The one active column of a row in a tile, by its position.
-fn lone<T: Real>(w: &[T], columns: &[usize]) -> Option<usize> {
-    let mut active = (0..columns.len()).filter(|&p| w[columns[p]] != T::ZERO);
-    active.next().filter(|_| active.next().is_none())
-}
-
-/// The pairs of columns that are the only active ones of a row in a tile, ascending.
-fn pairs<T: Real>(decoder: &Decoder<T>, tiles: &[Tile<T>]) -> Vec<(usize, usize)> {
-    let mut found = std::collections::BTreeSet::new();
-    for j in 0..decoder.features() {
-        let w = row(&decoder.w.value, j);
-        for tile in tiles {
-            let mut active = tile.columns.iter().filter(|k| w[**k] != T::ZERO);
-            if let (Some(&k), Some(&l), None) = (active.next(), active.next(), active.next()) {
-                found.insert((k, l));
-            }
-        }
-    }
-    found.into_iter().collect()
-}
-
-/// What rows with one active column need.
-fn lines<T: Real>(
-    decoder: &Decoder<T>,
-    tiles: &[Tile<T>],
-    v1t: &Array2<T>,
-    b2: &[f64],
-    width: usize,
-) -> (Vec<Option<Line<T>>>, Vec<Vec<Option<Order>>>) {
-    let mut orders: Vec<Vec<bool>> = tiles.iter().map(|t| vec![false; t.columns.len()]).collect();
-    let mut lines = vec![false; v1t.nrows()];
-    for j in 0..decoder.features() {
-        for (tile, orders) in tiles.iter().zip(&mut orders) {
-            if let Some(p) = lone(row(&decoder.w.value, j), &tile.columns) {
-                (orders[p], lines[tile.columns[p]]) = (true, true);
-            }
-        }
-    }
-    let line = |(k, needed): (usize, bool)| needed.then(|| Line::new(v1t, k, &decoder.v2.value, b2, width));
-    let lines = lines.into_par_iter().enumerate().map(line).collect();
-    let order = |(tile, needed): (&Tile<T>, Vec<bool>)| {
-        let one = |(p, needed): (usize, bool)| needed.then(|| Order::new(row(&tile.z, p)));
-        needed.into_par_iter().enumerate().map(one).collect()
-    };
-    (lines, tiles.iter().zip(orders).map(order).collect())
 }
 
 /// Sums over the features of a part, in the layout of the frame.
@@ -332,7 +288,7 @@ fn feature<T: Real, S: Simd>(
             slopes.resize(frame.across[at].ncols(), T::ZERO);
             all.clear();
             all.resize(slopes.len(), T::ZERO);
-            line.others(order, w[k], v, &frame.b2, memory, g, zt, slopes, all);
+            line.others(order, (k, w[k]), v, &frame.b2, memory, g, zt, slopes, all);
             all[k] = T::ZERO;
             axpy(T::ONE, all, dw);
         }
@@ -392,24 +348,6 @@ fn feature<T: Real, S: Simd>(
     }
 }
 
-/// Deals features to parts, the dearest first, each to the part with the least cost so far.
-fn deal<T: Real>(decoder: &Decoder<T>) -> Vec<Vec<usize>> {
-    let cost = |j: usize| match row(&decoder.w.value, j).iter().filter(|w| **w != T::ZERO).count() {
-        0 => 1,
-        some => 40 + some,
-    };
-    let mut order: Vec<(usize, usize)> = (0..decoder.features()).map(|j| (cost(j), j)).collect();
-    order.sort_by_key(|&(cost, j)| (std::cmp::Reverse(cost), j));
-    let mut parts = vec![(0, Vec::new()); PARTS.min(decoder.features().max(1))];
-    for (cost, j) in order {
-        if let Some(least) = parts.iter_mut().min_by_key(|(sum, _)| *sum) {
-            least.0 += cost;
-            least.1.push(j);
-        }
-    }
-    parts.into_iter().map(|(_, features)| features).collect()
-}
-
 impl<T: Real> Decode<T> for Fused<T> {
     fn pass(&mut self, decoder: &mut Decoder<T>, tiles: &[Tile<T>], scale: f64) -> Pass<T> {
         let b2: Vec<f64> = decoder.b2.value.iter().map(|b| b.wide()).collect();
@@ -459,7 +397,7 @@ impl<T: Real> Decode<T> for Fused<T> {
             orders,
             decoder,
         };
-        let dealt = deal(decoder);
+        let dealt = deal(decoder, tiles, self.full);
         self.parts.resize_with(dealt.len(), Part::default);
         self.parts.par_iter_mut().zip(dealt).for_each(|(part, features)| {
             settle();

@@ -33,9 +33,14 @@ use crate::nn::panels::{Buffer, ROWS};
 /// How many multiplications of the chain cost as much as one of a walk, which loads and stores for each (measured).
 const WALK: usize = 4;
 
+/// Multiplications of the chain that cost as much as the walks for a feature with so many samples.
+pub(super) fn cost(n: usize, h1: usize, h2: usize) -> usize {
+    WALK * (6 * h1 * h2 + n * (10 * h2 + 100))
+}
+
 /// Whether a walk is cheaper than the chain for so many samples.
 pub(super) fn pays(n: usize, h1: usize, h2: usize) -> bool {
-    WALK * (6 * h1 * h2 + n * (10 * h2 + 100)) < 3 * n * h1 * (h2 + 2)
+    cost(n, h1, h2) < 3 * n * h1 * (h2 + 2)
 }
 
 /// A pair of columns, the same for every feature.

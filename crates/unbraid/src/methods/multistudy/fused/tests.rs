@@ -32,9 +32,14 @@ fn problem(law: Law, skip: SkipKind, hidden: [usize; 2], seed: u64) -> (Decoder<
         } else {
             normal(1, n, seed + 1).iter().map(|v| 1.0 + 0.2 * v).collect()
         };
-        Tile { z: normal(columns.len(), n, seed + 2), columns, x, size }
+        let mut z = normal(columns.len(), n, seed + 2);
+        // A sample whose latents are 0: every rectifier of the first layer at its corner.
+        z.column_mut(3).fill(0.0);
+        Tile { z, columns, x, size }
     };
-    (decoder, vec![tile(vec![0, 1, 2, 3, 4], 37, seed + 3), tile(vec![0, 1, 2, 5, 6], 8, seed + 8)])
+    // More samples than fit one block, where it costs little.
+    let many = if hidden[0] == 50 { 205 } else { 37 };
+    (decoder, vec![tile(vec![0, 1, 2, 3, 4], many, seed + 3), tile(vec![0, 1, 2, 5, 6], 8, seed + 8)])
 }
 
 fn narrow(p: &Param<f64>) -> Param<f32> {

@@ -1,6 +1,6 @@
-//! From the fitted W to factors: copies merged, stubs dropped, columns turned ([`merge`]), and the slots they are written to.
+//! From the fitted W to factors: copies merged, stubs and idle columns dropped, columns turned ([`merge`]), and the slots they are written to.
 
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView2};
 
 use super::{Mssvae, MssvaeFit};
 use crate::data::{Annotations, Column, Slot, Table, Value};
@@ -9,8 +9,14 @@ use crate::methods::multistudy::likelihood::Law;
 use crate::methods::multistudy::merge::{self, Part};
 use crate::methods::multistudy::{Columns, factor_table};
 
-/// The factors of a fitted W, G × K.
-pub(super) fn factors(params: &Mssvae, columns: &Columns, w: &Array2<f32>) -> Vec<Part> {
+/// The factors of a fitted W, G × K, and of the codes of the samples of each study, N × K.
+pub(super) fn factors(
+    params: &Mssvae,
+    columns: &Columns,
+    w: &Array2<f32>,
+    latents: ArrayView2<'_, f64>,
+    samples: &[Vec<usize>],
+) -> Vec<Part> {
     let w = w.mapv(f64::from);
     // One owner for each column, so that there is no error.
     let mut parts = merge::parts(w.view(), &columns.owners()).unwrap_or_default();
@@ -18,6 +24,7 @@ pub(super) fn factors(params: &Mssvae, columns: &Columns, w: &Array2<f32>) -> Ve
         merge::merge(&mut parts, columns.specific.len(), params.threshold, params.tau);
     }
     merge::drop_stubs(&mut parts, params.threshold, params.min_support);
+    merge::drop_idle(&mut parts, latents, samples, params.activity);
     merge::orient(&mut parts);
     parts
 }

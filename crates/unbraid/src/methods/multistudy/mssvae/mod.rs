@@ -14,8 +14,9 @@
 //! | `obsm["X_<key>"]`        | N × F | μ of each sample; 0 in the factors of other studies          |
 //! | `uns["<key>"]`           |       | `factors`, a table with the study of each (or `shared`), noise, objective |
 //!
-//! Differs from the paper: W is updated by a proximal step (`w_update=gradient` gives the paper's), which ends in exact
-//! zeros; the gradients of weights that are 0 are formed in every `refresh`-th step. `moran2026`.
+//! Differs from the paper: the weight of the latents' KL terms rises over the first epochs (`warmup`); W is updated by a
+//! proximal step (`w_update=gradient` gives the paper's), which ends in exact zeros; the gradients of weights that are 0 are
+//! formed in every `refresh`-th step. `moran2026`.
 
 mod factors;
 pub(super) mod train;
@@ -72,6 +73,9 @@ crate::params! {
         pub prior_scale: PriorScale = PriorScale::Batch,
         /// Update of W: `prox` (exact zeros) or `gradient` (paper). Default prox.
         pub w_update: WUpdate = WUpdate::Prox,
+        /// Share of the epochs over which the weight of the KL terms of the latents rises to 1; from 0 to 1. Default 0.1 (paper: 0):
+        /// a latent that is penalised before its encoder has learnt anything gives up, and its column with it.
+        pub warmup: f64 = 0.1,
         /// With `w_update=prox`, once the spike has risen, weights that are 0 are given a gradient in every so many steps;
         /// at least 1, which is always. Default 10.
         pub refresh: usize = 10,
@@ -102,6 +106,9 @@ crate::params! {
         /// Fewest features of a factor's set; factors with fewer are dropped at the end. At least 1. Default 3 (paper: 1), as
         /// a factor is told from noise by two features of its own.
         pub min_support: usize = 3,
+        /// Variance that the codes of a factor must pass in some study, where their prior has 1; factors below are dropped at the
+        /// end, as their codes tell nobody apart. 0 ≤ activity; 0 keeps all. Default 0.01 (paper: 0).
+        pub activity: f64 = 0.01,
         /// With `likelihood=nb`, whether values that are not whole are taken as they are. Default false.
         pub fractions: bool = false,
     }
@@ -112,8 +119,14 @@ impl Params for Mssvae {
 
     /// `paper`: plain gradients of the penalty, and W as it is at the end.
     fn preset(name: &str) -> Option<Mssvae> {
-        let (w_update, merge, min_support) = (WUpdate::Gradient, false, 1);
-        (name == "paper").then(|| Mssvae { w_update, merge, min_support, ..Mssvae::default() })
+        (name == "paper").then(|| Mssvae {
+            w_update: WUpdate::Gradient,
+            warmup: 0.0,
+            merge: false,
+            min_support: 1,
+            activity: 0.0,
+            ..Mssvae::default()
+        })
     }
 }
 
@@ -197,11 +210,16 @@ impl Method for Mssvae {
                 return bad(name, value.to_string(), "at least 1 (`b` may be 0: the number of features)");
             }
         }
+        if !(0.0..=1.0).contains(&self.warmup) {
+            return bad("warmup", self.warmup.to_string(), "from 0 to 1");
+        }
         if !(self.tau > 0.0 && self.tau <= 1.0) {
             return bad("tau", self.tau.to_string(), "above 0 and at most 1");
         }
-        if !(self.threshold >= 0.0 && self.threshold.is_finite()) {
-            return bad("threshold", self.threshold.to_string(), "0 or a positive number");
+        for (name, value) in [("threshold", self.threshold), ("activity", self.activity)] {
+            if !(value >= 0.0 && value.is_finite()) {
+                return bad(name, value.to_string(), "0 or a positive number");
+            }
         }
         Ok(())
     }

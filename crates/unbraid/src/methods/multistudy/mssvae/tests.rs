@@ -110,6 +110,7 @@ fn studies_and_parameters_out_of_range_are_refused() {
         (Mssvae { epochs: 0, ..small() }, "epochs"),
         (Mssvae { learning_rate: f64::NAN, ..small() }, "learning_rate"),
         (Mssvae { b: 0.5, ..small() }, "`b`"),
+        (Mssvae { warmup: -0.1, ..small() }, "warmup"),
         (Mssvae { tau: 1.5, ..small() }, "tau"),
         (Mssvae { min_support: 0, ..small() }, "min_support"),
         (Mssvae { shared: 0, specific: 0, ..small() }, "shared"),

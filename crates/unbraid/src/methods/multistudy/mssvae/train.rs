@@ -143,7 +143,8 @@ impl<'a> Problem<'a> {
             PriorScale::Batch => batch.input.nrows(),
             PriorScale::Dataset => self.x.nrows(),
         } as f64;
-        let prior = Prior { size: self.start.size, noise: self.start.law, divisor };
+        let kl = ((s.epoch as f64 + 1.0) / (p.warmup * p.epochs as f64).max(1.0)).min(1.0);
+        let prior = Prior { size: self.start.size, noise: self.start.law, divisor, kl };
         let rising = slab.lambda0 <= 1.0 && p.lambda0 > 1.0;
         let full = p.w_update == WUpdate::Gradient || rising || s.step.is_multiple_of(p.refresh as u64);
         s.fused.set_full(full);
@@ -197,10 +198,10 @@ impl<'a> Problem<'a> {
                 }
             }
         }
-        let parts = factors(self.params, &self.columns, &network.decoder.w.value);
+        let parts = factors(self.params, &self.columns, &network.decoder.w.value, latents.view(), &self.samples);
         if parts.is_empty() {
             ctx.warn(
-                "No factor is left: no column of W has `min_support` weights above `threshold`; set a smaller `lambda0` or train for more epochs.",
+                "No factor is left: no column of W with `min_support` weights above `threshold` has codes that vary; set a smaller `lambda0` or train for more epochs.",
             );
         }
         Ok(MssvaeFit {
