@@ -121,6 +121,12 @@ fn mssvae(design: &Design, data: Data, base: Mssvae) -> Mssvae {
     }
 }
 
+/// The fit of one study alone: as many steps as MSSVAE takes, which has as many epochs of mini-batches from all studies.
+fn alone(design: &Design, data: Data) -> SvaeMerge {
+    let like = mssvae(design, data, Mssvae::default());
+    SvaeMerge(Mssvae { epochs: STUDIES * like.epochs, ..like })
+}
+
 /// The linear model, which is told how many factors there are, or is given `many` columns as MSSVAE is.
 fn linear(design: &Design, data: Data, many: bool) -> Msfa {
     let (shared, specific) = match data {
@@ -193,7 +199,8 @@ impl Way {
     /// The parameters of the method.
     pub fn settings(self, design: &Design, data: Data) -> serde_json::Map<String, Value> {
         match self {
-            Way::Mssvae | Way::Each => listed(&mssvae(design, data, Mssvae::default())),
+            Way::Mssvae => listed(&mssvae(design, data, Mssvae::default())),
+            Way::Each => listed(&alone(design, data)),
             Way::Paper => listed(&mssvae(design, data, published())),
             Way::Linear | Way::Many => listed(&linear(design, data, self == Way::Many)),
         }
@@ -223,7 +230,7 @@ impl Way {
                 )
             }
             Way::Each => {
-                let fit = SvaeMerge(mssvae(design, data, Mssvae::default())).fit(input, &mut ctx)?;
+                let fit = alone(design, data).fit(input, &mut ctx)?;
                 (Found { loadings: fit.mask(), owner: fit.owners(), codes: fit.codes(), raw: None }, fit.stop)
             }
             Way::Linear | Way::Many => {

@@ -126,11 +126,14 @@ fn against(ours: &Outcome, sample: &MultistudySample) -> Result<Option<Figure>, 
             (0..code.len()).step_by(step).map(|i| (code[i], sample.x[[i, j]])).collect();
         let x = Axis::around("score of the factor found", dots.iter().map(|d| d.0));
         let grid = (0..=100).map(|i| x.range.start + (x.range.end - x.range.start) * f64::from(i) / 100.0);
-        let law = grid.map(|t| (t, sample.loadings[[j, factor]] * (scale * t).powi(power))).collect();
+        let y = Axis::around("value", dots.iter().map(|d| d.1));
+        let law = grid.map(|t| (t, sample.loadings[[j, factor]] * (scale * t).powi(power)));
+        // Where it leaves the panel it is not drawn.
+        let law = law.filter(|p| y.range.contains(&p.1)).collect();
         panels.push(Panel {
             title: format!("feature {j} follows {name}"),
             x,
-            y: Axis::around("value", dots.iter().map(|d| d.1)),
+            y,
             series: vec![
                 Series { name: "samples".into(), tint: 4, marks: vec![Mark::Dots(dots, false)] },
                 Series { name: "true law".into(), tint: 6, marks: vec![Mark::Dashes(law)] },

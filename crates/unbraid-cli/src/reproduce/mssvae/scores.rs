@@ -103,7 +103,7 @@ fn about(design: &Design, data: Data) -> Vec<String> {
         Data::Gaussian => format!(
             "{} data sets of 3 studies of {} samples and {} features, 8 shared factors and 2 of each study; seed i is `unbraid \
              simulate multistudy --seed i`. MSSVAE starts from 30 shared and 5 own columns and is trained for {} epochs, as is \
-             `preset=paper` (penalty by gradient, W as it is at the end) and one sparse autoencoder per study (35 columns), merged.",
+             `preset=paper` (penalty by gradient, W as it is at the end) and one sparse autoencoder per study (35 columns, as many steps), merged.",
             design.seeds, design.observations, design.features, design.epochs
         ),
         Data::Rna => {
@@ -114,7 +114,7 @@ fn about(design: &Design, data: Data) -> Vec<String> {
             format!(
                 "{} data sets of 3 studies, {} samples in all, and {} genes, 20 shared factors and 4 of each study; seed i is `unbraid \
                  simulate multistudy-rna --seed i`. MSSVAE with a negative binomial law starts from 50 shared and 10 own columns; epochs: \
-                 {schedule}. One autoencoder per study (60 columns) has the same settings. The linear model sees log(1 + x) of counts \
+                 {schedule}. One autoencoder per study (60 columns) has the same settings and as many steps. The linear model sees log(1 + x) of counts \
                  scaled to 10 000 in each sample. Shared columns of more than a quarter of the genes are left out, as in the paper.",
                 design.rna_seeds, design.rna_observations, design.rna_features
             )
