@@ -52,8 +52,11 @@ unbraid::params! {
         /// Level below which an adjusted p (Benjamini and Yekutieli, over the sets that share a gene with the
         /// factor) counts as enriched; above 0, at most 1. Default 0.05.
         pub level: f64 = 0.05,
-        /// Sets shown for each shared factor, those of largest fold; sets enriched in more than a tenth of the factors,
-        /// and in more than one, are not shown. Default 3 (MSSVAE paper).
+        /// Share of the factors tested above which a set is common: enriched in more of them, and in more than one, it is
+        /// not shown; from 0 to 1. Among fewer than 20 factors 0.1 leaves out every set that two have. Default 0.1
+        /// (MSSVAE paper).
+        pub common: f64 = 0.1,
+        /// Sets shown for each shared factor, those of largest fold. Default 3 (MSSVAE paper).
         pub top: usize = 3,
         /// The same for each factor of one study. Default 5 (the same).
         pub top_own: usize = 5,
@@ -76,10 +79,19 @@ impl EnrichSuite {
         if self.min_genes == 0 {
             return bad("min_genes", "0".into(), "at least 1");
         }
+        if !(0.0..=1.0).contains(&self.common) {
+            return bad("common", self.common.to_string(), "from 0 to 1");
+        }
         if !(self.level > 0.0 && self.level <= 1.0) {
             return bad("level", self.level.to_string(), "above 0 and at most 1");
         }
         Ok(())
+    }
+
+    /// What is left out of texts and pictures, in words.
+    fn hidden(&self) -> String {
+        let share = crate::page::number(100.0 * self.common);
+        format!("Sets enriched in more than {share} % of the factors, and in more than one")
     }
 
     fn options(&self) -> EnrichmentOptions {
@@ -272,7 +284,14 @@ fn table_symbols(
 /// The gene sets of the factors as a picture.
 fn figure(suite: &EnrichSuite, found: &Found) -> ProcessFigure {
     let (sizes, tops) = ((found.universe, found.sets), (suite.top, suite.top_own));
-    ProcessFigure::new(&found.key, sizes, &found.factors, &found.study, (suite.level, suite.min_genes), tops)
+    ProcessFigure::new(
+        &found.key,
+        sizes,
+        &found.factors,
+        &found.study,
+        (suite.level, suite.min_genes, suite.common),
+        tops,
+    )
 }
 
 fn page(
@@ -324,7 +343,7 @@ fn show(args: &EnrichArgs, suite: &EnrichSuite, found: &Found) {
         say!("  factors of one study with one: {}", of(own));
     }
     say!("");
-    let best = shown(&found.factors, suite.level, |f| top(suite, &found.study[f.factor]));
+    let best = shown(&found.factors, suite.level, suite.common, |f| top(suite, &found.study[f.factor]));
     for (f, best) in found.factors.iter().zip(best) {
         let count = f.enriched(suite.level).count();
         let note = match f.tests.is_empty() {
@@ -338,7 +357,8 @@ fn show(args: &EnrichArgs, suite: &EnrichSuite, found: &Found) {
     }
     say!(
         "\n  p: one-sided hypergeometric, adjusted after Benjamini and Yekutieli over the sets that share a gene with the \
-         factor.\n  Sets enriched in more than a tenth of the factors, and in more than one, are not shown."
+         factor.\n  {}, are not shown.",
+        suite.hidden()
     );
     if let Some(explained) = &found.explained {
         crate::evaluate::text::explained(explained);
@@ -355,7 +375,7 @@ fn as_json(args: &EnrichArgs, suite: &EnrichSuite, found: &Found) -> serde_json:
         json!({"name": b.name, "factors": filled, "tested": b.tested, "enriched": b.enriched})
     });
     let (shared, own) = (figure.counts(true), figure.counts(false));
-    let best = shown(&found.factors, suite.level, |f| top(suite, &found.study[f.factor]));
+    let best = shown(&found.factors, suite.level, suite.common, |f| top(suite, &found.study[f.factor]));
     let factors = found.factors.iter().zip(best).map(|(f, best)| {
         let enriched: Vec<&Enrichment> = f.enriched(suite.level).collect();
         let shown: Vec<&str> = best.iter().map(|e| e.set.as_str()).collect();

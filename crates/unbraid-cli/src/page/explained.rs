@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use unbraid::report::{ExplainedFigure, NamedShare};
+use unbraid::report::{ExplainedFigure, NamedShare, SHARED};
 
 use super::{count, escape, number, tile};
 
@@ -14,7 +14,8 @@ pub(super) fn section(page: &mut String, f: &ExplainedFigure) {
     tile(page, "observations", &count(f.observations));
     for (at, column) in f.columns.iter().enumerate() {
         for m in &f.means {
-            let what = format!("{}: mean share, {} factors", column.name, m.name);
+            let kind = if m.name == SHARED { "shared factors" } else { "factors of one study" };
+            let what = format!("{}: mean share, {kind}", column.name);
             tile(page, &what, &m.all[at].map_or("–".into(), rounded));
         }
     }
@@ -58,7 +59,7 @@ pub(super) fn section(page: &mut String, f: &ExplainedFigure) {
     });
     let _ = write!(
         page,
-        "</tbody></table></div>\n<p class=\"soft\">Share of the variance of a factor's scores that lies between the groups of a \
+        "</tbody></table></div>\n<p class=\"soft\" style=\"margin-top:10px\">Share of the variance of a factor's scores that lies between the groups of a \
          column (η²; of numbers, the squared correlation with them): 0 where group means are equal, 1 where every group is \
          a point. Most in: the group that departs most from the mean. By chance alone: {}.",
         columns.collect::<Vec<_>>().join(", ")
@@ -71,7 +72,8 @@ pub(super) fn section(page: &mut String, f: &ExplainedFigure) {
             escape(study)
         );
     }
-    page.push_str(" The columns were not used to fit, but for the one of the studies.</p>\n</section>\n");
+    let but = if by_study { ", but for the one of the studies" } else { "" };
+    let _ = writeln!(page, " The columns were not used to fit{but}.</p>\n</section>");
 }
 
 fn rounded(v: f64) -> String {

@@ -34,7 +34,9 @@ pub(super) fn section(page: &mut String, f: &ProcessFigure) {
     tile(page, "genes", &count(f.universe));
     page.push_str("</div>\n");
     let (most, strongest) = f.scale();
-    let scale = Scale { most: most.max(1), end: strongest.clamp(1.0, DARKEST), cut: strongest > DARKEST };
+    let start = -f.level.log10();
+    let end = strongest.min(DARKEST).max(start + 1.0);
+    let scale = Scale { most: most.max(1), start, end, cut: strongest > DARKEST };
     for block in f.blocks.iter().filter(|b| !b.processes.is_empty()) {
         dots(page, block, &scale);
     }
@@ -45,9 +47,10 @@ pub(super) fn section(page: &mut String, f: &ProcessFigure) {
         page,
         "<p class=\"soft\">Rows: the enriched sets of largest fold of each factor. Columns: factors with an enriched set. \
          Enriched: adjusted p below {} (one-sided hypergeometric test, Benjamini and Yekutieli over the sets that share \
-         a gene with the factor). Ringed: one of the factor's top sets. Sets enriched in more than a tenth of the \
-         factors, and in more than one, are not drawn; factors of fewer than {} genes are not tested.</p>\n",
+         a gene with the factor). Ringed: one of the factor's top sets. Sets enriched in more than {} % of the \
+         factors tested, and in more than one, are not drawn; factors of fewer than {} genes are not tested.</p>\n",
         number(f.level),
+        number(100.0 * f.common),
         count(f.fewest)
     );
     listing(page, f);
@@ -58,6 +61,8 @@ pub(super) fn section(page: &mut String, f: &ProcessFigure) {
 struct Scale {
     /// Genes of the largest dot.
     most: usize,
+    /// −log₁₀ of the level, where the colour starts.
+    start: f64,
     /// −log₁₀ p of the darkest.
     end: f64,
     /// Whether stronger ones look the same.
@@ -68,7 +73,7 @@ impl Scale {
     /// Area goes with genes, colour with −log₁₀ p.
     fn dot(&self, overlap: usize, strength: f64, ring: bool) -> String {
         let radius = (RADII.0 * (overlap as f64 / self.most as f64).sqrt()).max(RADII.1);
-        let shade = 15.0 + 85.0 * (strength / self.end).clamp(0.0, 1.0);
+        let shade = 18.0 + 82.0 * ((strength - self.start) / (self.end - self.start)).clamp(0.0, 1.0);
         let ring = if ring { " stroke=\"var(--ink)\" stroke-width=\"1.4\"" } else { "" };
         format!(
             "<svg width=\"22\" height=\"22\" viewBox=\"-11 -11 22 22\" aria-hidden=\"true\"><circle r=\"{radius:.1}\" \
@@ -84,8 +89,8 @@ impl Scale {
             let _ = write!(page, "<span>{}{}</span> ", self.dot(n, self.end, false), count(n));
         }
         page.push_str("· −log₁₀ adjusted p: ");
-        for part in [0.1, 0.4, 0.7, 1.0] {
-            let value = part * self.end;
+        for part in [0.0, 0.33, 0.67, 1.0] {
+            let value = self.start + part * (self.end - self.start);
             let more = if part == 1.0 && self.cut { " or more" } else { "" };
             let rounded = number((10.0 * value).round() / 10.0);
             let _ = write!(
@@ -215,6 +220,7 @@ pub(super) mod tests {
             universe: 1000,
             sets: 70,
             fewest: 5,
+            common: 0.1,
             blocks: vec![
                 block(SHARED, vec![factor(0, 40), factor(1, 12)], vec![process]),
                 block(name, vec![factor(2, 3)], Vec::new()),

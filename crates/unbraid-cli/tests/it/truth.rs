@@ -228,6 +228,7 @@ fn gene_sets_of_planted_factors_are_found() {
         ("m.h5ad --gmt symbols.gmt --var two.tsv --symbols length", 3, &["`length`, a column of texts"]),
         ("m.h5ad --gmt sets.gmt --report m.h5ad", 2, &["also an input"]),
         ("m.h5ad --gmt sets.gmt --set level=0", 2, &["level"]),
+        ("m.h5ad --gmt sets.gmt --set common=2", 2, &["common"]),
         ("m.h5ad --gmt sets.gmt --set smallest=0", 2, &["sizes"]),
         ("m.h5ad --gmt sets.gmt --set smallest=101", 3, &["a gene set with 101 to 500", "--set smallest"]),
         ("m.h5ad --gmt none.gmt", 3, &["none.gmt"]),

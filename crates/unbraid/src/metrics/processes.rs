@@ -15,9 +15,6 @@ use super::supports::members;
 use crate::error::{Error, Result};
 use crate::stats::enrichment::{Collection, Enrichment};
 
-/// Share of the factors above which a set is common.
-const COMMON: f64 = 0.1;
-
 /// Sets tested against one factor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FactorSets {
@@ -62,14 +59,20 @@ pub fn factor_sets<S: AsRef<str> + Sync>(
         .collect()
 }
 
-/// For each factor the enriched sets of largest fold, as many as `top` says for it, without those that are common.
-pub fn shown(all: &[FactorSets], level: f64, top: impl Fn(&FactorSets) -> usize) -> Vec<Vec<&Enrichment>> {
+/// For each factor the enriched sets of largest fold, as many as `top` says for it, without those that are enriched in more
+/// than a share `common` of the factors tested, and in more than one.
+pub fn shown(
+    all: &[FactorSets],
+    level: f64,
+    common: f64,
+    top: impl Fn(&FactorSets) -> usize,
+) -> Vec<Vec<&Enrichment>> {
     let mut often: BTreeMap<&str, usize> = BTreeMap::new();
     for e in all.iter().flat_map(|f| f.enriched(level)) {
         *often.entry(&e.set).or_default() += 1;
     }
     let tested = all.iter().filter(|f| !f.tests.is_empty()).count();
-    let most = (COMMON * tested as f64).max(1.0);
+    let most = (common * tested as f64).max(1.0);
     let of = |f: &'_ FactorSets| -> Vec<usize> {
         let special = |e: &Enrichment| e.by < level && often[e.set.as_str()] as f64 <= most;
         let mut at: Vec<usize> = (0..f.tests.len()).filter(|&i| special(&f.tests[i])).collect();
@@ -113,9 +116,10 @@ mod tests {
         assert_eq!((best(0), best(1)), (vec!["first", "wide"], vec!["second", "wide"]));
         assert_eq!((found[2].genes, found[2].tests.len(), found[3].tests.len()), (4, 0, 0));
         // The wide set is enriched in both factors that were tested.
-        let picture = shown(&found, 0.05, |_| 3);
+        let picture = shown(&found, 0.05, 0.1, |_| 3);
         let names_of = |k: usize| picture[k].iter().map(|e| e.set.as_str()).collect::<Vec<_>>();
         assert_eq!((names_of(0), names_of(1), names_of(2).len()), (vec!["first"], vec!["second"], 0));
+        assert_eq!(shown(&found, 0.05, 1.0, |_| 3)[1].len(), 2);
         assert_eq!(found[0].tests[0].fold, 20.0 / 25.0 / (20.0 / 400.0));
         assert!(factor_sets(supports.view(), &names[1..], &collection, 5).is_err());
     }

@@ -20,6 +20,8 @@ pub struct ProcessFigure {
     pub sets: usize,
     /// Fewest genes of a factor that is tested.
     pub fewest: usize,
+    /// Share of the factors tested above which a set is common, and not drawn.
+    pub common: f64,
     /// The shared factors, then those of each study.
     pub blocks: Vec<ProcessBlock>,
 }
@@ -95,10 +97,10 @@ impl ProcessFigure {
         (universe, sets): (usize, usize),
         found: &[FactorSets],
         study: &[String],
-        (level, fewest): (f64, usize),
+        (level, fewest, common): (f64, usize, f64),
         top: (usize, usize),
     ) -> ProcessFigure {
-        let best = shown(found, level, |f| if study[f.factor] == SHARED { top.0 } else { top.1 });
+        let best = shown(found, level, common, |f| if study[f.factor] == SHARED { top.0 } else { top.1 });
         let mut names = vec![SHARED.to_owned()];
         for name in study {
             if !names.contains(name) {
@@ -134,7 +136,7 @@ impl ProcessFigure {
         };
         let blocks: Vec<ProcessBlock> = names.into_iter().map(block).collect();
         let blocks = blocks.into_iter().filter(|b| !b.factors.is_empty()).collect();
-        ProcessFigure { key: key.to_owned(), level, universe, sets, fewest, blocks }
+        ProcessFigure { key: key.to_owned(), level, universe, sets, fewest, common, blocks }
     }
 
     /// Factors with an enriched set, those tested and all with a gene: of the shared ones (`true`) or of the studies'.
@@ -178,7 +180,7 @@ mod tests {
             sets(3, 20, vec![test("f", 1.5, 0.7)]),
         ];
         let study = ["shared", "x", "x", "shared"].map(str::to_owned);
-        let f = ProcessFigure::new("m", (100, 6), &found, &study, (0.05, 5), (1, 2));
+        let f = ProcessFigure::new("m", (100, 6), &found, &study, (0.05, 5, 0.1), (1, 2));
         assert_eq!(f.blocks.iter().map(|b| b.name.as_str()).collect::<Vec<_>>(), ["shared", "x"]);
         assert_eq!((f.counts(true), f.counts(false)), ((1, 2, 2), (1, 1, 2)));
         let drawn = |b: usize| f.blocks[b].processes.iter().map(|p| p.set.as_str()).collect::<Vec<_>>();
