@@ -238,8 +238,15 @@ mod tests {
     }
 
     fn small() -> SvaeMerge {
-        let sizes =
-            Mssvae { shared: 5, specific: 1, hidden: [16, 16], epochs: 120, batch: 100, ..Mssvae::default() };
+        let sizes = Mssvae {
+            shared: 5,
+            specific: 1,
+            hidden: [16, 16],
+            epochs: 120,
+            batch: 100,
+            warmup: 0.0,
+            ..Mssvae::default()
+        };
         SvaeMerge(sizes)
     }
 
