@@ -238,22 +238,15 @@ mod tests {
     }
 
     fn small() -> SvaeMerge {
-        let sizes = Mssvae {
-            shared: 5,
-            specific: 1,
-            hidden: [16, 16],
-            epochs: 120,
-            batch: 100,
-            warmup: 0.0,
-            ..Mssvae::default()
-        };
+        let sizes =
+            Mssvae { shared: 5, specific: 1, hidden: [16, 16], epochs: 600, batch: 100, ..Mssvae::default() };
         SvaeMerge(sizes)
     }
 
     #[test]
     fn factors_of_single_studies_become_shared_where_they_agree() {
         let found = fit(&small(), &mut Ctx::new(Seed(1), &mut ())).unwrap();
-        assert_eq!((found.each.len(), found.objective.len()), (2, 240));
+        assert_eq!((found.each.len(), found.objective.len()), (2, 1200));
         let owners = found.owners();
         assert!(owners.iter().filter(|o| o.is_none()).count() >= 2, "{owners:?}");
         // A shared factor is made of one column of each study, and has the scores of both.
