@@ -15,6 +15,9 @@ use crate::choice::Chosen;
 use crate::fault::Fault;
 use crate::set::listed;
 
+/// Draws from a design with settings.
+type Sampler = fn(&SettingArgs, Seed) -> Result<(Dataset, Annotations), Fault>;
+
 /// One design, with its types hidden.
 pub struct Design {
     /// As typed.
@@ -29,7 +32,7 @@ pub struct Design {
     set: &'static str,
     /// Its settings with their documentation.
     pub help: fn() -> String,
-    run: fn(&SettingArgs, Seed) -> Result<(Dataset, Annotations), Fault>,
+    run: Sampler,
 }
 
 /// All designs.

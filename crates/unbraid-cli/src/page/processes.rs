@@ -43,12 +43,12 @@ pub(super) fn section(page: &mut String, f: &ProcessFigure) {
     if most > 0 {
         scale.legend(page);
     }
-    let _ = write!(
+    let _ = writeln!(
         page,
         "<p class=\"soft\">Rows: the enriched sets of largest fold of each factor. Columns: factors with an enriched set. \
          Enriched: adjusted p below {} (one-sided hypergeometric test, Benjamini and Yekutieli over the sets that share \
          a gene with the factor). Ringed: one of the factor's top sets. Sets enriched in more than {} % of the \
-         factors tested, and in more than one, are not drawn; factors of fewer than {} genes are not tested.</p>\n",
+         factors tested, and in more than one, are not drawn; factors of fewer than {} genes are not tested.</p>",
         number(f.level),
         number(100.0 * f.common),
         count(f.fewest)

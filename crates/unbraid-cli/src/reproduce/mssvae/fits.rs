@@ -144,10 +144,11 @@ fn linear(design: &Design, data: Data, many: bool) -> Msfa {
 pub fn validate(design: &Design, data: Data) -> Result<(), Fault> {
     mssvae(design, data, Mssvae::default()).validate()?;
     linear(design, data, true).validate()?;
-    Ok(match data {
+    match data {
         Data::Gaussian => gaussian(design).validate()?,
         Data::Rna => rna(design).validate()?,
-    })
+    }
+    Ok(())
 }
 
 impl Way {

@@ -257,13 +257,16 @@ fn every(data: Data, of: &[Vec<Outcome>]) -> Table {
     table
 }
 
+/// One number of a fit.
+type Score = fn(&Outcome) -> f64;
+
 fn checks(data: Data, of: &[Vec<Outcome>]) -> Vec<Check> {
     let aim = "aim of this program";
     let by = |way: Way| of.iter().find(|all| all[0].way == way);
     let Some(ours) = by(Way::Mssvae) else { return Vec::new() };
     let mut out = Vec::new();
     if data == Data::Gaussian {
-        let aims: [(&str, f64, fn(&Outcome) -> f64); 3] = [
+        let aims: [(&str, f64, Score); 3] = [
             ("mean consensus of shared factors", 0.95, |o| o.shared()[0]),
             ("mean consensus of the studies' own factors", 0.92, |o| o.specific()[0]),
             ("mean disentanglement", 0.95, disentangled),
@@ -275,8 +278,7 @@ fn checks(data: Data, of: &[Vec<Outcome>]) -> Vec<Check> {
             }));
         }
     }
-    let blocks: [(&str, fn(&Outcome) -> f64); 2] =
-        [("shared", |o| o.shared()[0]), ("studies' own", |o| o.specific()[0])];
+    let blocks: [(&str, Score); 2] = [("shared", |o| o.shared()[0]), ("studies' own", |o| o.specific()[0])];
     for way in [Way::Each, Way::Linear, Way::Many] {
         for (what, score) in blocks {
             let Some(other) = by(way).map(|all| means(all, score)) else { continue };
