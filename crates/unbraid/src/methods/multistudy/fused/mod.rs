@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Only the active columns of a row take part: none, and the row is a constant, o = b₃ + v_j · relu(b₂); one takes the closed
-//! form of [`line`], two that of [`plane`] where it is cheaper, and more the products of [`chain`]. The derivative of a weight that is
+//! form of `line`, two that of `plane` where it is cheaper, and more the products of `chain`. The derivative of a weight that is
 //! 0 is not 0: it is formed where `full` asks for it.
 //!
 //! Features are dealt to a fixed number of parts by cost, each part has its own sums, and the sums are added in order: the bits of

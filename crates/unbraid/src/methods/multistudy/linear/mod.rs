@@ -4,8 +4,8 @@
 //! x_i = μ_s + Φ f_i + Λ_s l_i + e_i,   f ~ N(0, I),   l ~ N(0, I),   e ~ N(0, Ψ_s)      of sample i of study s
 //! ```
 //!
-//! by maximum likelihood ([`em`]). Loadings are known up to a rotation of Φ and of each Λ_s; the one that is reported is the
-//! varimax rotation of each block by itself ([`varimax`]), columns by falling sum of squares, with a positive sum. They are
+//! by maximum likelihood (`em`). Loadings are known up to a rotation of Φ and of each Λ_s; the one that is reported is the
+//! varimax rotation of each block by itself (`varimax`), columns by falling sum of squares, with a positive sum. They are
 //! dense. A feature is read as a member of a factor where its |loading| is more than `threshold` of the largest in the column.
 //!
 //! | symbol | shape   | meaning                                    | slot or field               |
