@@ -1,5 +1,7 @@
 //! The loop over mini-batches.
 
+use std::borrow::Cow;
+
 use ndarray::{Array2, Axis, s};
 use rand::RngExt;
 use rand_distr::{Distribution, StandardNormal};
@@ -26,6 +28,8 @@ pub(in crate::methods::multistudy) struct Problem<'a> {
     params: &'a Mssvae,
     /// Samples × features.
     x: Array2<f32>,
+    /// Study of each sample.
+    study: &'a [u32],
     /// Samples of each study.
     samples: Vec<Vec<usize>>,
     names: &'a [String],
@@ -69,8 +73,8 @@ impl<'a> Problem<'a> {
         let samples = input.samples();
         let columns = Columns { shared: params.shared, specific: vec![params.specific; samples.len()] };
         let dense = match input.values.matrix {
-            Matrix::Dense(x) => x.clone(),
-            Matrix::Sparse(x) => x.to_dense(),
+            Matrix::Dense(x) => Cow::Borrowed(x),
+            Matrix::Sparse(x) => Cow::Owned(x.to_dense()),
         };
         let start = match params.likelihood {
             Law::Gaussian => {
@@ -87,7 +91,15 @@ impl<'a> Problem<'a> {
                 Start { noise, shares, law: None, size: (mean, variance.max(1e-4)) }
             }
         };
-        Ok(Problem { params, x: dense.mapv(|v| v as f32), samples, names: input.names, columns, start })
+        Ok(Problem {
+            params,
+            x: dense.mapv(|v| v as f32),
+            study: input.study,
+            samples,
+            names: input.names,
+            columns,
+            start,
+        })
     }
 
     /// N samples with replacement, every study as often as any other.
@@ -102,15 +114,11 @@ impl<'a> Problem<'a> {
 
     /// Some samples with the noise of their step, study by study; a study with fewer than 2 of them is left out.
     fn batch(&self, rows: &[usize], seed: Seed, step: u64) -> Batch<f32> {
-        let mut study_of = vec![0; self.x.nrows()];
-        for (m, samples) in self.samples.iter().enumerate() {
-            samples.iter().for_each(|&i| study_of[i] = m);
-        }
         let mut rng = seed.stream(Draw::Latent, step);
         let mut draw = || -> f32 { StandardNormal.sample(&mut rng) };
         let (mut used, mut shares) = (Vec::new(), Vec::new());
         for study in 0..self.samples.len() {
-            let own: Vec<usize> = rows.iter().copied().filter(|&i| study_of[i] == study).collect();
+            let own: Vec<usize> = rows.iter().copied().filter(|&i| self.study[i] as usize == study).collect();
             if own.len() < 2 {
                 continue;
             }
