@@ -113,6 +113,8 @@ fn mssvae(design: &Design, data: Data, base: Mssvae) -> Mssvae {
             shared: 50,
             specific: 10,
             hidden: design.rna_hidden,
+            encoder: design.rna_encoder,
+            batch: design.rna_batch,
             epochs: design.rna_epochs,
             learning_rate: design.rna_rate,
             learning_rate_w: design.rna_rate_w,

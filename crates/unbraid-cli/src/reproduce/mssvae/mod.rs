@@ -38,9 +38,13 @@ unbraid::params! {
         pub rna_epochs: usize = 800,
         /// Hidden layers on counts; at least 1. Default [256, 128], `--quick` [64, 32].
         pub rna_hidden: [usize; 2] = [256, 128],
-        /// Step size on counts, but for W; above 0. Default 0.001.
+        /// Hidden layers of the encoders on counts; [0, 0] for those of `rna_hidden`. Default [256, 128].
+        pub rna_encoder: [usize; 2] = [256, 128],
+        /// Samples of a mini-batch on counts; at least 4. Default 512, `--quick` 256.
+        pub rna_batch: usize = 512,
+        /// Step size on counts, but for W; above 0. Default 0.001, `--quick` 0.003.
         pub rna_rate: f64 = 0.001,
-        /// Step size of W on counts; above 0. Default 0.01.
+        /// Step size of W and of dispersions on counts; above 0. Default 0.01.
         pub rna_rate_w: f64 = 0.01,
         /// Most steps of the linear model; at least 1. Default 1000, `--quick` 300.
         pub linear_steps: usize = 1000,
@@ -60,6 +64,8 @@ impl Params for Design {
             rna_features: 300,
             rna_epochs: 60,
             rna_hidden: [64, 32],
+            rna_batch: 256,
+            rna_rate: 0.003,
             linear_steps: 300,
             ..Design::default()
         })

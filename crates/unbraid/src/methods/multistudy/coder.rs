@@ -150,8 +150,15 @@ impl Coder {
         let shared = slots.whole(notes, "shared_columns")?;
         let own = slots.numbers(notes, "specific_columns")?;
         let columns = Columns { shared, specific: own.iter().map(|k| *k as usize).collect() };
-        let hidden = hidden(slots.text(params, "hidden")?)
-            .ok_or_else(|| lost(slots.note("hidden"), "it must be two sizes, as [50,50]"))?;
+        let sizes = |name| {
+            hidden(slots.text(params, name)?)
+                .ok_or_else(|| lost(slots.note(name), "it must be two sizes, as [50,50]"))
+        };
+        // Fits of before there was `encoder` have encoders as wide as the decoder.
+        let hidden = match if params.contains_key("encoder") { sizes("encoder")? } else { [0, 0] } {
+            [0, 0] => sizes("hidden")?,
+            own => own,
+        };
         let side = slots.table("encoders")?;
         let outputs: Vec<usize> =
             std::iter::once(columns.shared).chain(columns.specific.iter().copied()).collect();

@@ -135,6 +135,21 @@ pub trait Decode<T> {
     fn pass(&mut self, decoder: &mut Decoder<T>, tiles: &[Tile<T>], scale: f64) -> Pass<T>;
 }
 
+/// Sizes of the hidden layers.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// Of every encoder.
+    pub encoders: [usize; 2],
+    /// Of the decoder.
+    pub decoder: [usize; 2],
+}
+
+impl From<[usize; 2]> for Sizes {
+    fn from(hidden: [usize; 2]) -> Sizes {
+        Sizes { encoders: hidden, decoder: hidden }
+    }
+}
+
 /// Encoders and decoder.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(bound = "T: Real")]
@@ -157,19 +172,19 @@ impl<T: Real> Network<T> {
         law: Law,
         features: usize,
         columns: Columns,
-        hidden: [usize; 2],
+        sizes: Sizes,
         skip: SkipKind,
         seed: Seed,
     ) -> Network<T> {
         let encoder = |outputs: usize, item: u64| {
             let mut rng = seed.stream(Draw::Init, item);
-            (outputs > 0).then(|| Encoder::new(features, &hidden, outputs, &mut rng))
+            (outputs > 0).then(|| Encoder::new(features, &sizes.encoders, outputs, &mut rng))
         };
         Network {
             shared: encoder(columns.shared, 1),
             own: columns.specific.iter().zip(3..).map(|(&k, item)| encoder(k, item)).collect(),
             library: encoder(usize::from(law == Law::NegBinomial), 2),
-            decoder: Decoder::new(law, features, columns.total(), hidden, skip, seed),
+            decoder: Decoder::new(law, features, columns.total(), sizes.decoder, skip, seed),
             columns,
         }
     }

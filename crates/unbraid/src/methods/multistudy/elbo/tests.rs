@@ -43,7 +43,7 @@ impl Case {
         let skip: SkipKind = note["skip"].as_str().unwrap().parse().unwrap();
         let hidden = list(&note["hidden"]);
         let x = golden.array::<Ix2>("x");
-        let mut net = Network::new(law, x.ncols(), columns, [hidden[0], hidden[1]], skip, Seed(0));
+        let mut net = Network::new(law, x.ncols(), columns, [hidden[0], hidden[1]].into(), skip, Seed(0));
         net.visit(&mut |name, p| p.value = read(&golden, &format!("param/{name}"), p.value.dim()));
         // The study of a sample shows in its latents: a study's own columns are 0 in the others'.
         let mu = golden.array::<Ix2>("fwd/mu");
@@ -257,7 +257,7 @@ fn evaluation(case: &Case) {
 fn random(law: Law, skip: SkipKind, seed: u64) -> (Network<f64>, Batch<f64>) {
     let columns = Columns { shared: 2, specific: vec![2, 0, 1] };
     let features = 5;
-    let mut net = Network::new(law, features, columns, [6, 4], skip, Seed(seed));
+    let mut net = Network::new(law, features, columns, [6, 4].into(), skip, Seed(seed));
     net.visit(&mut |name, p| {
         if name.contains("bias") || name == "W" {
             let mut rng = Seed(seed).stream(Draw::Simulate, name.len() as u64);

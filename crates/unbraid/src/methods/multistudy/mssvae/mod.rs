@@ -16,7 +16,9 @@
 //!
 //! Differs from the paper: the weight of the latents' KL terms rises over the first epochs (`warmup`); W is updated by a
 //! proximal step (`w_update=gradient` gives the paper's), which ends in exact zeros; the gradients of weights that are 0 are
-//! formed in every `refresh`-th step. `moran2026`.
+//! formed in every `refresh`-th step. With counts, features start from a bounded dispersion 1/φ (`dispersion`), and log φ has the
+//! step size of W: the moments of a feature put all that its factors do into φ, a law so wide has gradients so small that the
+//! penalty of W is larger than any of them, and at a thousandth per step φ leaves that place after thousands. `moran2026`.
 
 mod factors;
 pub(super) mod train;
@@ -67,6 +69,9 @@ crate::params! {
         pub specific: usize = 5,
         /// Sizes of the two hidden layers of encoders and decoder; at least 1. Default [50, 50] (paper; [256, 128] for RNA).
         pub hidden: [usize; 2] = [50, 50],
+        /// Sizes of the hidden layers of the encoders, where they are to be wider than the decoder's, which cost far more; [0, 0]
+        /// for those of `hidden`. Default [0, 0] (paper). The second should be twice the number of factors or more.
+        pub encoder: [usize; 2] = [0, 0],
         /// Way past the hidden layers: `projected`, `direct` or `none`. Default projected.
         pub skip: SkipKind = SkipKind::Projected,
         /// What the priors are divided by in a mini-batch: `batch` (its samples) or `dataset` (all samples). Default batch.
@@ -89,13 +94,16 @@ crate::params! {
         pub b: f64 = 0.0,
         /// α of the inverse gamma law of σ²; 0 < α. Default 1.5 (paper).
         pub alpha: f64 = 1.5,
+        /// With `likelihood=nb`, the largest dispersion 1/φ that a feature starts from; above 0. Default 1 (paper: no bound, here
+        /// 10000). The moments of a feature take all its factors for dispersion, and a law so wide gives them no gradient.
+        pub dispersion: f64 = 1.0,
         /// Epochs; at least 1. Default 500 (paper, Gaussian simulation; 800 for RNA).
         pub epochs: usize = 500,
         /// Samples of a mini-batch; at least 4. Default 512 (paper).
         pub batch: usize = 512,
         /// Step size of Adam, but for W; above 0. Default 0.01 (paper, Gaussian simulation; 0.001 for RNA).
         pub learning_rate: f64 = 0.01,
-        /// Step size of Adam for W; above 0. Default 0.01 (paper).
+        /// Step size of Adam for W, and with `likelihood=nb` for log φ; above 0. Default 0.01 (paper, which has φ with the rest).
         pub learning_rate_w: f64 = 0.01,
         /// |w| above which a feature belongs to a factor's set; 0 ≤ threshold. Default 0.5 (paper, platelets).
         pub threshold: f64 = 0.5,
@@ -125,6 +133,7 @@ impl Params for Mssvae {
             merge: false,
             min_support: 1,
             activity: 0.0,
+            dispersion: 1e4,
             ..Mssvae::default()
         })
     }
@@ -158,11 +167,17 @@ pub struct MssvaeFit {
 }
 
 impl Mssvae {
+    /// Sizes of the hidden layers of the encoders.
+    pub(super) fn encoder_sizes(&self) -> [usize; 2] {
+        if self.encoder == [0, 0] { self.hidden } else { self.encoder }
+    }
+
     /// About the bytes that a fit takes.
     pub(super) fn memory(&self, n: usize, features: usize, studies: usize) -> u64 {
         let [h1, h2] = self.hidden;
         let k = self.shared + studies * self.specific;
-        let weights = (studies + 2) * (features * h1 + h1 * h2) + features * (2 * k + h2);
+        let [e1, e2] = self.encoder_sizes();
+        let weights = (studies + 2) * (features * e1 + e1 * e2) + h1 * h2 + features * (2 * k + h2);
         let parts = 16 * (k * (h1 + h2) + h1 * h2 + self.batch * (k + 2 * h1 + h2)) + features * (2 * k + h2);
         let held = 3 * n * features + 4 * weights + parts + 2 * self.batch * features;
         4 * held as u64
@@ -182,6 +197,9 @@ impl Method for Mssvae {
         if self.hidden.contains(&0) {
             return bad("hidden", format!("{:?}", self.hidden), "two sizes of at least 1");
         }
+        if self.encoder_sizes().contains(&0) {
+            return bad("encoder", format!("{:?}", self.encoder), "two sizes of at least 1, or [0,0]");
+        }
         if self.batch < 4 {
             return bad("batch", self.batch.to_string(), "at least 4");
         }
@@ -195,6 +213,7 @@ impl Method for Mssvae {
         for (name, value) in [
             ("lambda1", self.lambda1),
             ("alpha", self.alpha),
+            ("dispersion", self.dispersion),
             ("learning_rate", self.learning_rate),
             ("learning_rate_w", self.learning_rate_w),
         ] {

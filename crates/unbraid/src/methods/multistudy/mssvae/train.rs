@@ -17,7 +17,7 @@ use crate::methods::multistudy::elbo::{self, Batch, Prior, Share};
 use crate::methods::multistudy::fused::Fused;
 use crate::methods::multistudy::init::{self, Noise};
 use crate::methods::multistudy::likelihood::Law;
-use crate::methods::multistudy::network::Network;
+use crate::methods::multistudy::network::{Network, Sizes};
 use crate::methods::multistudy::ssl::{Membership, Slab, annealed};
 use crate::methods::multistudy::studies::Studies;
 use crate::nn::activation::softplus_inverse;
@@ -84,7 +84,9 @@ impl<'a> Problem<'a> {
             }
             Law::NegBinomial => {
                 counts(params, input, &dense)?;
-                let noise = dense.columns().into_iter().map(|c| init::inverse_dispersion(c).ln()).collect();
+                let least = params.dispersion.recip();
+                let columns = dense.columns().into_iter();
+                let noise = columns.map(|c| init::inverse_dispersion(c).max(least).ln()).collect();
                 let total = dense.sum().max(f64::MIN_POSITIVE);
                 let shares = dense.columns().into_iter().map(|c| (c.sum() / total).max(1e-8)).collect();
                 let (mean, variance) = init::log_totals(dense.view());
@@ -167,7 +169,7 @@ impl<'a> Problem<'a> {
         let proximal = p.w_update == WUpdate::Prox;
         s.network.visit(&mut |name, param| match name {
             "W" if proximal => {}
-            "W" => of_w.descend(param),
+            "W" | "log_phi" => of_w.descend(param),
             _ => all.descend(param),
         });
         if proximal {
@@ -247,7 +249,8 @@ impl Iterate for Problem<'_> {
     fn start(&self, seed: Seed) -> Result<State> {
         let p = self.params;
         let features = self.x.ncols();
-        let mut network = Network::new(p.likelihood, features, self.columns.clone(), p.hidden, p.skip, seed);
+        let sizes = Sizes { encoders: p.encoder_sizes(), decoder: p.hidden };
+        let mut network = Network::new(p.likelihood, features, self.columns.clone(), sizes, p.skip, seed);
         let decoder = &mut network.decoder;
         decoder.noise.value.iter_mut().zip(&self.start.noise).for_each(|(to, v)| *to = *v as f32);
         // Counts start at their features' shares and at their samples' typical total: from the default draws the first
