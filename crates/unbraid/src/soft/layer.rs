@@ -543,7 +543,7 @@ mod tests {
             // Where a step of training takes the row.
             w.iter_mut().enumerate().for_each(|(i, w)| *w *= 1.0 + 0.02 * at(3 * i + 1));
             layer.forward(&w, None, &b, &q, &mut g, &mut work, &mut t);
-            let mut gradients = |work: &mut Work| {
+            let gradients = |work: &mut Work| {
                 let (mut dw, mut db, mut dq) = (vec![0.0; n], vec![0.0; m], vec![0.0; m]);
                 layer.backward(&w, None, &q, &cot, work, Some(&mut dw), &mut db, &mut dq);
                 [db, dw, dq]

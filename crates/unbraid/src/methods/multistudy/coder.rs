@@ -275,7 +275,8 @@ mod tests {
 
     fn example(law: Law, specific: Vec<usize>) -> Coder {
         let columns = Columns { shared: 3, specific };
-        let mut network = Network::<f32>::new(law, 7, columns.clone(), [5, 4], SkipKind::Projected, Seed(1));
+        let mut network =
+            Network::<f32>::new(law, 7, columns.clone(), [5, 4].into(), SkipKind::Projected, Seed(1));
         // Statistics other than those of the start.
         let x = normal(20, 7, 2).mapv(|v| v as f32 + 1.0);
         for encoder in network.shared.iter_mut().chain(network.own.iter_mut().flatten()) {
