@@ -275,7 +275,7 @@ mod tests {
 
     fn example(law: Law, specific: Vec<usize>) -> Coder {
         let columns = Columns { shared: 3, specific };
-        let mut network = Network::<f32>::new(law, 7, columns.clone(), [5, 4], SkipKind::Projected, Seed(1));
+        let mut network = Network::<f32>::new(law, 7, columns.clone(), [5, 4].into(), SkipKind::Projected, Seed(1));
         // Statistics other than those of the start.
         let x = normal(20, 7, 2).mapv(|v| v as f32 + 1.0);
         for encoder in network.shared.iter_mut().chain(network.own.iter_mut().flatten()) {
@@ -292,7 +292,10 @@ mod tests {
 
     #[test]
     fn a_stored_coder_gives_the_same_bits() {
-        for (law, specific) in [(Law::Gaussian, vec![1, 2]), (Law::NegBinomial, vec![1, 0, 2])] {
+        let counts = Law::NegBinomial;
+        let cases =
+            [(Law::Gaussian, vec![1, 2], false), (counts, vec![1, 0, 2], false), (counts, vec![1, 0, 2], true)];
+        for (law, specific, own_sizes) in cases {
             let coder = example(law, specific);
             let mut out = Annotations::default();
             coder.annotate("k", &mut out);
@@ -307,7 +310,14 @@ mod tests {
             notes.insert("likelihood".into(), law.to_string().into());
             notes.insert("shared_columns".into(), 3.into());
             notes.insert("specific_columns".into(), Value::Ints(own));
-            notes.insert("params".into(), Value::Map(BTreeMap::from([("hidden".into(), "[5,4]".into())])));
+            // Fits of before there was `encoder`, fits whose encoders have sizes of their own, and fits whose encoders do not.
+            let sizes = match law {
+                Law::Gaussian => vec![("hidden", "[5,4]")],
+                Law::NegBinomial if own_sizes => vec![("hidden", "[3,2]"), ("encoder", "[5,4]")],
+                Law::NegBinomial => vec![("hidden", "[5,4]"), ("encoder", "[0,0]")],
+            };
+            let sizes = sizes.into_iter().map(|(name, value)| (name.to_owned(), value.into()));
+            notes.insert("params".into(), Value::Map(sizes.collect()));
             let read = |out: &Annotations| Coder::read(&Slots::of(out, "k", 7)?);
             let found = read(&out).unwrap();
             let x = normal(9, 7, 3).mapv(f64::abs);

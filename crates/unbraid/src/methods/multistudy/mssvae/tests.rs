@@ -89,6 +89,26 @@ fn counts_are_fitted_and_other_values_refused() {
     assert!(text(fit(&params, &x, &study, &names).unwrap_err()).contains("0 or larger"));
 }
 
+/// Counts whose factors move them by an order of magnitude: their moments look like dispersion alone, from which no factor was ever
+/// found.
+#[test]
+fn factors_of_counts_are_found() {
+    let (x, study, names) = planted(2);
+    let counts = x.mapv(|v| (20.0 * v.exp()).floor());
+    let base = Mssvae { likelihood: Law::NegBinomial, epochs: 400, learning_rate: 3e-3, ..small() };
+    let found = fit(&base, &counts, &study, &names).unwrap();
+    let (supports, owners) = (found.supports(), found.owners());
+    let has = |owner, block: std::ops::Range<usize>| {
+        (0..owners.len()).any(|f| owners[f] == owner && supports[f] == block.clone().collect::<Vec<_>>())
+    };
+    let blocks = [(None, 0..10), (None, 10..20), (Some(0), 20..26), (Some(1), 26..32)];
+    let there = blocks.into_iter().filter(|(owner, block)| has(*owner, block.clone())).count();
+    assert!(there >= 3, "{owners:?} {supports:?}");
+    // What factors explain is no longer taken for dispersion.
+    let least = found.noise().into_iter().fold(f64::INFINITY, f64::min);
+    assert!(least > 2.0, "{:?}", found.noise());
+}
+
 #[test]
 fn studies_and_parameters_out_of_range_are_refused() {
     let (x, study, names) = planted(3);
@@ -107,6 +127,8 @@ fn studies_and_parameters_out_of_range_are_refused() {
         (Mssvae { lambda0: 0.05, ..small() }, "lambda0"),
         (Mssvae { batch: 3, ..small() }, "batch"),
         (Mssvae { hidden: [0, 5], ..small() }, "hidden"),
+        (Mssvae { encoder: [0, 5], ..small() }, "encoder"),
+        (Mssvae { dispersion: 0.0, ..small() }, "dispersion"),
         (Mssvae { epochs: 0, ..small() }, "epochs"),
         (Mssvae { learning_rate: f64::NAN, ..small() }, "learning_rate"),
         (Mssvae { b: 0.5, ..small() }, "`b`"),
