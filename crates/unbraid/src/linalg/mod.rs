@@ -82,6 +82,12 @@ pub fn matmul(a: ArrayView2<'_, f64>, b: ArrayView2<'_, f64>) -> Array2<f64> {
     out
 }
 
+/// Whether [`gemm`] of these three sizes stays on the calling thread: below eight million multiplications it lasts a few
+/// tenths of a millisecond, and callers run several such products side by side. It depends on the shape alone, as bits do.
+pub fn alone(sizes: [usize; 3]) -> bool {
+    sizes.iter().product::<usize>() < 1 << 23
+}
+
 /// `out = a b` with `Accum::Replace`, `out += a b` with `Accum::Add`, for both widths of float.
 pub fn gemm<T: ComplexField>(
     out: ArrayViewMut2<'_, T>,
@@ -89,8 +95,7 @@ pub fn gemm<T: ComplexField>(
     a: ArrayView2<'_, T>,
     b: ArrayView2<'_, T>,
 ) {
-    // Below a million multiplications threads cost more than they give; the choice depends on the shape alone.
-    let small = a.nrows() * a.ncols() * b.ncols() < 1 << 20;
+    let small = alone([a.nrows(), a.ncols(), b.ncols()]);
     faer::linalg::matmul::matmul(
         view_mut(out),
         how,

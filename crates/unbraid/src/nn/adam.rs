@@ -11,6 +11,7 @@
 use ndarray::Array2;
 use rayon::prelude::*;
 
+use super::wide::fast;
 use super::{Param, Real};
 
 const BETA1: f64 = 0.9;
@@ -61,19 +62,22 @@ impl Adam {
         rest: bool,
         to: impl Fn(T, T, T, T) -> T + Sync,
     ) {
-        let [one, two] = self.spread.map(T::of);
+        let [first, two] = self.spread.map(T::of);
         let (b1, b2, eps, rate) = (T::of(BETA1), T::of(BETA2), T::of(EPSILON), T::of(self.rate));
         let (c1, c2) = (T::of(1.0 - BETA1), T::of(1.0 - BETA2));
         let run = |value: &mut [T], grad: &[T], m: &mut [T], v: &mut [T], omega: Option<&[T]>| {
-            for i in 0..value.len() {
-                if rest && value[i] == T::ZERO {
-                    continue;
-                }
-                let g = grad[i];
-                m[i] = b1 * m[i] + c1 * g;
-                v[i] = b2 * v[i] + c2 * g * g;
-                let size = rate / ((v[i] * two).root() + eps);
-                value[i] = to(value[i], size * (m[i] * one), size, omega.map_or(T::ZERO, |o| o[i]));
+            let one = |((value, grad), (m, v)): ((&mut T, &T), (&mut T, &mut T)), omega: T| {
+                let still = rest && *value == T::ZERO;
+                let mean = b1 * *m + c1 * *grad;
+                let square = b2 * *v + c2 * *grad * *grad;
+                let size = rate / ((square * two).root() + eps);
+                let moved = to(*value, size * (mean * first), size, omega);
+                (*value, *m, *v) = if still { (*value, *m, *v) } else { (moved, mean, square) };
+            };
+            let all = value.iter_mut().zip(grad).zip(m.iter_mut().zip(v));
+            match omega {
+                None => fast(|| all.for_each(|entry| one(entry, T::ZERO))),
+                Some(omega) => fast(|| all.zip(omega).for_each(|(entry, omega)| one(entry, *omega))),
             }
         };
         let Param { value, grad, m, v } = p;

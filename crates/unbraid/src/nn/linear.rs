@@ -4,7 +4,7 @@ use ndarray::{Array2, ArrayView2};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{Param, Real, add_column_sums};
+use super::{Param, Real, add_column_sums, flat, flat_mut};
 use crate::linalg::{Accum, gemm};
 
 /// A dense layer; a row of V for each output.
@@ -27,7 +27,8 @@ impl<T: Real> Linear<T> {
     /// y of every row of x.
     pub fn forward(&self, x: ArrayView2<'_, T>) -> Array2<T> {
         let mut y = Array2::from_elem((x.nrows(), self.weight.value.nrows()), T::ZERO);
-        y.rows_mut().into_iter().for_each(|mut row| row.assign(&self.bias.value.row(0)));
+        let bias = flat(&self.bias.value);
+        flat_mut(&mut y).chunks_exact_mut(bias.len().max(1)).for_each(|row| row.copy_from_slice(bias));
         gemm(y.view_mut(), Accum::Add, x, self.weight.value.t());
         y
     }

@@ -129,11 +129,22 @@ impl<T: Real> Param<T> {
     }
 }
 
+/// The entries of a matrix in standard layout, row by row.
+pub(crate) fn flat<T>(a: &Array2<T>) -> &[T] {
+    debug_assert!(a.is_standard_layout());
+    a.as_slice().unwrap_or_default()
+}
+
+/// The entries of a matrix in standard layout, row by row.
+pub(crate) fn flat_mut<T>(a: &mut Array2<T>) -> &mut [T] {
+    debug_assert!(a.is_standard_layout());
+    a.as_slice_mut().unwrap_or_default()
+}
+
 /// Adds the columns' sums of `rows` to a gradient of one row.
 fn add_column_sums<T: Real>(rows: &Array2<T>, into: &mut Array2<T>) {
-    for row in rows.rows() {
-        into.iter_mut().zip(row).for_each(|(s, v)| *s += *v);
-    }
+    let (from, to) = (flat(rows), flat_mut(into));
+    wide::fast(|| from.chunks_exact(to.len().max(1)).for_each(|row| lanes::axpy(T::ONE, row, to)));
 }
 
 /// Finite differences, for the tests of this module and of the networks built on it.

@@ -10,7 +10,8 @@
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
-use super::{Param, Real};
+use super::wide::fast;
+use super::{Param, Real, flat, flat_mut};
 
 const EPSILON: f64 = 1e-5;
 const MOMENTUM: f64 = 0.1;
@@ -48,13 +49,21 @@ impl<T: Real> BatchNorm<T> {
     pub fn train(&mut self, x: &mut Array2<T>) -> Normed<T> {
         let (n, columns) = x.dim();
         let (mut mean, mut square) = (vec![0.0f64; columns], vec![0.0f64; columns]);
-        for row in x.rows() {
-            mean.iter_mut().zip(row).for_each(|(m, v)| *m += v.wide());
-        }
-        mean.iter_mut().for_each(|m| *m /= n as f64);
-        for row in x.rows() {
-            square.iter_mut().zip(row).zip(&mean).for_each(|((s, v), m)| *s += (v.wide() - m).powi(2));
-        }
+        let values = flat(x);
+        fast(|| {
+            let rows = || values.chunks_exact(columns.max(1));
+            for row in rows() {
+                mean.iter_mut().zip(row).for_each(|(m, v)| *m += v.wide());
+            }
+            mean.iter_mut().for_each(|m| *m /= n as f64);
+            for row in rows() {
+                square
+                    .iter_mut()
+                    .zip(row)
+                    .zip(&mean)
+                    .for_each(|((s, v), m)| *s += (v.wide() - m) * (v.wide() - m));
+            }
+        });
         let unbiased = (n as f64 - 1.0).max(1.0);
         for c in 0..columns {
             let keep = |running: T, new: f64| T::of((1.0 - MOMENTUM) * running.wide() + MOMENTUM * new);
@@ -76,17 +85,25 @@ impl<T: Real> BatchNorm<T> {
 
     /// y in place of x; x̂ where it is asked for.
     fn apply(&self, x: &mut Array2<T>, mean: &[T], scale: &[T], keep: bool) -> Array2<T> {
-        let mut unit = Array2::from_elem(if keep { x.dim() } else { (x.nrows(), 0) }, T::ZERO);
-        let (gamma, beta) = (self.weight.value.row(0), self.bias.value.row(0));
-        for (mut row, mut unit) in x.rows_mut().into_iter().zip(unit.rows_mut()) {
-            for c in 0..row.len() {
-                let hat = (row[c] - mean[c]) * scale[c];
-                if keep {
-                    unit[c] = hat;
+        let mut unit = Array2::from_elem(if keep { x.dim() } else { (0, x.ncols()) }, T::ZERO);
+        let columns = x.ncols().max(1);
+        let (gamma, beta) = (flat(&self.weight.value), flat(&self.bias.value));
+        let (x, hats) = (flat_mut(x), flat_mut(&mut unit));
+        fast(|| {
+            for row in x.chunks_exact_mut(columns) {
+                for ((x, mean), scale) in row.iter_mut().zip(mean).zip(scale) {
+                    *x = (*x - *mean) * *scale;
                 }
-                row[c] = gamma[c] * hat + beta[c];
             }
-        }
+            if keep {
+                hats.copy_from_slice(x);
+            }
+            for row in x.chunks_exact_mut(columns) {
+                for ((x, gamma), beta) in row.iter_mut().zip(gamma).zip(beta) {
+                    *x = *gamma * *x + *beta;
+                }
+            }
+        });
         unit
     }
 
@@ -94,12 +111,13 @@ impl<T: Real> BatchNorm<T> {
     pub fn backward(&mut self, normed: &Normed<T>, dy: &mut Array2<T>) {
         let (n, columns) = dy.dim();
         let (mut sum, mut with_unit) = (vec![0.0f64; columns], vec![0.0f64; columns]);
-        for (row, unit) in dy.rows().into_iter().zip(normed.unit.rows()) {
-            for c in 0..columns {
-                sum[c] += row[c].wide();
-                with_unit[c] += (row[c] * unit[c]).wide();
+        let (d, hats) = (flat_mut(dy), flat(&normed.unit));
+        fast(|| {
+            for (row, hat) in d.chunks_exact(columns.max(1)).zip(hats.chunks_exact(columns.max(1))) {
+                sum.iter_mut().zip(row).for_each(|(s, d)| *s += d.wide());
+                with_unit.iter_mut().zip(row).zip(hat).for_each(|((s, d), hat)| *s += (*d * *hat).wide());
             }
-        }
+        });
         for c in 0..columns {
             self.weight.grad[[0, c]] += T::of(with_unit[c]);
             self.bias.grad[[0, c]] += T::of(sum[c]);
@@ -107,12 +125,16 @@ impl<T: Real> BatchNorm<T> {
         let share = 1.0 / n as f64;
         let [sum, with_unit] =
             [sum, with_unit].map(|s| s.iter().map(|v| T::of(v * share)).collect::<Vec<T>>());
-        for (mut row, unit) in dy.rows_mut().into_iter().zip(normed.unit.rows()) {
-            for c in 0..columns {
-                let slope = self.weight.value[[0, c]] * normed.scale[c];
-                row[c] = slope * (row[c] - sum[c] - unit[c] * with_unit[c]);
+        let slope = flat(&self.weight.value).iter().zip(&normed.scale).map(|(w, s)| *w * *s);
+        let slope: Vec<T> = slope.collect();
+        fast(|| {
+            for (row, hat) in d.chunks_exact_mut(columns.max(1)).zip(hats.chunks_exact(columns.max(1))) {
+                let of_columns = slope.iter().zip(&sum).zip(&with_unit);
+                for ((d, hat), ((slope, sum), with_unit)) in row.iter_mut().zip(hat).zip(of_columns) {
+                    *d = *slope * (*d - *sum - *hat * *with_unit);
+                }
             }
-        }
+        });
     }
 
     /// Calls `f` with each parameter and its name after `at`.

@@ -2,6 +2,11 @@
 
 use pulp::Simd;
 
+/// Runs a loop in the widest instructions that the processor has; what it calls must be inlined into it to gain.
+pub fn fast<R>(f: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(f)
+}
+
 /// A float that comes in vectors: what the kernels of [`super::panels`] need of them.
 pub trait Wide: Copy + 'static {
     /// A register of them.

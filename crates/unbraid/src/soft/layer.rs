@@ -1,5 +1,6 @@
 //! The layer: squash, solve, transport, and the transposed Jacobian.
 
+use super::adjoint::Conjugate;
 use super::kernel::{Centre, Logistic, Pull, Push, Spread, Total, Transport, Unsquash};
 use super::newton::{self, Newton};
 use super::row::Row;
@@ -79,8 +80,10 @@ pub struct Work {
     coarse: Row,
     bins: Bins,
     newton: Newton,
-    /// Whether the Laplacian of the row is factorised at its potentials.
+    conjugate: Conjugate,
+    /// Whether the Laplacian of the row is factorised at its potentials, and whether it is at some a few steps before.
     factorised: bool,
+    near: bool,
     /// w − location, on the scale of `sigma`, padded with 0.
     z: Vec<f64>,
     t: Vec<f64>,
@@ -119,6 +122,16 @@ impl Work {
             self.row.factorise();
             self.factorised = true;
         }
+    }
+
+    /// λ, mean 0, from γ in place.
+    fn solve(&mut self, tol: f64, gamma: &mut [f64]) {
+        let Work { row, conjugate, size, near, factorised, .. } = self;
+        if *factorised || !*near || !conjugate.solve(row, gamma, size, tol) {
+            self.factorise();
+            self.row.laplacian.solve(self.row.arch, gamma, &self.size);
+        }
+        newton::centre(gamma);
     }
 
     /// W of the last forward, n × m; the Laplacian of its plan is factorised.
@@ -289,8 +302,8 @@ impl Layer {
     /// Potentials of the row, from `g` if finite. A long row without a good start is solved on a
     /// stand-in first: its Laplacian is so close to that of the row that a step or two with it are enough.
     fn solve(&self, b: &[f64], g: &mut [f64], work: &mut Work) -> newton::Course {
-        let Work { row, coarse, bins, newton, factorised, .. } = work;
-        *factorised = false;
+        let Work { row, coarse, bins, newton, factorised, near, .. } = work;
+        (*factorised, *near) = (false, false);
         let n = row.n;
         let stored = g.iter().all(|g| g.is_finite());
         let known = stored.then(|| row.marginals(self, b, g));
@@ -299,7 +312,7 @@ impl Layer {
                 bins.fill(row, BINS);
                 bins.start(self, b, g);
             }
-            return newton.solve(row, self, b, g, self.tol, known, factorised);
+            return newton.solve(row, self, b, g, self.tol, known, near);
         }
         bins.fill(row, (n / 8).clamp(32, 256));
         if !stored {
@@ -312,8 +325,8 @@ impl Layer {
         newton.solve(coarse, self, b, g, 1e-6_f64.max(self.tol), None, &mut false);
         coarse.factorise();
         std::mem::swap(&mut row.laplacian, &mut coarse.laplacian);
-        *factorised = true;
-        newton.solve(row, self, b, g, self.tol, None, factorised)
+        *near = true;
+        newton.solve(row, self, b, g, self.tol, None, near)
     }
 
     /// x and the location and spread of the row.
@@ -385,10 +398,8 @@ impl Layer {
             db[j] = q[j] * s0[j] - s1[j];
             size[j] = (q[j] * s0[j]).abs() + s1[j].abs();
         }
-        work.factorise();
-        let Work { row, t, cot: inner, out, size, c, .. } = &mut *work;
-        row.laplacian.solve(row.arch, db, size);
-        newton::centre(db);
+        work.solve(self.tol, db);
+        let Work { row, t, cot: inner, out, c, .. } = &mut *work;
         let Some(dw) = dw else { return };
         for (j, c) in c.iter_mut().enumerate() {
             let (v, y) = (row.v[j], self.targets[j]);
@@ -512,5 +523,53 @@ mod tests {
                 std::thread::scope(|s| s.spawn(|| through(pulp::Arch::new(), &layer, n).0).join().unwrap());
             assert_eq!(wide, again);
         }
+    }
+
+    #[test]
+    fn a_factor_from_before_solves_to_the_tolerance() {
+        let (n, m, tol) = (100, 16, 1e-4);
+        let layer = Layer::new(m, 0.01, Squash::Logistic).unwrap().with_tol(tol);
+        let q: Vec<f64> = (0..m).map(|j| (j * j) as f64).collect();
+        let mut used = 0;
+        for seed in 0..50 {
+            let at = |i: usize| ((seed * n + i) as f64 * 0.7).sin();
+            let mut w: Vec<f64> = (0..n).map(|i| at(i).exp()).collect();
+            let mut b: Vec<f64> = (0..m).map(|j| 1.0 + 0.5 * at(7 * j)).collect();
+            let sum: f64 = b.iter().sum();
+            b.iter_mut().for_each(|b| *b /= sum);
+            let cot: Vec<f64> = w.iter().map(|w| w.cos()).collect();
+            let (mut g, mut work, mut t) = (vec![f64::NAN; m], Work::default(), vec![0.0; n]);
+            layer.forward(&w, None, &b, &q, &mut g, &mut work, &mut t);
+            // Where a step of training takes the row.
+            w.iter_mut().enumerate().for_each(|(i, w)| *w *= 1.0 + 0.02 * at(3 * i + 1));
+            layer.forward(&w, None, &b, &q, &mut g, &mut work, &mut t);
+            let mut gradients = |work: &mut Work| {
+                let (mut dw, mut db, mut dq) = (vec![0.0; n], vec![0.0; m], vec![0.0; m]);
+                layer.backward(&w, None, &q, &cot, work, Some(&mut dw), &mut db, &mut dq);
+                [db, dw, dq]
+            };
+            let mut other = Work { near: false, ..work.clone() };
+            let ([lambda, dw, dq], new) = (gradients(&mut work), gradients(&mut other));
+            used += usize::from(!work.factorised);
+            // The slow twin: γ − L λ from W itself.
+            let plan = work.row.conditional(m);
+            let range = lambda.iter().fold(f64::MIN, |h, l| h.max(*l))
+                - lambda.iter().fold(f64::MAX, |h, l| h.min(*l));
+            let a = 1.0 / n as f64;
+            for j in 0..m {
+                let s: f64 = (0..n).map(|i| a * plan[[i, j]]).sum();
+                let gamma: f64 = (0..n).map(|i| cot[i] * plan[[i, j]] * (q[j] - t[i])).sum();
+                let mean = |i: usize| (0..m).map(|k| plan[[i, k]] * lambda[k]).sum::<f64>();
+                let image = s * lambda[j] - (0..n).map(|i| a * plan[[i, j]] * mean(i)).sum::<f64>();
+                assert!((gamma - image).abs() <= 1.01 * tol * s * range, "{seed} {j}: {gamma} {image}");
+            }
+            // 1 / the least eigenvalue of L / s bounds what that makes of λ.
+            let gap = |a: &[f64], b: &[f64]| a.iter().zip(b).fold(0.0, |m: f64, (a, b)| m.max((a - b).abs()));
+            let size = |a: &[f64]| gap(a, &vec![0.0; a.len()]);
+            assert!(gap(&lambda, &new[0]) <= 100.0 * tol * size(&lambda), "{seed}");
+            assert!(gap(&dw, &new[1]) <= 100.0 * tol * size(&dw), "{seed}");
+            assert_eq!(dq, new[2]);
+        }
+        assert!(used >= 40, "{used} of 50");
     }
 }

@@ -53,6 +53,7 @@
 //! The paper runs Sinkhorn's iteration on both potentials and differentiates by its Algorithm 2; both are in
 //! [`sinkhorn`], as the slow twin of the Newton form.
 
+mod adjoint;
 mod kernel;
 mod laplacian;
 mod layer;
@@ -62,6 +63,6 @@ mod row;
 pub mod sinkhorn;
 mod start;
 
-pub(crate) use kernel::fused;
+pub(crate) use kernel::{Exp, fused};
 pub use layer::{Layer, Solved, Squash, Work};
 pub use operators::{Plan, soft_quantile, soft_rank, soft_sort};

@@ -47,7 +47,8 @@ const STALLS: usize = 6;
 impl Newton {
     /// Solves Wᵀa = b for g, to a relative error of `tol`; leaves the row at the g returned.
     ///
-    /// `known` is the error of the row at g, if its sums are those at g already. `factor` says that the Laplacian of the row holds a factor worth a try; on return, whether it is the one at g.
+    /// `known` is the error of the row at g, if its sums are those at g already. `factor` says that the Laplacian of the
+    /// row holds a factor worth a try; on return, whether it holds one of a few steps before.
     pub fn solve(
         &mut self,
         row: &mut Row,
@@ -69,7 +70,7 @@ impl Newton {
         loop {
             course.error = known.take().unwrap_or_else(|| row.marginals(layer, b, g));
             if course.error <= tol {
-                *factor = false;
+                *factor = usable;
                 return course;
             }
             if course.error < least {

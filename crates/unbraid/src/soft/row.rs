@@ -2,7 +2,7 @@
 
 use pulp::{Arch, WithSimd};
 
-use super::kernel::{self, Direct, Edges, Marginals, Powers, padded};
+use super::kernel::{self, Carry, Direct, Edges, Marginals, Powers, padded};
 use super::laplacian::Laplacian;
 use super::layer::Layer;
 
@@ -27,6 +27,7 @@ pub struct Row {
     pub bounds: (f64, f64),
     edges: Vec<f64>,
     sums: Vec<f64>,
+    vz: Vec<f64>,
     /// Whether the table holds powers (fixed for the row) or the softmax itself.
     powers: bool,
     /// Largest |(j − (m−1)/2) log r_i|.
@@ -54,9 +55,7 @@ impl Row {
         self.s.resize(m, 0.0);
         self.edges.resize(wide * wide, 0.0);
         self.sums.resize(kernel::sums(m), 0.0);
-        if self.scratch.len() != wide * kernel::BLOCK {
-            self.scratch = vec![0.0; wide * kernel::BLOCK];
-        }
+        self.scratch.resize((wide + 1) * kernel::BLOCK, 0.0);
     }
 
     /// Sets the weights; uniform if none are given.
@@ -130,10 +129,17 @@ impl Row {
     /// Factorises the Laplacian at the potentials of the last [`Row::marginals`].
     pub fn factorise(&mut self) {
         let Row { arch, table, v, root, inverse, edges, scratch, sums, .. } = self;
-        // Columns from m on must be 0; the first m are overwritten.
-        scratch[v.len() * kernel::BLOCK..].fill(0.0);
         arch.dispatch(Edges { table, v, root, inverse, edges, scratch, sums });
         self.laplacian.factorise(self.arch, &self.s, &self.edges);
+    }
+
+    /// L z at the potentials of the last [`Row::marginals`].
+    pub fn apply(&mut self, z: &[f64], out: &mut [f64]) {
+        let Row { arch, table, v, a, inverse, scratch, vz, .. } = self;
+        vz.clear();
+        vz.extend(v.iter().zip(z).map(|(v, z)| v * z));
+        arch.dispatch(Carry { table, v, a, inverse, vz, out, scratch });
+        out.iter_mut().zip(&self.s).zip(z).for_each(|((out, s), z)| *out = s * z - *out);
     }
 
     /// W, n × m.

@@ -47,6 +47,8 @@ const EPSILON: f64 = 1e-7;
 const FADED: f64 = 1e-20;
 /// Terms of the series, and the largest share of the movement that the terms left out may hold.
 const TERMS: usize = 10;
+/// Steps whose moments are summed side by side.
+const SIDE: usize = 8;
 const LOST: f64 = 1e-14;
 
 /// Parameters in rows, with their moments and the step of each row.
@@ -110,16 +112,20 @@ impl Pause {
             self.each.push((w, c));
         }
         mean /= total;
+        // Steps side by side, or each of the few products of a step would wait for the one before.
         let (mut moments, mut lost) = ([0.0; TERMS], 0.0);
-        for &(w, c) in &self.each {
-            let off = c - mean;
-            let mut term = w;
+        for steps in self.each.chunks(SIDE) {
+            let (mut term, mut off, mut least) = ([0.0; SIDE], [0.0; SIDE], [0.0; SIDE]);
+            for (j, &(w, c)) in steps.iter().enumerate() {
+                (term[j], off[j], least[j]) = (w, c - mean, mean / c);
+            }
             for moment in &mut moments {
-                *moment += term;
-                term *= off;
+                let halves: [f64; SIDE / 2] = std::array::from_fn(|j| term[j] + term[j + SIDE / 2]);
+                *moment += halves.iter().sum::<f64>();
+                term.iter_mut().zip(&off).for_each(|(t, o)| *t *= o);
             }
             // r h is at most 1 / c̄.
-            lost += term.abs() * mean / c;
+            lost += term.iter().zip(&least).map(|(t, l)| t.abs() * l).sum::<f64>();
         }
         let holds = lost <= LOST * total * mean.powi(TERMS as i32);
         self.series = holds.then_some((mean, moments));

@@ -6,6 +6,7 @@
 use pulp::{Simd, WithSimd};
 
 use super::common::{Loss, TINY};
+use crate::soft::Exp;
 pub(super) use crate::soft::fused;
 
 /// Entries that are worked on side by side.
@@ -14,6 +15,11 @@ const SIDE: usize = 8;
 /// Runs a loop with the widest vectors that the processor has.
 pub(super) fn dispatch<Op: WithSimd>(op: Op) -> Op::Output {
     pulp::Arch::new().dispatch(op)
+}
+
+/// exp(value − less) in place.
+pub(super) fn exp(values: &mut [f64], less: f64) {
+    dispatch(Exp { values, less });
 }
 
 /// log x for normal x > 0: x = 2ᵉ m with m about 1, and the series of artanh in (m − 1)/(m + 1).
@@ -79,8 +85,10 @@ fn entries<S: Simd, const N: usize>(
             }
             Loss::Frobenius => (0.5 * (x - z) * (x - z), z - x),
         };
-        sums[l] += if x.is_nan() { 0.0 } else { of };
-        slope[l] = if x.is_nan() { 0.0 } else { scale * at };
+        // All bits of what is measured, none of what is missing: a choice would be made by slow masked stores.
+        let measured = (x.is_nan() as u64).wrapping_sub(1);
+        sums[l] += f64::from_bits(of.to_bits() & measured);
+        slope[l] = f64::from_bits((scale * at).to_bits() & measured);
     }
 }
 

@@ -21,6 +21,7 @@
 
 use ndarray::{Array2, ArrayView1};
 
+use super::divergence::exp;
 use crate::data::{Annotations, Column, Slot};
 use crate::error::Result;
 use crate::soft::{Layer, Squash};
@@ -99,11 +100,9 @@ impl Quantiles {
 /// Softmax of `f` into `out`.
 pub fn softmax(f: &[f64], out: &mut [f64]) {
     let top = f.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let mut sum = 0.0;
-    for (o, f) in out.iter_mut().zip(f) {
-        *o = (f - top).exp();
-        sum += *o;
-    }
+    out.copy_from_slice(f);
+    exp(out, top);
+    let sum: f64 = out.iter().sum();
     out.iter_mut().for_each(|o| *o /= sum);
 }
 

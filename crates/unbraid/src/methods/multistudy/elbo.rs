@@ -12,12 +12,17 @@
 use std::ops::Range;
 
 use ndarray::{Array2, ArrayView2, s};
+use rayon::prelude::*;
 
 use super::init::Noise;
 use super::network::{Decode, Network, Tile};
 use super::ssl::{Membership, Slab};
+use crate::linalg::{alone, settle};
+use crate::nn::elementary::exp;
+use crate::nn::lanes::sum;
 use crate::nn::mlp::{Encoder, Trace};
-use crate::nn::{Param, Real};
+use crate::nn::wide::fast;
+use crate::nn::{Param, Real, flat, flat_mut};
 
 /// Log variances are kept in here.
 const LOG_VARIANCE: [f64; 2] = [-20.0, 10.0];
@@ -81,43 +86,51 @@ impl Loss {
 pub struct Drawn<T> {
     mean: Array2<T>,
     log_variance: Array2<T>,
+    /// e^{s/2}.
+    spread: Array2<T>,
     clamped: Vec<bool>,
     /// z.
     pub z: Array2<T>,
 }
 
 impl<T: Real> Drawn<T> {
-    fn new(mean: Array2<T>, mut log_variance: Array2<T>, noise: ArrayView2<'_, T>) -> Drawn<T> {
+    fn new(mean: Array2<T>, mut log_variance: Array2<T>, noise: &Array2<T>) -> Drawn<T> {
         let clamped = clamp(&mut log_variance);
-        let mut z = mean.clone();
-        for ((z, s), e) in z.iter_mut().zip(&log_variance).zip(noise) {
-            *z += T::of((0.5 * s.wide()).exp()) * *e;
-        }
-        Drawn { mean, log_variance, clamped, z }
+        let (mut spread, mut z) = (log_variance.clone(), mean.clone());
+        let (sd, to, noise) = (flat_mut(&mut spread), flat_mut(&mut z), flat(noise));
+        fast(|| {
+            sd.iter_mut().for_each(|s| *s = T::of(exp(0.5 * s.wide())));
+            to.iter_mut().zip(&*sd).zip(noise).for_each(|((z, sd), noise)| *z += *sd * *noise);
+        });
+        Drawn { mean, log_variance, spread, clamped, z }
     }
 
     /// Gradients of both heads, from that of z and a prior N(`law`); each KL counts `scale`. Also Σ KL.
     fn backward(
         &self,
-        noise: ArrayView2<'_, T>,
-        dz: ArrayView2<'_, T>,
+        noise: &Array2<T>,
+        dz: &Array2<T>,
         law: (f64, f64),
         scale: f64,
     ) -> (Array2<T>, Array2<T>, f64) {
-        let (mut dmean, mut dspread) = (self.mean.clone(), self.mean.clone());
-        let mut sum = 0.0;
-        let heads = self.mean.iter().zip(&self.log_variance).zip(&self.clamped);
-        let grads = dmean.iter_mut().zip(&mut dspread);
-        for ((((mean, s), clamped), (noise, dz)), (dmean, dspread)) in
-            heads.zip(noise.iter().zip(dz)).zip(grads)
-        {
-            let (mean, s, dz) = (mean.wide(), s.wide(), dz.wide());
-            sum += kl(mean, s, law);
-            *dmean = T::of(dz + scale * (mean - law.0) / law.1);
-            let slope = 0.5 * (dz * noise.wide() * (0.5 * s).exp() + scale * (s.exp() / law.1 - 1.0));
-            *dspread = T::of(if *clamped { 0.0 } else { slope });
-        }
-        (dmean, dspread, sum)
+        let (mut dmean, mut dspread) = (self.mean.clone(), self.log_variance.clone());
+        let mut kls = vec![0.0; self.mean.len()];
+        let (to_mean, to_spread, sd) = (flat_mut(&mut dmean), flat_mut(&mut dspread), flat(&self.spread));
+        let given = flat(noise).iter().zip(flat(dz)).zip(&self.clamped);
+        let constant = law.1.ln() - 1.0;
+        fast(|| {
+            let grads = to_mean.iter_mut().zip(to_spread).zip(sd);
+            for ((((to_mean, to_spread), sd), ((noise, dz), clamped)), kl) in grads.zip(given).zip(&mut kls) {
+                // Both hold their heads until now.
+                let (gap, s, sd, dz) = (to_mean.wide() - law.0, to_spread.wide(), sd.wide(), dz.wide());
+                let share = sd * sd / law.1;
+                *kl = 0.5 * (gap * gap / law.1 + share - s + constant);
+                *to_mean = T::of(dz + scale * gap / law.1);
+                let slope = 0.5 * (dz * noise.wide() * sd + scale * (share - 1.0));
+                *to_spread = T::of(if *clamped { 0.0 } else { slope });
+            }
+        });
+        (dmean, dspread, sum(&kls))
     }
 }
 
@@ -129,24 +142,75 @@ fn kl(mean: f64, s: f64, law: (f64, f64)) -> f64 {
 /// Keeps log variances in range; where one was outside.
 fn clamp<T: Real>(log_variance: &mut Array2<T>) -> Vec<bool> {
     let [low, high] = LOG_VARIANCE;
-    let one = |s: &mut T| {
-        let outside = !(s.wide() >= low && s.wide() <= high);
-        *s = T::of(s.wide().clamp(low, high));
-        outside
+    let mut clamped = vec![false; log_variance.len()];
+    let values = flat_mut(log_variance);
+    fast(|| {
+        for (s, clamped) in values.iter_mut().zip(&mut clamped) {
+            let wide = s.wide();
+            *clamped = !(wide >= low && wide <= high);
+            *s = T::of(wide.clamp(low, high));
+        }
+    });
+    clamped
+}
+
+/// An encoder's pass in training, there and back.
+struct Job<'a, T> {
+    encoder: &'a mut Encoder<T>,
+    x: ArrayView2<'a, T>,
+    noise: Array2<T>,
+    /// The prior, and the weight of its KL.
+    law: (f64, f64),
+    weight: f64,
+    run: Option<(Trace<T>, Drawn<T>)>,
+    /// Gradient of z; then Σ KL.
+    dz: Array2<T>,
+    kl: f64,
+}
+
+impl<'a, T: Real> Job<'a, T> {
+    fn new(
+        encoder: &'a mut Encoder<T>,
+        x: ArrayView2<'a, T>,
+        noise: Array2<T>,
+        (law, weight): ((f64, f64), f64),
+    ) -> Job<'a, T> {
+        let dz = Array2::from_elem(noise.raw_dim(), T::ZERO);
+        Job { encoder, x, noise, law, weight, run: None, dz, kl: 0.0 }
+    }
+
+    fn forward(&mut self) {
+        let (trace, mean, spread) = self.encoder.train(self.x);
+        self.run = Some((trace, Drawn::new(mean, spread, &self.noise)));
+    }
+
+    fn backward(&mut self, scale: f64) {
+        if let Some((trace, drawn)) = &self.run {
+            let (dmean, dspread, kl) = drawn.backward(&self.noise, &self.dz, self.law, scale * self.weight);
+            self.encoder.backward(self.x, trace, &dmean, &dspread);
+            self.kl = kl;
+        }
+    }
+
+    /// z of some samples, or nothing before the way forward.
+    fn z(&self, samples: Range<usize>) -> Option<ArrayView2<'_, T>> {
+        self.run.as_ref().map(|(_, drawn)| drawn.z.slice(s![samples, ..]))
+    }
+}
+
+/// Calls `f` for every encoder: side by side where no product is so large that it uses several threads itself.
+fn each<T: Real>(jobs: &mut [Job<'_, T>], f: impl Fn(&mut Job<'_, T>) + Sync) {
+    let sizes = |job: &Job<'_, T>| {
+        let widths = job.encoder.hidden.iter().map(|(layer, _)| layer.weight.value.dim());
+        widths.map(|(to, from)| [job.x.nrows(), from, to]).collect::<Vec<_>>()
     };
-    log_variance.iter_mut().map(one).collect()
-}
-
-/// An encoder's forward pass in training.
-struct Run<T> {
-    trace: Trace<T>,
-    drawn: Drawn<T>,
-}
-
-impl<T: Real> Run<T> {
-    fn new(encoder: &mut Encoder<T>, x: ArrayView2<'_, T>, noise: ArrayView2<'_, T>) -> Run<T> {
-        let (trace, mean, spread) = encoder.train(x);
-        Run { trace, drawn: Drawn::new(mean, spread, noise) }
+    if jobs.iter().flat_map(sizes).all(alone) {
+        jobs.par_iter_mut().with_max_len(1).for_each(|job| {
+            settle();
+            f(job);
+        });
+    } else {
+        jobs.iter_mut().for_each(f);
     }
 }
 
@@ -162,67 +226,76 @@ pub fn pass<T: Real>(
     let samples = batch.input.nrows();
     let scale = 1.0 / samples as f64;
     let input = batch.input.view();
-    let k_shared = net.columns.shared;
-    // The noise of the shared columns, sample by sample as in the batch.
-    let mut noise = Array2::from_elem((samples, k_shared), T::ZERO);
-    for share in &batch.shares {
-        noise.slice_mut(s![share.rows.clone(), ..]).assign(&share.noise.slice(s![.., ..k_shared]));
-    }
-    let shared = net.shared.as_mut().map(|e| Run::new(e, input, noise.view()));
-    let size_noise = ArrayView2::from_shape((batch.size_noise.len(), 1), &batch.size_noise);
-    let size_noise = size_noise.unwrap_or(ArrayView2::from_shape((0, 1), &[]).unwrap_or(noise.view()));
-    let library = net.library.as_mut().map(|e| Run::new(e, input, size_noise));
-    let mut own = Vec::new();
-    let mut tiles = Vec::new();
-    for share in &batch.shares {
-        let rows = s![share.rows.clone(), ..];
-        let run = net.own[share.study]
-            .as_mut()
-            .map(|e| Run::new(e, input.slice(rows), share.noise.slice(s![.., k_shared..])));
-        let columns = net.columns.of(share.study);
-        let mut z = Array2::from_elem((columns.len(), share.rows.len()), T::ZERO);
-        if let Some(shared) = &shared {
-            z.slice_mut(s![..k_shared, ..]).assign(&shared.drawn.z.slice(rows).t());
-        }
-        if let Some(run) = &run {
-            z.slice_mut(s![k_shared.., ..]).assign(&run.drawn.z.t());
-        }
-        let size = library.as_ref().map_or(Vec::new(), |l| l.drawn.z.slice(rows).iter().copied().collect());
-        tiles.push(Tile { columns, z, x: share.x.clone(), size });
-        own.push(run);
-    }
-    let done = decode.pass(&mut net.decoder, &tiles, scale);
-    // Back through the latents and their encoders.
-    let mut sum = -done.log_lik;
+    let Network { columns, shared, own, library, decoder } = net;
+    let k_shared = columns.shared;
     let unit = (0.0, 1.0);
-    let mut dz = Array2::from_elem(noise.raw_dim(), T::ZERO);
-    let mut dsize = Array2::from_elem((size_noise.nrows(), 1), T::ZERO);
-    for (at, share) in batch.shares.iter().enumerate() {
+    // The shared encoders first, then those of the studies in order; the place of each among them.
+    let mut jobs = Vec::new();
+    let mut place = [None, None];
+    if let Some(encoder) = shared {
+        // The noise of the shared columns, sample by sample as in the batch.
+        let mut noise = Array2::from_elem((samples, k_shared), T::ZERO);
+        for share in &batch.shares {
+            noise.slice_mut(s![share.rows.clone(), ..]).assign(&share.noise.slice(s![.., ..k_shared]));
+        }
+        place[0] = Some(jobs.len());
+        jobs.push(Job::new(encoder, input, noise, (unit, prior.kl)));
+    }
+    if let Some(encoder) = library {
+        let noise = Array2::from_shape_fn((batch.size_noise.len(), 1), |(i, _)| batch.size_noise[i]);
+        place[1] = Some(jobs.len());
+        jobs.push(Job::new(encoder, input, noise, (prior.size, 1.0)));
+    }
+    let mut own_place = vec![None; batch.shares.len()];
+    for (study, encoder) in own.iter_mut().enumerate() {
+        let share = batch.shares.iter().position(|share| share.study == study);
+        if let (Some(at), Some(encoder)) = (share, encoder) {
+            let share = &batch.shares[at];
+            let noise = share.noise.slice(s![.., k_shared..]).as_standard_layout().into_owned();
+            own_place[at] = Some(jobs.len());
+            jobs.push(Job::new(
+                encoder,
+                input.slice_move(s![share.rows.clone(), ..]),
+                noise,
+                (unit, prior.kl),
+            ));
+        }
+    }
+    each(&mut jobs, |job| job.forward());
+    let drawn = |place: Option<usize>, rows: Range<usize>| place.and_then(|at| jobs[at].z(rows));
+    let mut tiles = Vec::new();
+    for (share, own) in batch.shares.iter().zip(&own_place) {
+        let (rows, columns) = (share.rows.clone(), columns.of(share.study));
+        let mut z = Array2::from_elem((columns.len(), rows.len()), T::ZERO);
+        if let Some(found) = drawn(place[0], rows.clone()) {
+            z.slice_mut(s![..k_shared, ..]).assign(&found.t());
+        }
+        if let Some(found) = drawn(*own, 0..rows.len()) {
+            z.slice_mut(s![k_shared.., ..]).assign(&found.t());
+        }
+        let size = drawn(place[1], rows).map_or(Vec::new(), |z| z.iter().copied().collect());
+        tiles.push(Tile { columns, z, x: share.x.clone(), size });
+    }
+    let done = decode.pass(decoder, &tiles, scale);
+    // Back through the latents and their encoders.
+    for ((share, own), (dz, dsize)) in
+        batch.shares.iter().zip(&own_place).zip(done.dz.iter().zip(&done.dsize))
+    {
         let rows = s![share.rows.clone(), ..];
-        dz.slice_mut(rows).assign(&done.dz[at].slice(s![..k_shared, ..]).t());
-        if library.is_some() {
-            dsize.slice_mut(rows).iter_mut().zip(&done.dsize[at]).for_each(|(to, d)| *to = T::of(*d));
+        if let Some(at) = place[0] {
+            jobs[at].dz.slice_mut(rows).assign(&dz.slice(s![..k_shared, ..]).t());
         }
-        if let (Some(run), Some(encoder)) = (&own[at], &mut net.own[share.study]) {
-            let dz = done.dz[at].slice(s![k_shared.., ..]).reversed_axes();
-            let noise = share.noise.slice(s![.., k_shared..]);
-            let (dmean, dspread, kl) = run.drawn.backward(noise, dz, unit, scale * prior.kl);
-            encoder.backward(input.slice(rows), &run.trace, &dmean, &dspread);
-            sum += prior.kl * kl;
+        if let Some(at) = place[1] {
+            jobs[at].dz.slice_mut(rows).iter_mut().zip(dsize).for_each(|(to, d)| *to = T::of(*d));
+        }
+        if let Some(at) = *own {
+            jobs[at].dz.assign(&dz.slice(s![k_shared.., ..]).t());
         }
     }
-    for (run, encoder, noise, dz, law, weight) in [
-        (&shared, &mut net.shared, noise.view(), dz.view(), unit, prior.kl),
-        (&library, &mut net.library, size_noise, dsize.view(), prior.size, 1.0),
-    ] {
-        if let (Some(run), Some(encoder)) = (run, encoder) {
-            let (dmean, dspread, kl) = run.drawn.backward(noise, dz, law, scale * weight);
-            encoder.backward(input, &run.trace, &dmean, &dspread);
-            sum += weight * kl;
-        }
-    }
-    let noise = prior.noise.map_or(0.0, |law| noise_prior(&mut net.decoder.noise, &law, prior.divisor));
-    Loss { data: sum * scale, penalty: penalty(&net.decoder.w, membership), noise }
+    each(&mut jobs, |job| job.backward(scale));
+    let sum = jobs.iter().fold(-done.log_lik, |sum, job| sum + job.weight * job.kl);
+    let noise = prior.noise.map_or(0.0, |law| noise_prior(&mut decoder.noise, &law, prior.divisor));
+    Loss { data: sum * scale, penalty: penalty(&decoder.w, membership), noise }
 }
 
 /// log p(σ); adds the gradient of −log p(σ)/D.

@@ -13,6 +13,8 @@ use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
 use crate::nn::Real;
+use crate::nn::elementary::exp;
+use crate::nn::wide::fast;
 
 /// Rates η stay this far from 0 and 1.
 const EDGE: f64 = 1e-10;
@@ -82,13 +84,15 @@ impl Membership {
         let at_zero: Vec<f64> = self.eta.iter().map(|&eta| log_odds(slab, 0.0, eta)).collect();
         let steep = slab.lambda0 - slab.lambda1;
         let mut sums = vec![0.0; self.eta.len()];
-        for (mut member, w) in self.member.rows_mut().into_iter().zip(w.rows()) {
-            for k in 0..w.len() {
-                let t = at_zero[k] + steep * w[k].wide().abs();
-                member[k] = 1.0 / (1.0 + (-t).exp());
-                sums[k] += member[k];
+        fast(|| {
+            for (mut member, w) in self.member.rows_mut().into_iter().zip(w.rows()) {
+                let entries = member.iter_mut().zip(w).zip(at_zero.iter().zip(&mut sums));
+                for ((member, w), (at_zero, sum)) in entries {
+                    *member = 1.0 / (1.0 + exp(-(at_zero + steep * w.wide().abs())));
+                    *sum += *member;
+                }
             }
-        }
+        });
         let below = slab.a + slab.b + w.nrows() as f64 - 2.0;
         for (eta, sum) in self.eta.iter_mut().zip(sums) {
             *eta = ((sum + slab.a - 1.0) / below).clamp(EDGE, 1.0 - EDGE);

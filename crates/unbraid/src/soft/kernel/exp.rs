@@ -6,6 +6,8 @@ use super::fused;
 
 /// Exponentials computed side by side, so that constants are loaded once and the chains overlap.
 const SIDE: usize = 16;
+/// And what is left of a row.
+const FEW: usize = 4;
 
 /// exp(x) for x in [−708, 709], clamped outside: x = k log 2 + r, a polynomial in r, k added to the exponent.
 #[inline(always)]
@@ -62,12 +64,18 @@ pub(super) fn exp_each<S: Simd>(
     for (x, to) in chunks.iter().zip(to.as_chunks_mut::<SIDE>().0) {
         *to = exp::<S, SIDE>(x.map(&of)).map(&put);
     }
+    let (chunks, rest) = rest.as_chunks::<FEW>();
+    let (to, last) = last.split_at_mut(chunks.len() * FEW);
+    for (x, to) in chunks.iter().zip(to.as_chunks_mut::<FEW>().0) {
+        *to = exp::<S, FEW>(x.map(&of)).map(&put);
+    }
     for (x, to) in rest.iter().zip(last) {
         [*to] = exp::<S, 1>([of(*x)]).map(&put);
     }
 }
 
 /// exp(value − less) in place.
+#[derive(Debug)]
 pub struct Exp<'a> {
     pub values: &'a mut [f64],
     pub less: f64,
@@ -77,7 +85,11 @@ impl WithSimd for Exp<'_> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        self.values.iter_mut().for_each(|v| [*v] = exp::<S, 1>([*v - self.less]));
+        let (many, rest) = self.values.as_chunks_mut::<SIDE>();
+        let (few, rest) = rest.as_chunks_mut::<FEW>();
+        many.iter_mut().for_each(|v| *v = exp::<S, SIDE>(v.map(|v| v - self.less)));
+        few.iter_mut().for_each(|v| *v = exp::<S, FEW>(v.map(|v| v - self.less)));
+        rest.iter_mut().for_each(|v| [*v] = exp::<S, 1>([*v - self.less]));
     }
 }
 

@@ -35,7 +35,7 @@ mod table;
 
 pub use exp::Exp;
 pub use jacobian::{Pull, Push, Transport};
-pub use plan::{Edges, Marginals, sums};
+pub use plan::{Carry, Edges, Marginals, sums};
 pub use squash::{Centre, Logistic, Spread, Total, Unsquash};
 pub use table::{Direct, Powers};
 
@@ -121,7 +121,7 @@ mod tests {
                 let mut table = vec![0.0; padded_n * m];
                 arch.dispatch(Powers { x: &x, centre: 0.4, rate, m, table: &mut table });
                 let (mut inverse, mut s) = (vec![0.0; padded_n], vec![0.0; m]);
-                let mut scratch = vec![0.0; padded(m) * BLOCK];
+                let mut scratch = vec![f64::NAN; (padded(m) + 1) * BLOCK];
                 arch.dispatch(Marginals {
                     table: &table,
                     v: &v,
@@ -134,7 +134,27 @@ mod tests {
                     let twin: f64 = (0..n).map(|i| a[i] * w(i, j)).sum();
                     assert!((s[j] - twin).abs() <= 1e-13 * twin, "{arch:?} {n} {m}: {} {twin}", s[j]);
                 }
-                scratch[m * BLOCK..].fill(0.0);
+                let z = |j: usize| (1.1 * j as f64).cos();
+                let vz: Vec<f64> = (0..m).map(|j| v[j] * z(j)).collect();
+                let mut carried = vec![f64::NAN; m];
+                arch.dispatch(Carry {
+                    table: &table,
+                    v: &v,
+                    a: &a,
+                    inverse: &inverse,
+                    vz: &vz,
+                    out: &mut carried,
+                    scratch: &mut scratch,
+                });
+                for j in 0..m {
+                    let mean = |i: usize| (0..m).map(|k| w(i, k) * z(k)).sum::<f64>();
+                    let twin: f64 = (0..n).map(|i| a[i] * w(i, j) * mean(i)).sum();
+                    assert!(
+                        (carried[j] - twin).abs() <= 1e-13 * s[j],
+                        "{arch:?} {n} {m}: {} {twin}",
+                        carried[j]
+                    );
+                }
                 let (mut edges, mut parts) = (vec![0.0; padded(m) * padded(m)], vec![0.0; sums(m)]);
                 arch.dispatch(Edges {
                     table: &table,

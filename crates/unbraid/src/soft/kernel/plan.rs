@@ -55,20 +55,91 @@ fn marginals<S: Simd, const G: usize>(
     sums: &mut [S::f64s],
     i: usize,
 ) {
-    let lanes = a.len();
     let one = simd.splat_f64s(1.0);
-    let mut c = combine::<S, G>(simd, block, lanes, v, i);
+    let mut c = combine::<S, G>(simd, block, a.len(), v, i);
     for ((c, out), a) in c.iter_mut().zip(&mut inverse[i..i + G]).zip(&a[i..i + G]) {
         *out = simd.div_f64s(one, *c);
         *c = simd.mul_f64s(*out, *a);
     }
+    gather::<S, G>(simd, block, a.len(), &c, sums, i);
+}
+
+/// Σ_i c_i p_ij of G vectors of samples from the i-th on, added to the sums of the columns.
+#[inline(always)]
+fn gather<S: Simd, const G: usize>(
+    simd: S,
+    block: &[S::f64s],
+    lanes: usize,
+    c: &[S::f64s; G],
+    sums: &mut [S::f64s],
+    i: usize,
+) {
     for (column, sum) in block.chunks_exact(lanes).zip(sums) {
         let mut total = *sum;
-        for (p, c) in column[i..i + G].iter().zip(&c) {
+        for (p, c) in column[i..i + G].iter().zip(c) {
             total = simd.mul_add_e_f64s(*p, *c, total);
         }
         *sum = total;
     }
+}
+
+/// Wᵀ diag(a) W z: what the samples carry from target to target.
+pub struct Carry<'a> {
+    pub table: &'a [f64],
+    pub v: &'a [f64],
+    /// Weights, zero on the padding.
+    pub a: &'a [f64],
+    pub inverse: &'a [f64],
+    /// v_j z_j.
+    pub vz: &'a [f64],
+    pub out: &'a mut [f64],
+    /// At least m vectors.
+    pub scratch: &'a mut [f64],
+}
+
+impl WithSimd for Carry<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Carry { table, v, a, inverse, vz, out, scratch } = self;
+        let m = v.len();
+        let (sums, _) = S::as_mut_simd_f64s(scratch);
+        let sums = &mut sums[..m];
+        sums.fill(simd.splat_f64s(0.0));
+        for ((block, a), inverse) in table.chunks(BLOCK * m).zip(a.chunks(BLOCK)).zip(inverse.chunks(BLOCK)) {
+            let (block, _) = S::as_simd_f64s(block);
+            let (a, _) = S::as_simd_f64s(a);
+            let (inverse, _) = S::as_simd_f64s(inverse);
+            groups!(
+                a.len(),
+                i,
+                carry::<S, 8>(simd, block, vz, a, inverse, sums, i),
+                carry::<S, 4>(simd, block, vz, a, inverse, sums, i),
+                carry::<S, 1>(simd, block, vz, a, inverse, sums, i)
+            );
+        }
+        for ((out, sum), v) in out.iter_mut().zip(sums).zip(v) {
+            *out = v * simd.reduce_sum_f64s(*sum);
+        }
+    }
+}
+
+#[inline(always)]
+fn carry<S: Simd, const G: usize>(
+    simd: S,
+    block: &[S::f64s],
+    vz: &[f64],
+    a: &[S::f64s],
+    inverse: &[S::f64s],
+    sums: &mut [S::f64s],
+    i: usize,
+) {
+    // a_i Σ_k W_ik z_k / row sum
+    let mut c = combine::<S, G>(simd, block, a.len(), vz, i);
+    for ((c, r), a) in c.iter_mut().zip(&inverse[i..i + G]).zip(&a[i..i + G]) {
+        *c = simd.mul_f64s(*c, simd.mul_f64s(*a, simd.mul_f64s(*r, *r)));
+    }
+    gather::<S, G>(simd, block, a.len(), &c, sums, i);
 }
 
 /// Σ_i a_i W_ij W_ik for k < j, the weights of the edges of the Laplacian.
@@ -80,8 +151,9 @@ pub struct Edges<'a> {
     pub inverse: &'a [f64],
     /// m' × m' with m' = [`padded`]`(m)`; row j, column k < j.
     pub edges: &'a mut [f64],
-    /// m' × [`BLOCK`], zero from column m on; then room for [`sums`]`(m)`.
+    /// (m' + 1) × [`BLOCK`].
     pub scratch: &'a mut [f64],
+    /// Room for [`sums`]`(m)`.
     pub sums: &'a mut [f64],
 }
 
@@ -111,20 +183,21 @@ impl WithSimd for Edges<'_> {
             let (root, _) = S::as_simd_f64s(root);
             let (inverse, _) = S::as_simd_f64s(inverse);
             let lanes = root.len();
-            // √a_i W_ij / v_j
-            let mut scale = [0.0; BLOCK];
-            let (scale, _) = S::as_mut_simd_f64s(&mut scale);
+            // √a_i W_ij / v_j, columns close to each other so that they and the table fit into the nearest cache.
+            let (scale, columns) = scratch.split_at_mut(BLOCK);
+            let (scale, _) = S::as_mut_simd_f64s(scale);
             for ((scale, r), a) in scale.iter_mut().zip(inverse).zip(root) {
                 *scale = simd.mul_f64s(*r, *a);
             }
-            for (j, column) in block.chunks_exact(nb).enumerate() {
+            for (w, column) in columns.chunks_exact_mut(nb).zip(block.chunks_exact(nb)) {
                 let (column, _) = S::as_simd_f64s(column);
-                let (w, _) = S::as_mut_simd_f64s(&mut scratch[j * BLOCK..][..nb]);
-                for ((w, p), c) in w.iter_mut().zip(column).zip(&*scale) {
+                let (w, _) = S::as_mut_simd_f64s(w);
+                for ((w, p), c) in w.iter_mut().zip(column).zip(&scale[..lanes]) {
                     *w = simd.mul_f64s(*c, *p);
                 }
             }
-            let column = |j: usize| &S::as_simd_f64s(&scratch[j * BLOCK..][..nb]).0[..lanes];
+            columns[m * nb..wide * nb].fill(0.0);
+            let column = |j: usize| &S::as_simd_f64s(&columns[j * nb..][..nb]).0[..lanes];
             let mut at = 0;
             // Two columns by four, all of them left of the pair or inside it.
             for j in (2..m).step_by(2) {

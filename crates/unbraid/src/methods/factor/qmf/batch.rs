@@ -9,6 +9,7 @@ use ndarray::{Array2, ArrayView2, s};
 use rayon::prelude::*;
 
 use super::super::adam::{Pause, Row, Tensor, pick};
+use super::super::divergence::exp;
 use super::super::maps::{softmax, softmax_adjoint};
 use super::Sharing;
 use super::problem::{Problem, State};
@@ -145,8 +146,9 @@ impl Problem<'_> {
         let width = self.params.quantiles.width(m);
         let Room { work, u, z, dz, du, df, dr, small: [b, q, db, dq, old], long: [t, cot], .. } = room;
         for (visit, u) in visits.iter().zip(flat_mut(u).chunks_mut(k)) {
-            u.iter_mut().zip(&*visit.u.values).for_each(|(u, log)| *u = log.exp());
+            u.copy_from_slice(visit.u.values);
         }
+        exp(&mut flat_mut(u)[..visits.len() * k], 0.0);
         let here = s![..visits.len(), ..];
         // Z = U V
         matmul_alone_into(z.slice_mut(here), false, u.slice(here), on.v);
@@ -244,8 +246,10 @@ impl Problem<'_> {
         let n = self.x.ncols();
         let mut v = Array2::zeros((self.params.k, n));
         let rows = flat_mut(&mut v).par_chunks_mut(n).zip(s.v.values.par_chunks(n));
-        rows.with_min_len(self.together())
-            .for_each(|(v, log)| v.iter_mut().zip(log).for_each(|(v, log)| *v = log.exp()));
+        rows.with_min_len(self.together()).for_each(|(v, log)| {
+            v.copy_from_slice(log);
+            exp(v, 0.0);
+        });
         v
     }
 
@@ -276,10 +280,11 @@ impl Problem<'_> {
         let one = |(l, mut row): (usize, Row<'_>)| -> f64 {
             let mut gradient = vec![0.0; n];
             for part in &parts {
-                gradient.iter_mut().zip(part.dv.row(l)).for_each(|(sum, g)| *sum += g);
+                let of = &flat(&part.dv)[l * n..(l + 1) * n];
+                gradient.iter_mut().zip(of).for_each(|(sum, g)| *sum += g);
             }
             let mut square = 0.0;
-            for ((g, v), log) in gradient.iter_mut().zip(v.row(l)).zip(&*row.values) {
+            for ((g, v), log) in gradient.iter_mut().zip(&flat(&v)[l * n..]).zip(&*row.values) {
                 *g = *g * v + each * log;
                 square += log * log;
             }

@@ -25,7 +25,7 @@ use ndarray::{Array2, s};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use self::line::{Line, Turn};
+use self::line::{Line, Lone, Turn};
 use self::plane::{Plane, Planes};
 use self::rows::{Orders, deal, lines, pairs};
 use super::likelihood::Row;
@@ -77,13 +77,12 @@ struct Frame<'a, T> {
     pt: Option<Array2<T>>,
     /// V₂ᵀ with zeros up to whole panels.
     v2t: Array2<T>,
-    /// b₂, and relu(b₂).
-    b2: Vec<f64>,
+    /// relu(b₂).
     rest: Vec<T>,
     /// For each column of W that is the only active one of some row: the column alone.
     lines: Vec<Option<Line<T>>>,
     /// For each tile and position: the samples in order, where a row needs them.
-    orders: Orders,
+    orders: Orders<T>,
     /// For each pair of columns that are the only active ones of some row.
     planes: Planes<T>,
 }
@@ -102,7 +101,7 @@ struct Sums<T> {
     dz: Vec<Array2<T>>,
     dsize: Vec<Vec<f64>>,
     /// Derivative in each column's line; empty where there is none.
-    turns: Vec<Turn>,
+    turns: Vec<Turn<T>>,
 }
 
 /// Gradients that belong to one feature, for the features of a part in their order.
@@ -125,7 +124,7 @@ struct Work<T> {
     /// o, then g.
     g: Vec<T>,
     chain: chain::Memory<T>,
-    line: line::Memory,
+    line: line::Memory<T>,
     /// r, and the gradients of all weights.
     others: [Vec<T>; 2],
     plane: plane::Memory<T>,
@@ -277,18 +276,19 @@ fn feature<T: Real, S: Simd>(
             *b2 += if *rest > T::ZERO { total * *v } else { T::ZERO };
         }
     } else if let Some((p, (line, order))) = alone {
-        let (k, z) = (tile.columns[p], row(&tile.z, p));
-        line.forward(order, z, w[k], v, &frame.b2, memory, g);
+        let k = tile.columns[p];
+        let lone = Lone { w: w[k], v, b2: frame.second.bias() };
+        line.forward(simd, order, lone, memory, g);
         (log_lik, noise) = law.pass(x, &tile.size, g, scale, &mut sums.dsize[at]);
         let (turn, dz) = (&mut sums.turns[k], row_mut(&mut sums.dz[at], p));
-        let own = line.backward(order, z, w[k], &frame.b2, memory, g, dv, &mut sums.b2, turn, dz);
+        let own = line.backward(simd, order, lone, memory, g, (dv, &mut sums.b2), turn, dz);
         if frame.full {
-            let zt = frame.across[at].as_slice().unwrap_or_default();
+            let zt = &frame.across[at];
             let [slopes, all] = others;
-            slopes.resize(frame.across[at].ncols(), T::ZERO);
+            slopes.resize(zt.ncols(), T::ZERO);
             all.clear();
             all.resize(slopes.len(), T::ZERO);
-            line.others(order, (k, w[k]), v, &frame.b2, memory, g, zt, slopes, all);
+            line.others(order, lone, memory, zt, slopes, all);
             all[k] = T::ZERO;
             axpy(T::ONE, all, dw);
         }
@@ -350,14 +350,14 @@ fn feature<T: Real, S: Simd>(
 
 impl<T: Real> Decode<T> for Fused<T> {
     fn pass(&mut self, decoder: &mut Decoder<T>, tiles: &[Tile<T>], scale: f64) -> Pass<T> {
-        let b2: Vec<f64> = decoder.b2.value.iter().map(|b| b.wide()).collect();
         let turned = |p: &Param<T>| p.value.t().as_standard_layout().into_owned();
         let second = chain::Second::new(&decoder.v2.value, &decoder.b2.value);
         let (h1, k) = decoder.v1.value.dim();
         let mut v1t = Array2::from_elem((k, second.width[0]), T::ZERO);
         v1t.slice_mut(s![.., ..h1]).assign(&decoder.v1.value.t());
         let mut v2t = Array2::from_elem((h1, second.width[1]), T::ZERO);
-        v2t.slice_mut(s![.., ..b2.len()]).assign(&decoder.v2.value.t());
+        let h2 = decoder.v2.value.nrows();
+        v2t.slice_mut(s![.., ..h2]).assign(&decoder.v2.value.t());
         let planes = Plane::all(pairs(decoder, tiles), &v1t, &v2t);
         let whole = |tile: &Tile<T>| {
             let (columns, n) = tile.z.dim();
@@ -367,7 +367,7 @@ impl<T: Real> Decode<T> for Fused<T> {
         };
         // Columns of Q, where weights that are 0 count too.
         let width = if self.full { k.next_multiple_of(lanes::<T>()) } else { 0 };
-        let (lines, orders) = lines(decoder, tiles, &v1t, &b2, width);
+        let (lines, orders) = lines(decoder, tiles, &v1t, &v2t, second.bias(), width);
         let across = |tile: &Tile<T>| {
             let mut zt = Array2::from_elem((if self.full { tile.z.ncols() } else { 0 }, width), T::ZERO);
             for (i, mut z) in zt.rows_mut().into_iter().enumerate() {
@@ -392,7 +392,6 @@ impl<T: Real> Decode<T> for Fused<T> {
                 _ => None,
             },
             rest: decoder.b2.value.iter().map(|b| b.larger(T::ZERO)).collect(),
-            b2,
             lines,
             orders,
             decoder,
@@ -412,33 +411,32 @@ impl<T: Real> Decode<T> for Fused<T> {
             dsize: tiles.iter().map(|t| vec![0.0; t.size.len()]).collect(),
         };
         // The derivatives in the columns' lines, over all parts, and from there to V₁ and V₂.
-        let mut turns: Vec<Turn> = Vec::new();
-        for part in &self.parts {
-            turns.resize_with(part.sums.turns.len(), Default::default);
-            for (to, from) in turns.iter_mut().zip(&part.sums.turns) {
-                for (to, from) in to.iter_mut().zip(from) {
-                    to.resize(from.len(), 0.0);
-                    to.iter_mut().zip(from).for_each(|(to, d)| *to += d);
-                }
-            }
-        }
+        let mut turns: Vec<Turn<T>> = Vec::new();
         let mut dv1t = Array2::from_elem(frame.v1t.dim(), T::ZERO);
-        let mut dv2 = Array2::from_elem(decoder.v2.value.dim(), T::ZERO);
-        for (k, turn) in turns.iter().enumerate().filter(|(_, turn)| !turn[0].is_empty()) {
-            Line::fold(turn, row(&frame.v1t, k), &decoder.v2.value, row_mut(&mut dv1t, k), &mut dv2);
-        }
-        for part in &self.parts {
-            dv1t += &part.sums.v1t;
-        }
+        let mut dv2t = Array2::from_elem(frame.v2t.dim(), T::ZERO);
         let [w1, w2] = frame.second.width;
         let mut panels = vec![T::ZERO; w1 * w2];
-        for part in &self.parts {
-            axpy(T::ONE, part.sums.v2.taken(w1 * w2), &mut panels);
-            dv2 += &part.sums.v2t.slice(s![.., ..frame.b2.len()]).t();
+        let mut dpt = Array2::from_elem(self.parts.first().map_or((0, 0), |p| p.sums.pt.dim()), T::ZERO);
+        for Part { sums, .. } in &self.parts {
+            turns.resize_with(sums.turns.len(), Default::default);
+            for (to, from) in turns.iter_mut().flatten().zip(sums.turns.iter().flatten()) {
+                to.resize(from.len(), T::ZERO);
+                axpy(T::ONE, from, to);
+            }
+            dv1t += &sums.v1t;
+            dv2t += &sums.v2t;
+            dpt += &sums.pt;
+            axpy(T::ONE, sums.v2.taken(w1 * w2), &mut panels);
         }
-        frame.second.unpack(&panels, &mut dv2);
+        for (k, turn) in turns.iter().enumerate().filter(|(_, turn)| !turn[0].is_empty()) {
+            Line::fold(turn, row(&frame.v1t, k), &frame.v2t, row_mut(&mut dv1t, k), &mut dv2t);
+        }
+        frame.second.unpack(&panels, &mut decoder.v2.grad);
         decoder.v1.grad += &dv1t.slice(s![.., ..h1]).t();
-        decoder.v2.grad += &dv2;
+        decoder.v2.grad += &dv2t.slice(s![.., ..h2]).t();
+        if let Skip::Projected(p) = &mut decoder.skip {
+            p.grad += &dpt.t();
+        }
         for part in &self.parts {
             add(decoder, part, &mut out);
         }
@@ -451,9 +449,6 @@ fn add<T: Real>(decoder: &mut Decoder<T>, part: &Part<T>, out: &mut Pass<T>) {
     let Part { features, sums, rows, .. } = part;
     out.log_lik += sums.log_lik;
     decoder.b2.grad.iter_mut().zip(&sums.b2).for_each(|(to, s)| *to += *s);
-    if let Skip::Projected(p) = &mut decoder.skip {
-        p.grad += &sums.pt.t();
-    }
     out.dz.iter_mut().zip(&sums.dz).for_each(|(to, s)| *to += s);
     for (to, s) in out.dsize.iter_mut().zip(&sums.dsize) {
         to.iter_mut().zip(s).for_each(|(to, s)| *to += s);

@@ -9,7 +9,7 @@ use crate::methods::multistudy::network::{Decoder, Tile};
 use crate::nn::Real;
 
 /// For each tile and position: the samples in order, where a row needs them.
-pub(super) type Orders = Vec<Vec<Option<Order>>>;
+pub(super) type Orders<T> = Vec<Vec<Option<Order<T>>>>;
 
 /// The one active column of a row in a tile, by its position.
 fn lone<T: Real>(w: &[T], columns: &[usize]) -> Option<usize> {
@@ -37,9 +37,10 @@ pub(super) fn lines<T: Real>(
     decoder: &Decoder<T>,
     tiles: &[Tile<T>],
     v1t: &Array2<T>,
-    b2: &[f64],
+    v2t: &Array2<T>,
+    b2: &[T],
     width: usize,
-) -> (Vec<Option<Line<T>>>, Orders) {
+) -> (Vec<Option<Line<T>>>, Orders<T>) {
     let mut orders: Vec<Vec<bool>> = tiles.iter().map(|t| vec![false; t.columns.len()]).collect();
     let mut lines = vec![false; v1t.nrows()];
     for j in 0..decoder.features() {
@@ -49,7 +50,7 @@ pub(super) fn lines<T: Real>(
             }
         }
     }
-    let line = |(k, needed): (usize, bool)| needed.then(|| Line::new(v1t, k, &decoder.v2.value, b2, width));
+    let line = |(k, needed): (usize, bool)| needed.then(|| Line::new(v1t, k, v2t, b2, width));
     let lines = lines.into_par_iter().enumerate().map(line).collect();
     let order = |(tile, needed): (&Tile<T>, Vec<bool>)| {
         let one = |(p, needed): (usize, bool)| needed.then(|| Order::new(row(&tile.z, p)));
@@ -66,7 +67,7 @@ fn cost<T: Real>(decoder: &Decoder<T>, tiles: &[Tile<T>], full: bool, j: usize) 
         let active = tile.columns.iter().filter(|k| w[**k] != T::ZERO).count();
         let (form, rest) = match active {
             0 => (0, 0),
-            1 => (20 * (h2 + n), (n + 2 * h2) * columns),
+            1 => (2 * h2 * n, (n + 2 * h2) * columns),
             2 if plane::pays(n, h1, h2) => (plane::cost(n, h1, h2), n * h1 * (h2 + columns)),
             _ => (3 * n * h1 * (h2 + active), n * h1 * (columns - active)),
         };

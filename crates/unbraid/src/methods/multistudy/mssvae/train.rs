@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
-use ndarray::{Array2, Axis, s};
+use ndarray::{Array2, ArrayView2, Axis, s};
 use rand::RngExt;
 use rand_distr::{Distribution, StandardNormal};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::factors::factors;
@@ -22,6 +23,9 @@ use crate::methods::multistudy::ssl::{Membership, Slab, annealed};
 use crate::methods::multistudy::studies::Studies;
 use crate::nn::activation::softplus_inverse;
 use crate::nn::adam::Adam;
+use crate::nn::elementary::ln_1p;
+use crate::nn::flat_mut;
+use crate::nn::wide::fast;
 
 /// Parameters bound to data.
 pub(in crate::methods::multistudy) struct Problem<'a> {
@@ -124,16 +128,17 @@ impl<'a> Problem<'a> {
             if own.len() < 2 {
                 continue;
             }
-            let x = self.x.select(Axis(0), &own).t().as_standard_layout().into_owned();
             let shape = (own.len(), self.columns.of(study).len());
             let noise = Array2::from_shape_simple_fn(shape, &mut draw);
-            shares.push(Share { study, rows: used.len()..used.len() + own.len(), x, noise });
+            let rows = used.len()..used.len() + own.len();
+            shares.push(Share { study, rows, x: Array2::zeros((0, 0)), noise });
             used.extend(own);
         }
         let counts = self.params.likelihood == Law::NegBinomial;
         let mut input = self.x.select(Axis(0), &used);
+        shares.par_iter_mut().for_each(|share| share.x = turned(input.slice(s![share.rows.clone(), ..])));
         if counts {
-            input.mapv_inplace(f32::ln_1p);
+            logs(&mut input);
         }
         let size_noise = (0..if counts { used.len() } else { 0 }).map(|_| draw()).collect();
         Batch { input, shares, size_noise }
@@ -196,7 +201,7 @@ impl<'a> Problem<'a> {
             for rows in samples.chunks(self.params.batch) {
                 let mut input = self.x.select(Axis(0), rows);
                 if counts {
-                    input.mapv_inplace(f32::ln_1p);
+                    logs(&mut input);
                 }
                 let found = elbo::encode(&network, study, input.view());
                 for (at, &i) in rows.iter().enumerate() {
@@ -229,6 +234,30 @@ impl<'a> Problem<'a> {
             warnings: ctx.warnings.clone(),
         })
     }
+}
+
+/// The transpose, in blocks that stay in the nearest cache.
+fn turned(x: ArrayView2<'_, f32>) -> Array2<f32> {
+    const BLOCK: usize = 16;
+    let mut out = Array2::zeros((x.ncols(), x.nrows()));
+    let blocks =
+        (0..x.nrows()).step_by(BLOCK).flat_map(|i| (0..x.ncols()).step_by(BLOCK).map(move |j| (i, j)));
+    for (i, j) in blocks {
+        for i in i..x.nrows().min(i + BLOCK) {
+            for j in j..x.ncols().min(j + BLOCK) {
+                out[[j, i]] = x[[i, j]];
+            }
+        }
+    }
+    out
+}
+
+/// log(1 + x) of counts.
+fn logs(x: &mut Array2<f32>) {
+    let width = x.ncols().max(1);
+    flat_mut(x).par_chunks_mut(width).for_each(|row| {
+        fast(|| row.iter_mut().for_each(|x| *x = ln_1p(f64::from(*x)) as f32));
+    });
 }
 
 /// Refuses what cannot be counts.
