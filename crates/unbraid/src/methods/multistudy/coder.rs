@@ -155,10 +155,8 @@ impl Coder {
                 .ok_or_else(|| lost(slots.note(name), "it must be two sizes, as [50,50]"))
         };
         // Fits of before there was `encoder` have encoders as wide as the decoder.
-        let hidden = match if params.contains_key("encoder") { sizes("encoder")? } else { [0, 0] } {
-            [0, 0] => sizes("hidden")?,
-            own => own,
-        };
+        let own_sizes = if params.contains_key("encoder") { sizes("encoder")? } else { [0, 0] };
+        let hidden = if own_sizes == [0, 0] { sizes("hidden")? } else { own_sizes };
         let side = slots.table("encoders")?;
         let outputs: Vec<usize> =
             std::iter::once(columns.shared).chain(columns.specific.iter().copied()).collect();
@@ -275,7 +273,8 @@ mod tests {
 
     fn example(law: Law, specific: Vec<usize>) -> Coder {
         let columns = Columns { shared: 3, specific };
-        let mut network = Network::<f32>::new(law, 7, columns.clone(), [5, 4].into(), SkipKind::Projected, Seed(1));
+        let mut network =
+            Network::<f32>::new(law, 7, columns.clone(), [5, 4].into(), SkipKind::Projected, Seed(1));
         // Statistics other than those of the start.
         let x = normal(20, 7, 2).mapv(|v| v as f32 + 1.0);
         for encoder in network.shared.iter_mut().chain(network.own.iter_mut().flatten()) {
@@ -293,8 +292,11 @@ mod tests {
     #[test]
     fn a_stored_coder_gives_the_same_bits() {
         let counts = Law::NegBinomial;
-        let cases =
-            [(Law::Gaussian, vec![1, 2], false), (counts, vec![1, 0, 2], false), (counts, vec![1, 0, 2], true)];
+        let cases = [
+            (Law::Gaussian, vec![1, 2], false),
+            (counts, vec![1, 0, 2], false),
+            (counts, vec![1, 0, 2], true),
+        ];
         for (law, specific, own_sizes) in cases {
             let coder = example(law, specific);
             let mut out = Annotations::default();
