@@ -155,10 +155,8 @@ impl Coder {
                 .ok_or_else(|| lost(slots.note(name), "it must be two sizes, as [50,50]"))
         };
         // Fits of before there was `encoder` have encoders as wide as the decoder.
-        let hidden = match if params.contains_key("encoder") { sizes("encoder")? } else { [0, 0] } {
-            [0, 0] => sizes("hidden")?,
-            own => own,
-        };
+        let own_sizes = if params.contains_key("encoder") { sizes("encoder")? } else { [0, 0] };
+        let hidden = if own_sizes == [0, 0] { sizes("hidden")? } else { own_sizes };
         let side = slots.table("encoders")?;
         let outputs: Vec<usize> =
             std::iter::once(columns.shared).chain(columns.specific.iter().copied()).collect();
@@ -293,7 +291,13 @@ mod tests {
 
     #[test]
     fn a_stored_coder_gives_the_same_bits() {
-        for (law, specific) in [(Law::Gaussian, vec![1, 2]), (Law::NegBinomial, vec![1, 0, 2])] {
+        let counts = Law::NegBinomial;
+        let cases = [
+            (Law::Gaussian, vec![1, 2], false),
+            (counts, vec![1, 0, 2], false),
+            (counts, vec![1, 0, 2], true),
+        ];
+        for (law, specific, own_sizes) in cases {
             let coder = example(law, specific);
             let mut out = Annotations::default();
             coder.annotate("k", &mut out);
@@ -308,7 +312,14 @@ mod tests {
             notes.insert("likelihood".into(), law.to_string().into());
             notes.insert("shared_columns".into(), 3.into());
             notes.insert("specific_columns".into(), Value::Ints(own));
-            notes.insert("params".into(), Value::Map(BTreeMap::from([("hidden".into(), "[5,4]".into())])));
+            // Fits of before there was `encoder`, fits whose encoders have sizes of their own, and fits whose encoders do not.
+            let sizes = match law {
+                Law::Gaussian => vec![("hidden", "[5,4]")],
+                Law::NegBinomial if own_sizes => vec![("hidden", "[3,2]"), ("encoder", "[5,4]")],
+                Law::NegBinomial => vec![("hidden", "[5,4]"), ("encoder", "[0,0]")],
+            };
+            let sizes = sizes.into_iter().map(|(name, value)| (name.to_owned(), value.into()));
+            notes.insert("params".into(), Value::Map(sizes.collect()));
             let read = |out: &Annotations| Coder::read(&Slots::of(out, "k", 7)?);
             let found = read(&out).unwrap();
             let x = normal(9, 7, 3).mapv(f64::abs);

@@ -89,6 +89,20 @@ fn counts_are_fitted_and_other_values_refused() {
     assert!(text(fit(&params, &x, &study, &names).unwrap_err()).contains("0 or larger"));
 }
 
+/// Counts whose factors move them by an order of magnitude: their moments look like dispersion alone, from which no factor was ever
+/// found.
+#[test]
+fn factors_of_counts_are_found() {
+    let (x, study, names) = planted(2);
+    let counts = x.mapv(|v| (20.0 * v.exp()).floor());
+    let base = Mssvae { likelihood: Law::NegBinomial, epochs: 400, ..small() };
+    let supports = fit(&base, &counts, &study, &names).unwrap().supports();
+    let blocks = [0..10, 10..20, 20..26, 26..32].map(|block| block.collect::<Vec<usize>>());
+    // So short a fit may leave two blocks in one factor, or one out, but not more.
+    let there = blocks.iter().filter(|block| supports.contains(block)).count();
+    assert!(there >= 2, "{supports:?}");
+}
+
 #[test]
 fn studies_and_parameters_out_of_range_are_refused() {
     let (x, study, names) = planted(3);
@@ -107,6 +121,8 @@ fn studies_and_parameters_out_of_range_are_refused() {
         (Mssvae { lambda0: 0.05, ..small() }, "lambda0"),
         (Mssvae { batch: 3, ..small() }, "batch"),
         (Mssvae { hidden: [0, 5], ..small() }, "hidden"),
+        (Mssvae { encoder: [0, 5], ..small() }, "encoder"),
+        (Mssvae { dispersion: 0.0, ..small() }, "dispersion"),
         (Mssvae { epochs: 0, ..small() }, "epochs"),
         (Mssvae { learning_rate: f64::NAN, ..small() }, "learning_rate"),
         (Mssvae { b: 0.5, ..small() }, "`b`"),
