@@ -19,6 +19,7 @@
 //! formed in every `refresh`-th step. `moran2026`.
 
 mod factors;
+mod moves;
 pub(super) mod train;
 
 use ndarray::Array2;
@@ -99,6 +100,9 @@ crate::params! {
         pub learning_rate_w: f64 = 0.01,
         /// |w| above which a feature belongs to a factor's set; 0 ≤ threshold. Default 0.5 (paper, platelets).
         pub threshold: f64 = 0.5,
+        /// With `likelihood=gaussian`, whether supports are also changed by moves that gradients do not make, each kept
+        /// where the objective gains. Default false.
+        pub moves: bool = false,
         /// Whether columns of all studies with the same set are made one shared factor at the end. Default true (paper: false).
         pub merge: bool = true,
         /// With `merge`, the smallest Jaccard index of two sets of the same factor; 0 < tau ≤ 1. Default 0.5.
@@ -122,6 +126,7 @@ impl Params for Mssvae {
         (name == "paper").then(|| Mssvae {
             w_update: WUpdate::Gradient,
             warmup: 0.0,
+            moves: false,
             merge: false,
             min_support: 1,
             activity: 0.0,
@@ -151,6 +156,8 @@ pub struct MssvaeFit {
     pub objective: Vec<f64>,
     /// |w| above which a feature is in a set.
     pub threshold: f64,
+    /// Moves that stayed.
+    pub moves: usize,
     /// How the fit ended.
     pub stop: Stop,
     /// What the user should know.
@@ -164,7 +171,9 @@ impl Mssvae {
         let k = self.shared + studies * self.specific;
         let weights = (studies + 2) * (features * h1 + h1 * h2) + features * (2 * k + h2);
         let parts = 16 * (k * (h1 + h2) + h1 * h2 + self.batch * (k + 2 * h1 + h2)) + features * (2 * k + h2);
-        let held = 3 * n * features + 4 * weights + parts + 2 * self.batch * features;
+        // A move on trial keeps the network as it was, and as it became without.
+        let copies = if self.moves && self.likelihood == Law::Gaussian { 3 } else { 1 };
+        let held = 3 * n * features + 4 * copies * weights + parts + 2 * self.batch * features;
         4 * held as u64
     }
 }
