@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::factors::factors;
+use super::moves::Moves;
 use super::{Mssvae, MssvaeFit, PriorScale, WUpdate};
 use crate::data::Matrix;
 use crate::error::{Error, Result};
@@ -29,37 +30,39 @@ use crate::nn::wide::fast;
 
 /// Parameters bound to data.
 pub(in crate::methods::multistudy) struct Problem<'a> {
-    params: &'a Mssvae,
+    pub params: &'a Mssvae,
     /// Samples × features.
-    x: Array2<f32>,
+    pub x: Array2<f32>,
     /// Study of each sample.
     study: &'a [u32],
     /// Samples of each study.
-    samples: Vec<Vec<usize>>,
+    pub samples: Vec<Vec<usize>>,
     names: &'a [String],
-    columns: Columns,
-    start: Start,
+    pub columns: Columns,
+    pub start: Start,
 }
 
 /// What the data say before the first step.
-struct Start {
+pub(in crate::methods::multistudy) struct Start {
     /// log σ or log φ of each feature.
     noise: Vec<f64>,
     /// Share of all counts of each feature; empty for a Gaussian law.
     shares: Vec<f64>,
-    law: Option<Noise>,
+    pub law: Option<Noise>,
     /// Mean and variance of log totals.
     size: (f64, f64),
 }
 
 #[derive(Serialize, Deserialize)]
 pub(in crate::methods::multistudy) struct State {
-    network: Network<f32>,
-    membership: Membership,
-    seed: Seed,
+    pub network: Network<f32>,
+    pub membership: Membership,
+    pub seed: Seed,
     /// Steps of Adam so far.
-    step: u64,
-    epoch: usize,
+    pub step: u64,
+    pub epoch: usize,
+    /// Moves tried and on trial.
+    pub moves: Moves,
     /// First sample of the next batch in the epoch's order.
     next: usize,
     /// Loss times samples, and samples, of this epoch so far.
@@ -144,7 +147,15 @@ impl<'a> Problem<'a> {
         Batch { input, shares, size_noise }
     }
 
-    fn slab(&self, epoch: usize) -> Slab {
+    /// What the priors are divided by in a mini-batch of some samples.
+    pub fn divisor(&self, samples: usize) -> f64 {
+        match self.params.prior_scale {
+            PriorScale::Batch => samples as f64,
+            PriorScale::Dataset => self.x.nrows() as f64,
+        }
+    }
+
+    pub fn slab(&self, epoch: usize) -> Slab {
         let p = self.params;
         let b = if p.b == 0.0 { self.x.ncols() as f64 } else { p.b };
         let lambda0 = annealed(epoch, p.epochs, p.lambda0).max(p.lambda1);
@@ -154,10 +165,7 @@ impl<'a> Problem<'a> {
     /// One step of everything; the loss before it.
     fn descend(&self, s: &mut State, batch: &Batch<f32>) -> f64 {
         let (p, slab) = (self.params, self.slab(s.epoch));
-        let divisor = match p.prior_scale {
-            PriorScale::Batch => batch.input.nrows(),
-            PriorScale::Dataset => self.x.nrows(),
-        } as f64;
+        let divisor = self.divisor(batch.input.nrows());
         let kl = ((s.epoch as f64 + 1.0) / (p.warmup * p.epochs as f64).max(1.0)).min(1.0);
         let prior = Prior { size: self.start.size, noise: self.start.law, divisor, kl };
         let rising = slab.lambda0 <= 1.0 && p.lambda0 > 1.0;
@@ -170,7 +178,8 @@ impl<'a> Problem<'a> {
             elbo::add_penalty_gradient(&mut s.network.decoder.w, membership, divisor);
         }
         s.step += 1;
-        let [all, of_w] = [p.learning_rate, p.learning_rate_w].map(|rate| Adam::at(s.step, rate));
+        let pace = s.moves.pace(p.epochs);
+        let [all, of_w] = [p.learning_rate, p.learning_rate_w].map(|rate| Adam::at(s.step, pace * rate));
         let proximal = p.w_update == WUpdate::Prox;
         s.network.visit(&mut |name, param| match name {
             "W" if proximal => {}
@@ -192,7 +201,7 @@ impl<'a> Problem<'a> {
 
     /// The fit from the last state.
     pub fn finish(&self, course: Course<State>, stop: Stop, ctx: &mut Ctx<'_>) -> Result<MssvaeFit> {
-        let State { network, membership, .. } = course.state;
+        let State { network, membership, moves, .. } = course.state;
         let counts = self.params.likelihood == Law::NegBinomial;
         let mut latents = Array2::zeros((self.x.nrows(), self.columns.total()));
         let mut log_sizes = vec![0.0; if counts { self.x.nrows() } else { 0 }];
@@ -230,6 +239,7 @@ impl<'a> Problem<'a> {
             log_sizes,
             objective: course.objective,
             threshold: self.params.threshold,
+            moves: moves.kept,
             stop,
             warnings: ctx.warnings.clone(),
         })
@@ -297,6 +307,7 @@ impl Iterate for Problem<'_> {
             step: 0,
             epoch: 0,
             next: 0,
+            moves: Moves::default(),
             sums: (0.0, 0.0),
             order: Vec::new(),
             fused: Fused::new(true),
@@ -323,6 +334,7 @@ impl Iterate for Problem<'_> {
         let loss = s.sums.0 / s.sums.1.max(1.0);
         (s.epoch, s.next, s.sums) = (s.epoch + 1, 0, (0.0, 0.0));
         s.order.clear();
+        self.consider(s);
         Ok(Step::Sweep(loss))
     }
 
