@@ -72,9 +72,7 @@ impl Coder {
             let rows: Vec<usize> = (0..study.len()).filter(|&i| study[i] == of).collect();
             for rows in rows.chunks(BLOCK) {
                 let mut input = x.select(ndarray::Axis(0), rows).mapv(|v| v as f32);
-                if self.law == Law::NegBinomial {
-                    input.mapv_inplace(f32::ln_1p);
-                }
+                self.law.read(&mut input);
                 let means = self.means(of, input.view());
                 for (at, &i) in rows.iter().enumerate() {
                     for (to, from) in codes.row_mut(i).iter_mut().zip(&self.from) {

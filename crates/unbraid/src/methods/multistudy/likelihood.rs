@@ -14,11 +14,14 @@
 
 use std::sync::LazyLock;
 
+use ndarray::Array2;
+use rayon::prelude::*;
 use statrs::function::gamma::ln_gamma;
 
 use crate::nn::Real;
 use crate::nn::activation::softplus;
 use crate::nn::elementary::{exp, ln, ln_1p};
+use crate::nn::wide::fast;
 
 /// ½ log 2π.
 pub const HALF_LN_TAU: f64 = 0.918_938_533_204_672_8;
@@ -209,6 +212,22 @@ pub enum Law {
 }
 
 crate::words!(Law, "a likelihood", Gaussian = "gaussian", NegBinomial = "nb");
+
+impl Law {
+    /// What encoders read of samples × features, in place: log(1 + x) of counts.
+    pub fn read(self, x: &mut Array2<f32>) {
+        if self == Law::NegBinomial {
+            let log = |x: &mut f32| *x = ln_1p(f64::from(*x)) as f32;
+            let width = x.ncols().max(1);
+            match x.as_slice_memory_order_mut() {
+                Some(all) => {
+                    all.par_chunks_mut(width).for_each(|part| fast(|| part.iter_mut().for_each(log)))
+                }
+                None => x.iter_mut().for_each(log),
+            }
+        }
+    }
+}
 
 /// Means of the negative binomial law are kept from 0.
 const LEAST_MEAN: f64 = 1e-30;

@@ -87,7 +87,8 @@ fn active<T: Real>(decoder: &Decoder<T>, tile: &Tile<T>, j: usize) -> (Seen<T>, 
     let active: Vec<usize> = (0..tile.columns.len()).filter(active).collect();
     let columns: Vec<usize> = active.iter().map(|&p| tile.columns[p]).collect();
     let (seen, z) = (Seen::of(decoder, &columns), tile.z.select(Axis(0), &active));
-    let layers = layers(decoder, &seen, &Tile { columns, z, x: Array2::default((0, 0)), size: Vec::new() }, j);
+    let layers =
+        layers(decoder, &seen, &Tile { columns, z, x: Array2::default((0, 0)), size: Vec::new() }, j);
     (seen, layers)
 }
 

@@ -24,9 +24,6 @@ use crate::methods::multistudy::ssl::{Membership, Slab, annealed};
 use crate::methods::multistudy::studies::Studies;
 use crate::nn::activation::softplus_inverse;
 use crate::nn::adam::Adam;
-use crate::nn::elementary::ln_1p;
-use crate::nn::flat_mut;
-use crate::nn::wide::fast;
 
 /// Parameters bound to data.
 pub(in crate::methods::multistudy) struct Problem<'a> {
@@ -140,9 +137,7 @@ impl<'a> Problem<'a> {
         let counts = self.params.likelihood == Law::NegBinomial;
         let mut input = self.x.select(Axis(0), &used);
         shares.par_iter_mut().for_each(|share| share.x = turned(input.slice(s![share.rows.clone(), ..])));
-        if counts {
-            logs(&mut input);
-        }
+        self.params.likelihood.read(&mut input);
         let size_noise = (0..if counts { used.len() } else { 0 }).map(|_| draw()).collect();
         Batch { input, shares, size_noise }
     }
@@ -209,9 +204,7 @@ impl<'a> Problem<'a> {
             let columns = self.columns.of(study);
             for rows in samples.chunks(self.params.batch) {
                 let mut input = self.x.select(Axis(0), rows);
-                if counts {
-                    logs(&mut input);
-                }
+                self.params.likelihood.read(&mut input);
                 let found = elbo::encode(&network, study, input.view());
                 for (at, &i) in rows.iter().enumerate() {
                     let mut to = latents.slice_mut(s![i, ..]);
@@ -260,14 +253,6 @@ fn turned(x: ArrayView2<'_, f32>) -> Array2<f32> {
         }
     }
     out
-}
-
-/// log(1 + x) of counts.
-fn logs(x: &mut Array2<f32>) {
-    let width = x.ncols().max(1);
-    flat_mut(x).par_chunks_mut(width).for_each(|row| {
-        fast(|| row.iter_mut().for_each(|x| *x = ln_1p(f64::from(*x)) as f32));
-    });
 }
 
 /// Refuses what cannot be counts.

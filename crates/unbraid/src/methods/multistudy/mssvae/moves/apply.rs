@@ -54,7 +54,8 @@ impl Problem<'_> {
         let old = s.network.clone();
         let of_old = |k: usize| old.decoder.w.value.column(k);
         // A column that is filled may hold weights that its code made nothing of.
-        let cleared: BTreeSet<usize> = next.empty.iter().copied().chain(next.fill.iter().map(|(k, _)| *k)).collect();
+        let cleared: BTreeSet<usize> =
+            next.empty.iter().copied().chain(next.fill.iter().map(|(k, _)| *k)).collect();
         // Before anything changes: the residuals that new codes follow.
         let tiles: Vec<Tile<f32>> = (0..self.samples.len()).map(|m| self.tile(&old, m)).collect();
         let targets: Vec<Array1<f64>> = next
@@ -132,7 +133,8 @@ impl Problem<'_> {
     /// Weights of the features in a column, as large as those that the column `from` had.
     fn weigh(&self, s: &mut State, old: &Network<f32>, (k, from): (usize, usize), group: &[usize]) {
         let column = old.decoder.w.value.column(from);
-        let large: Vec<usize> = (0..column.len()).filter(|&j| f64::from(column[j].abs()) > self.params.threshold).collect();
+        let large: Vec<usize> =
+            (0..column.len()).filter(|&j| f64::from(column[j].abs()) > self.params.threshold).collect();
         let mean = large.iter().map(|&j| column[j].abs()).sum::<f32>() / large.len().max(1) as f32;
         let typical = if large.is_empty() { WEIGHT } else { mean };
         for &j in group {
@@ -166,11 +168,13 @@ impl Problem<'_> {
         let codes = concatenate(Axis(1), &views).unwrap_or_default().t().mapv(f64::from);
         let fit = ridge(&codes, target);
         let mut old = old.clone();
-        let places: Vec<usize> = kin.iter().filter_map(|&c| self.head(&mut old, c).map(|(_, at)| at)).collect();
+        let places: Vec<usize> =
+            kin.iter().filter_map(|&c| self.head(&mut old, c).map(|(_, at)| at)).collect();
         let Some((before, like)) = self.head(&mut old, from) else { return };
         let Some((encoder, at)) = self.head(network, k) else { return };
         let mix = |a: &Array2<f32>, h: usize, turned: bool| -> f32 {
-            let one = |(&c, slope): (&usize, &f64)| slope * f64::from(if turned { a[[h, c]] } else { a[[c, h]] });
+            let one =
+                |(&c, slope): (&usize, &f64)| slope * f64::from(if turned { a[[h, c]] } else { a[[c, h]] });
             places.iter().zip(&fit.slopes).map(one).sum::<f64>() as f32
         };
         for h in 0..encoder.mean.weight.value.ncols() {
@@ -215,7 +219,9 @@ impl Problem<'_> {
             let y: Array1<f64> = tiles
                 .iter()
                 .zip(&parts)
-                .flat_map(|(tile, (_, aside))| tile.x.row(j).iter().zip(aside).map(|(x, o)| f64::from(x - o)).collect::<Vec<_>>())
+                .flat_map(|(tile, (_, aside))| {
+                    tile.x.row(j).iter().zip(aside).map(|(x, o)| f64::from(x - o)).collect::<Vec<_>>()
+                })
                 .collect();
             let fit = ridge(&a, &y);
             // Without an active column the layer is constant, and v_j waits for one.

@@ -194,7 +194,8 @@ impl Problem<'_> {
         } else if trial.again || !gains.contains(&true) || !room(1) {
             end.put_back(s);
         } else {
-            let kept = |v: &[f64]| v.iter().zip(&gains).filter(|(_, g)| **g).map(|(v, _)| *v).collect::<Vec<f64>>();
+            let kept =
+                |v: &[f64]| v.iter().zip(&gains).filter(|(_, g)| **g).map(|(v, _)| *v).collect::<Vec<f64>>();
             trial.without = Some((kept(&before), end));
             trial.sums = kept(&trial.sums);
             let mut gains = gains.iter();
@@ -271,7 +272,8 @@ impl Problem<'_> {
                 }
                 for at in (0..seen.len()).filter(|&at| columns.contains(&seen[at])) {
                     let codes = found.mean.column(at).into_iter().zip(found.log_variance.column(at));
-                    part += codes.map(|(m, s)| elbo::kl(f64::from(*m), f64::from(*s), (0.0, 1.0))).sum::<f64>();
+                    part +=
+                        codes.map(|(m, s)| elbo::kl(f64::from(*m), f64::from(*s), (0.0, 1.0))).sum::<f64>();
                 }
                 *sum += part / (n * self.samples.len()) as f64;
             }

@@ -14,8 +14,8 @@ use ndarray::{Array2, Axis};
 
 use super::Move;
 use crate::linalg::{Accum, gemm};
-use crate::methods::multistudy::network::{Decoder, Network, Tile};
 use crate::methods::multistudy::mssvae::train::Problem;
+use crate::methods::multistudy::network::{Decoder, Network, Tile};
 use crate::methods::multistudy::plain::Plain;
 
 /// d from which two features depend on each other.
@@ -80,7 +80,10 @@ pub(super) fn groups(d: &Array2<f32>, fewest: usize) -> Vec<Vec<usize>> {
         let mut group = vec![a, b];
         let mut least: Vec<f32> = (0..d.nrows()).map(|f| d[[f, a]].min(d[[f, b]])).collect();
         loop {
-            let next = least.iter().enumerate().fold((0, 0.0), |best, (f, &v)| if v > best.1 { (f, v) } else { best });
+            let next = least
+                .iter()
+                .enumerate()
+                .fold((0, 0.0), |best, (f, &v)| if v > best.1 { (f, v) } else { best });
             if f64::from(next.1) < DEPENDENT {
                 break;
             }
@@ -236,7 +239,9 @@ impl<'a, 'b> Scene<'a, 'b> {
         for c in self.filled().filter(|&c| self.owners[c].is_some()) {
             let set = &self.supports[c];
             let over = |&k: &usize| {
-                self.owners[k].is_none() && self.supports[k].len() >= set.len() && share(set, &self.supports[k]) >= MOST
+                self.owners[k].is_none()
+                    && self.supports[k].len() >= set.len()
+                    && share(set, &self.supports[k]) >= MOST
             };
             let by_share = |&a: &usize, &b: &usize| {
                 share(set, &self.supports[a]).total_cmp(&share(set, &self.supports[b])).then(b.cmp(&a))
@@ -301,7 +306,8 @@ impl<'a, 'b> Scene<'a, 'b> {
             // With features that the columns lost, such as squares of what they mix.
             let all: Vec<usize> = (0..self.decoder.features()).collect();
             let d = least(self.studies(k).into_iter().map(|m| self.among(m, &all, &out)));
-            let follows = |&j: &usize| pool.iter().filter(|&&l| f64::from(d[[j, l]]) >= DEPENDENT).count() >= fewest;
+            let follows =
+                |&j: &usize| pool.iter().filter(|&&l| f64::from(d[[j, l]]) >= DEPENDENT).count() >= fewest;
             let wide: Vec<usize> = all.iter().copied().filter(|j| pool.contains(j) || follows(j)).collect();
             let mut groups = self.groups(&wide, &d.select(Axis(0), &wide).select(Axis(1), &wide));
             groups.retain(|g| share(g, &pool) >= MOST);
@@ -311,7 +317,8 @@ impl<'a, 'b> Scene<'a, 'b> {
                 group.extend(&pool);
                 group.sort_unstable();
             }
-            let known = groups.len() == out.len() && groups.iter().all(|g| out.iter().any(|&c| self.supports[c] == *g));
+            let known = groups.len() == out.len()
+                && groups.iter().all(|g| out.iter().any(|&c| self.supports[c] == *g));
             let changed = match groups.len() {
                 0 => false,
                 1 => out.len() > 1,
