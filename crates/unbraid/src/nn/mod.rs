@@ -123,24 +123,6 @@ impl<T: Real> Param<T> {
         Param::new(Array2::from_shape_simple_fn(shape, || T::of(bound * (2.0 * rng.random::<f64>() - 1.0))))
     }
 
-    /// Sets one entry; its mean gradient is forgotten, and the mean square of its gradients becomes that of the entry `like`,
-    /// so that the next steps are no larger than that one's.
-    pub fn place(&mut self, at: [usize; 2], value: T, like: [usize; 2]) {
-        (self.value[at], self.m[at], self.v[at]) = (value, T::ZERO, self.v[like]);
-    }
-
-    /// The same, with `like` an entry of another parameter.
-    pub fn place_like(&mut self, at: [usize; 2], value: T, of: &Param<T>, like: [usize; 2]) {
-        (self.value[at], self.m[at], self.v[at]) = (value, T::ZERO, of.v[like]);
-    }
-
-    /// Sets a column to one of another parameter, as [`place`](Self::place) does.
-    pub fn copy_column(&mut self, column: usize, of: &Param<T>, from: usize) {
-        for i in 0..self.value.nrows() {
-            self.place_like([i, column], of.value[[i, from]], of, [i, from]);
-        }
-    }
-
     /// Forgets the gradient.
     pub fn clear(&mut self) {
         self.grad.fill(T::ZERO);

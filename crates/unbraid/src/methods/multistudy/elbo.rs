@@ -135,7 +135,7 @@ impl<T: Real> Drawn<T> {
 }
 
 /// KL of N(mean, eˢ) from N(law).
-pub(in crate::methods::multistudy) fn kl(mean: f64, s: f64, law: (f64, f64)) -> f64 {
+fn kl(mean: f64, s: f64, law: (f64, f64)) -> f64 {
     0.5 * (((mean - law.0).powi(2) + s.exp()) / law.1 - 1.0 - s + law.1.ln())
 }
 
@@ -303,7 +303,7 @@ fn noise_prior<T: Real>(log_sigma: &mut Param<T>, law: &Noise, divisor: f64) -> 
     let mut sum = 0.0;
     for (log_sigma, grad) in log_sigma.value.iter().zip(&mut log_sigma.grad) {
         let (l, rate) = (log_sigma.wide(), law.beta * (-2.0 * log_sigma.wide()).exp());
-        sum += law.log_density(l);
+        sum -= (2.0 * law.alpha + 2.0) * l + rate;
         *grad += T::of((2.0 * law.alpha + 2.0 - 2.0 * rate) / divisor);
     }
     sum

@@ -48,13 +48,6 @@ impl Noise {
     }
 }
 
-impl Noise {
-    /// log p(σ) at log σ, but for a constant: −(2α + 2) log σ − β/σ².
-    pub fn log_density(&self, log_sigma: f64) -> f64 {
-        -((2.0 * self.alpha + 2.0) * log_sigma + self.beta * (-2.0 * log_sigma).exp())
-    }
-}
-
 /// x with P(Gamma(a, 1) ≤ x) = p.
 fn gamma_quantile(p: f64, a: f64) -> f64 {
     let (mut low, mut high) = (0.0, a + 1.0);

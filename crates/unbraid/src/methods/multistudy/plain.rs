@@ -1,7 +1,7 @@
 //! The decoder written as the model is: every masked latent c_ij of a feature, then layer by layer. The slow twin of the
 //! fused decoder, and the way to predict.
 
-use ndarray::{Array1, Array2, ArrayView1, Axis};
+use ndarray::{Array1, Array2, ArrayView1};
 
 use super::likelihood::Row;
 use super::network::{Decode, Decoder, Pass, Skip, Tile, gather, scatter_add};
@@ -81,33 +81,15 @@ fn layers<T: Real>(decoder: &Decoder<T>, seen: &Seen<T>, tile: &Tile<T>, j: usiz
     Layers { c, h1, h2, past, o }
 }
 
-/// The layers of one feature by the columns whose weight is not 0; others change nothing.
-fn active<T: Real>(decoder: &Decoder<T>, tile: &Tile<T>, j: usize) -> (Seen<T>, Layers<T>) {
-    let active = |p: &usize| decoder.w.value[[j, tile.columns[*p]]] != T::ZERO;
-    let active: Vec<usize> = (0..tile.columns.len()).filter(active).collect();
-    let columns: Vec<usize> = active.iter().map(|&p| tile.columns[p]).collect();
-    let (seen, z) = (Seen::of(decoder, &columns), tile.z.select(Axis(0), &active));
-    let layers =
-        layers(decoder, &seen, &Tile { columns, z, x: Array2::default((0, 0)), size: Vec::new() }, j);
-    (seen, layers)
-}
-
 impl Plain {
     /// o of every feature and sample of a tile, features × samples; `x` of the tile is not read.
     pub fn outputs<T: Real>(decoder: &Decoder<T>, tile: &Tile<T>) -> Array2<T> {
+        let seen = Seen::of(decoder, &tile.columns);
         let mut o = Array2::from_elem((decoder.features(), tile.z.ncols()), T::ZERO);
         for (j, mut row) in o.rows_mut().into_iter().enumerate() {
-            row.assign(&active(decoder, tile, j).1.o);
+            row.assign(&layers(decoder, &seen, tile, j).o);
         }
         o
-    }
-
-    /// What the last row of one feature is multiplied by, h₂ + P c, H₂ × samples, and what comes beside it but b₃: u_j · c, or 0.
-    pub fn last<T: Real>(decoder: &Decoder<T>, tile: &Tile<T>, j: usize) -> (Array2<T>, Array1<T>) {
-        let (seen, Layers { c, h2, past, .. }) = active(decoder, tile, j);
-        let mut beside = Array1::from_elem(tile.z.ncols(), T::ZERO);
-        seen.u.iter().for_each(|u| dot_columns(u.row(j), &c, &mut beside));
-        (past.map_or(h2.clone(), |past| past + &h2), beside)
     }
 }
 

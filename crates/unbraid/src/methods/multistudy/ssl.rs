@@ -9,7 +9,7 @@
 //! [`Slab::boundary`]. λ₀ rises in stages, so that weights choose sides late. Rockova and George (2018): `rockova2018`;
 //! as in `moran2026`.
 
-use ndarray::{Array2, ArrayView1, ArrayView2};
+use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
 use crate::nn::Real;
@@ -105,19 +105,6 @@ impl Membership {
         slab.lambda1 + (slab.lambda0 - slab.lambda1) * (1.0 - self.member[[j, k]])
     }
 
-    /// log p(w_k, η_k) of column k with the membership summed out, but for the Beta function:
-    /// Σ_j log(η ψ(w_jk|λ₁) + (1 − η) ψ(w_jk|λ₀)) + (a − 1) log η + (b − 1) log(1 − η), ψ the Laplace density. What supports are
-    /// compared by, as E γ depends on the way that W came by.
-    pub fn log_density<T: Real>(&self, slab: &Slab, k: usize, column: ArrayView1<'_, T>) -> f64 {
-        let eta = self.eta[k];
-        let spike = (-eta).ln_1p() + (0.5 * slab.lambda0).ln();
-        let one = |w: &T| {
-            let t = log_odds(slab, w.wide(), eta);
-            spike - slab.lambda0 * w.wide().abs() + t.max(0.0) + (-t.abs()).exp().ln_1p()
-        };
-        column.iter().map(one).sum::<f64>() + (slab.a - 1.0) * eta.ln() + (slab.b - 1.0) * (-eta).ln_1p()
-    }
-
     /// log prior of η and γ: Σ_k (Σ_j E γ + a − 1) log η + (G − Σ_j E γ + b − 1) log(1 − η).
     pub fn log_prior(&self, slab: &Slab) -> f64 {
         let features = self.member.nrows() as f64;
@@ -167,24 +154,6 @@ mod tests {
         let slab = Slab { lambda0: 15.0, lambda1: 0.1, a: 1.0, b: 1.0 };
         let at = slab.boundary(0.1);
         assert!((at - 0.4838).abs() < 1e-4 && (slab.weight(at, 0.1)[0] - 0.5).abs() < 1e-12);
-    }
-
-    #[test]
-    fn the_density_is_that_of_the_mixture() {
-        let slab = Slab { lambda0: 4.0, lambda1: 0.5, a: 2.0, b: 3.0 };
-        let w = ndarray::array![[0.0, -1.0], [0.4, 2.0]];
-        let state = Membership { member: Array2::zeros((2, 2)), eta: vec![0.3, 0.6] };
-        let laplace = |w: f64, rate: f64| 0.5 * rate * (-rate * w.abs()).exp();
-        let mut direct = 0.0;
-        for ((_, k), &w) in w.indexed_iter() {
-            let eta = state.eta[k];
-            direct += (eta * laplace(w, 0.5) + (1.0 - eta) * laplace(w, 4.0)).ln();
-        }
-        for eta in [0.3f64, 0.6] {
-            direct += eta.ln() + 2.0 * (1.0 - eta).ln();
-        }
-        let sum: f64 = (0..2).map(|k| state.log_density(&slab, k, w.column(k))).sum();
-        assert!((sum - direct).abs() < 1e-12);
     }
 
     /// η as updated is where the log prior is largest.

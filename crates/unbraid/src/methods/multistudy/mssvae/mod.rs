@@ -21,7 +21,6 @@
 //! penalty of W is larger than any of them, and at a thousandth per step φ leaves that place after thousands. `moran2026`.
 
 mod factors;
-mod moves;
 pub(super) mod train;
 
 use ndarray::Array2;
@@ -108,9 +107,6 @@ crate::params! {
         pub learning_rate_w: f64 = 0.01,
         /// |w| above which a feature belongs to a factor's set; 0 ≤ threshold. Default 0.5 (paper, platelets).
         pub threshold: f64 = 0.5,
-        /// With `likelihood=gaussian`, whether supports are also changed by moves that gradients do not make, each kept
-        /// where the objective gains. Default false.
-        pub moves: bool = false,
         /// Whether columns of all studies with the same set are made one shared factor at the end. Default true (paper: false).
         pub merge: bool = true,
         /// With `merge`, the smallest Jaccard index of two sets of the same factor; 0 < tau ≤ 1. Default 0.5.
@@ -134,7 +130,6 @@ impl Params for Mssvae {
         (name == "paper").then(|| Mssvae {
             w_update: WUpdate::Gradient,
             warmup: 0.0,
-            moves: false,
             merge: false,
             min_support: 1,
             activity: 0.0,
@@ -165,8 +160,6 @@ pub struct MssvaeFit {
     pub objective: Vec<f64>,
     /// |w| above which a feature is in a set.
     pub threshold: f64,
-    /// Moves that stayed.
-    pub moves: usize,
     /// How the fit ended.
     pub stop: Stop,
     /// What the user should know.
@@ -186,9 +179,7 @@ impl Mssvae {
         let [e1, e2] = self.encoder_sizes();
         let weights = (studies + 2) * (features * e1 + e1 * e2) + h1 * h2 + features * (2 * k + h2);
         let parts = 16 * (k * (h1 + h2) + h1 * h2 + self.batch * (k + 2 * h1 + h2)) + features * (2 * k + h2);
-        // A move on trial keeps the network as it was, and as it became without.
-        let copies = if self.moves && self.likelihood == Law::Gaussian { 3 } else { 1 };
-        let held = 3 * n * features + 4 * copies * weights + parts + 2 * self.batch * features;
+        let held = 3 * n * features + 4 * weights + parts + 2 * self.batch * features;
         4 * held as u64
     }
 }

@@ -9,7 +9,6 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::factors::factors;
-use super::moves::Moves;
 use super::{Mssvae, MssvaeFit, PriorScale, WUpdate};
 use crate::data::Matrix;
 use crate::error::{Error, Result};
@@ -27,39 +26,37 @@ use crate::nn::adam::Adam;
 
 /// Parameters bound to data.
 pub(in crate::methods::multistudy) struct Problem<'a> {
-    pub params: &'a Mssvae,
+    params: &'a Mssvae,
     /// Samples × features.
-    pub x: Array2<f32>,
+    x: Array2<f32>,
     /// Study of each sample.
     study: &'a [u32],
     /// Samples of each study.
-    pub samples: Vec<Vec<usize>>,
+    samples: Vec<Vec<usize>>,
     names: &'a [String],
-    pub columns: Columns,
-    pub start: Start,
+    columns: Columns,
+    start: Start,
 }
 
 /// What the data say before the first step.
-pub(in crate::methods::multistudy) struct Start {
+struct Start {
     /// log σ or log φ of each feature.
     noise: Vec<f64>,
     /// Share of all counts of each feature; empty for a Gaussian law.
     shares: Vec<f64>,
-    pub law: Option<Noise>,
+    law: Option<Noise>,
     /// Mean and variance of log totals.
     size: (f64, f64),
 }
 
 #[derive(Serialize, Deserialize)]
 pub(in crate::methods::multistudy) struct State {
-    pub network: Network<f32>,
-    pub membership: Membership,
-    pub seed: Seed,
+    network: Network<f32>,
+    membership: Membership,
+    seed: Seed,
     /// Steps of Adam so far.
-    pub step: u64,
-    pub epoch: usize,
-    /// Moves tried and on trial.
-    pub moves: Moves,
+    step: u64,
+    epoch: usize,
     /// First sample of the next batch in the epoch's order.
     next: usize,
     /// Loss times samples, and samples, of this epoch so far.
@@ -142,15 +139,7 @@ impl<'a> Problem<'a> {
         Batch { input, shares, size_noise }
     }
 
-    /// What the priors are divided by in a mini-batch of some samples.
-    pub fn divisor(&self, samples: usize) -> f64 {
-        match self.params.prior_scale {
-            PriorScale::Batch => samples as f64,
-            PriorScale::Dataset => self.x.nrows() as f64,
-        }
-    }
-
-    pub fn slab(&self, epoch: usize) -> Slab {
+    fn slab(&self, epoch: usize) -> Slab {
         let p = self.params;
         let b = if p.b == 0.0 { self.x.ncols() as f64 } else { p.b };
         let lambda0 = annealed(epoch, p.epochs, p.lambda0).max(p.lambda1);
@@ -160,7 +149,10 @@ impl<'a> Problem<'a> {
     /// One step of everything; the loss before it.
     fn descend(&self, s: &mut State, batch: &Batch<f32>) -> f64 {
         let (p, slab) = (self.params, self.slab(s.epoch));
-        let divisor = self.divisor(batch.input.nrows());
+        let divisor = match p.prior_scale {
+            PriorScale::Batch => batch.input.nrows(),
+            PriorScale::Dataset => self.x.nrows(),
+        } as f64;
         let kl = ((s.epoch as f64 + 1.0) / (p.warmup * p.epochs as f64).max(1.0)).min(1.0);
         let prior = Prior { size: self.start.size, noise: self.start.law, divisor, kl };
         let rising = slab.lambda0 <= 1.0 && p.lambda0 > 1.0;
@@ -173,8 +165,7 @@ impl<'a> Problem<'a> {
             elbo::add_penalty_gradient(&mut s.network.decoder.w, membership, divisor);
         }
         s.step += 1;
-        let pace = s.moves.pace(p.epochs);
-        let [all, of_w] = [p.learning_rate, p.learning_rate_w].map(|rate| Adam::at(s.step, pace * rate));
+        let [all, of_w] = [p.learning_rate, p.learning_rate_w].map(|rate| Adam::at(s.step, rate));
         let proximal = p.w_update == WUpdate::Prox;
         s.network.visit(&mut |name, param| match name {
             "W" if proximal => {}
@@ -196,7 +187,7 @@ impl<'a> Problem<'a> {
 
     /// The fit from the last state.
     pub fn finish(&self, course: Course<State>, stop: Stop, ctx: &mut Ctx<'_>) -> Result<MssvaeFit> {
-        let State { network, membership, moves, .. } = course.state;
+        let State { network, membership, .. } = course.state;
         let counts = self.params.likelihood == Law::NegBinomial;
         let mut latents = Array2::zeros((self.x.nrows(), self.columns.total()));
         let mut log_sizes = vec![0.0; if counts { self.x.nrows() } else { 0 }];
@@ -232,7 +223,6 @@ impl<'a> Problem<'a> {
             log_sizes,
             objective: course.objective,
             threshold: self.params.threshold,
-            moves: moves.kept,
             stop,
             warnings: ctx.warnings.clone(),
         })
@@ -292,7 +282,6 @@ impl Iterate for Problem<'_> {
             step: 0,
             epoch: 0,
             next: 0,
-            moves: Moves::default(),
             sums: (0.0, 0.0),
             order: Vec::new(),
             fused: Fused::new(true),
@@ -319,7 +308,6 @@ impl Iterate for Problem<'_> {
         let loss = s.sums.0 / s.sums.1.max(1.0);
         (s.epoch, s.next, s.sums) = (s.epoch + 1, 0, (0.0, 0.0));
         s.order.clear();
-        self.consider(s);
         Ok(Step::Sweep(loss))
     }
 
