@@ -28,6 +28,8 @@ pub trait Wide: Copy + 'static {
     ) -> Self::Vector<S>;
     /// `value` where `test` is above 0, else 0.
     fn where_positive<S: Simd>(simd: S, test: Self::Vector<S>, value: Self::Vector<S>) -> Self::Vector<S>;
+    /// max(a, 0).
+    fn relu<S: Simd>(simd: S, a: Self::Vector<S>) -> Self::Vector<S>;
     /// Sum of the lanes.
     fn sum<S: Simd>(simd: S, a: Self::Vector<S>) -> Self;
     /// A register from memory.
@@ -51,7 +53,7 @@ pub trait Wide: Copy + 'static {
 }
 
 macro_rules! wide {
-    ($t:ty, $v:ident, $lanes:ident, $splat:ident, $add:ident, $mul:ident, $fma:ident, $less:ident, $select:ident, $sum:ident) => {
+    ($t:ty, $v:ident, $lanes:ident, $splat:ident, $add:ident, $mul:ident, $fma:ident, $less:ident, $select:ident, $max:ident, $sum:ident) => {
         impl Wide for $t {
             type Vector<S: Simd> = S::$v;
             #[inline(always)]
@@ -80,6 +82,10 @@ macro_rules! wide {
                 simd.$select(simd.$less(zero, test), value, zero)
             }
             #[inline(always)]
+            fn relu<S: Simd>(simd: S, a: S::$v) -> S::$v {
+                simd.$max(a, simd.$splat(0.0))
+            }
+            #[inline(always)]
             fn sum<S: Simd>(simd: S, a: S::$v) -> $t {
                 simd.$sum(a)
             }
@@ -97,6 +103,7 @@ wide!(
     mul_add_e_f32s,
     less_than_f32s,
     select_f32s,
+    max_f32s,
     reduce_sum_f32s
 );
 wide!(
@@ -109,5 +116,6 @@ wide!(
     mul_add_e_f64s,
     less_than_f64s,
     select_f64s,
+    max_f64s,
     reduce_sum_f64s
 );

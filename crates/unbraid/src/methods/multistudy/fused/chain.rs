@@ -84,6 +84,11 @@ impl<T: Real> Memory<T> {
         own[..v.len()].copy_from_slice(v);
         (self.h2.take(width * np), own)
     }
+
+    /// The same h₂ and v as they are, and memory for the gradient of v.
+    pub fn third(&mut self, width: usize, np: usize) -> (&mut [T], &[T], &mut [T]) {
+        (self.h2.take(width * np), self.v.taken(width), self.dv.take(width))
+    }
 }
 
 /// Some samples of a tile and the active columns of a feature.

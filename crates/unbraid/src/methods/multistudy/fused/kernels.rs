@@ -34,10 +34,7 @@ pub(super) unsafe fn first<T: Real, S: Simd, const Q: usize>(
             let sums = rows_by::<T, S, ROWS, Q>(simd, left, panels(a, s * lanes));
             for r in 0..ROWS {
                 for q in 0..Q {
-                    T::store::<S>(
-                        h1.add((q * np + i + r) * lanes),
-                        T::where_positive(simd, sums[r][q], sums[r][q]),
-                    );
+                    T::store::<S>(h1.add((q * np + i + r) * lanes), T::relu(simd, sums[r][q]));
                 }
             }
         }
@@ -76,7 +73,7 @@ pub(super) unsafe fn second<T: Real, S: Simd, const Q: usize>(
                 let mut sum = T::load::<S>(to);
                 for q in 0..Q {
                     let h = T::plus(simd, sums[r][q], bias[q]);
-                    let h = T::where_positive(simd, h, h);
+                    let h = T::relu(simd, h);
                     T::store::<S>(h2.add((q * np + i + r) * lanes), h);
                     sum = T::times_plus(simd, last[q], h, sum);
                 }

@@ -314,7 +314,7 @@ unsafe fn ahead<T: Real, S: Simd, const R: usize>(
             let [u, b, v, vu] = [u, b, v, vu].map(|x| T::splat(simd, *x.add(h)));
             for r in 0..R {
                 let before = T::times_plus(simd, at[r], u, b);
-                sum[r] = T::times_plus(simd, v, T::where_positive(simd, before, before), sum[r]);
+                sum[r] = T::times_plus(simd, v, T::relu(simd, before), sum[r]);
                 steep[r] = T::plus(simd, steep[r], T::where_positive(simd, before, vu));
             }
         }

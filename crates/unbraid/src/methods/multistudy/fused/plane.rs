@@ -7,8 +7,8 @@
 //!
 //! With c turned into the upper half plane, c' = ±c, the H₁ lines are passed in the order of their angles, and each changes T by one
 //! column of V₂; below, the units that are on are the other ones, so that V₂ h₁ = (T − Σ_h V₂_h (a_h, b_h)) c'. The order of the lines and the
-//! first T belong to the pair of columns and serve every feature with the pair; a feature sorts its samples by angle and walks along
-//! both lists, so that no table of all sectors is stored. The way back walks along again with
+//! first T belong to the pair of columns and serve every feature with the pair; a feature deals its samples to the sectors and
+//! walks along, so that no table of all sectors is stored. The way back walks along again with
 //!
 //! ```text
 //! F = Σ dh₂ c'ᵀ over the samples passed − those of the lower half still to come,     dT_h = F or Σ dh₂ cᵀ − F where line h is passed,
@@ -46,8 +46,9 @@ pub(super) fn pays(n: usize, h1: usize, h2: usize) -> bool {
 /// A pair of columns, the same for every feature.
 #[derive(Debug)]
 pub(super) struct Plane<T> {
-    /// Angle of each unit's line, the unit, and whether it is on before; ascending.
-    lines: Vec<(f64, usize, bool)>,
+    /// Angle of each unit's line, ascending; the unit, and whether it is on before.
+    angles: Vec<f64>,
+    lines: Vec<(usize, bool)>,
     /// T at the start and that of all units, their two columns one after the other.
     start: Vec<T>,
     whole: Vec<T>,
@@ -87,7 +88,8 @@ impl<T: Real> Plane<T> {
             }
         }
         lines.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        Plane { lines, start, whole }
+        let angles = lines.iter().map(|line| line.0).collect();
+        Plane { angles, lines: lines.into_iter().map(|(_, h, on)| (h, on)).collect(), start, whole }
     }
 
     /// The pairs that rows need.
@@ -100,36 +102,27 @@ impl<T: Real> Plane<T> {
 /// A sample on its way.
 #[derive(Clone, Copy, Debug, Default)]
 struct Stop<T> {
-    angle: f64,
     sample: usize,
-    /// c', and whether c lies below.
+    /// c', and c.
+    turned: [T; 2],
     c: [T; 2],
-    below: bool,
+    /// −1 where c lies below, else 0.
+    off: T,
 }
 
 /// What the walk forward leaves to the walk back, beside h₂ in the chain's memory.
 #[derive(Debug, Default)]
 pub(super) struct Memory<T> {
     stops: Vec<Stop<T>>,
+    /// The sector of each sample, and where the stops of each sector begin.
+    sectors: Vec<usize>,
+    begins: Vec<usize>,
     /// Slopes of o in c.
     slopes: Vec<[T; 2]>,
     /// T; then F.
     table: Buffer<T>,
     /// Σ dh₂ cᵀ.
     total: Buffer<T>,
-}
-
-/// to += α x, both of whole panels.
-#[inline(always)]
-unsafe fn add<T: Real, S: Simd>(simd: S, alpha: T, x: *const T, to: *mut T, width: usize) {
-    let alpha = T::splat(simd, alpha);
-    for at in (0..width).step_by(T::lanes::<S>()) {
-        // SAFETY: both have `width` values, whole panels.
-        unsafe {
-            let sum = T::times_plus(simd, alpha, T::load::<S>(x.add(at)), T::load::<S>(to.add(at)));
-            T::store::<S>(to.add(at), sum);
-        }
-    }
 }
 
 /// Adds v · h₂ to `o`, the outputs of the block's samples; h₂ is left in panels.
@@ -143,20 +136,35 @@ pub(super) fn forward<T: Real, S: Simd>(
     o: &mut [T],
 ) {
     let (lanes, width, np) = (T::lanes::<S>(), frame.second.width[1], block.n.next_multiple_of(ROWS));
-    let Memory { stops, slopes, table, .. } = memory;
+    let Memory { stops, sectors, begins, slopes, table, .. } = memory;
     let columns = &frame.tiles[block.tile].columns;
     let [z1, z2] = pair.map(|p| &row(&frame.z[block.tile], p)[block.from..block.from + block.n]);
     let [w1, w2] = pair.map(|p| block.w[columns[p]]);
-    let stop = |sample: usize| {
-        let (c1, c2) = (w1 * z1[sample], w2 * z2[sample]);
-        let (angle, below) = angle(c1.wide(), c2.wide());
-        // Where c is 0 every unit is off, and any angle will do.
-        let angle = if angle.is_nan() { -1.0 } else { angle };
-        Stop { angle, sample, c: if below { [-c1, -c2] } else { [c1, c2] }, below }
-    };
-    stops.clear();
-    stops.extend((0..block.n).map(stop));
-    stops.sort_unstable_by(|a, b| a.angle.total_cmp(&b.angle).then(a.sample.cmp(&b.sample)));
+    // The samples sector by sector, in their order within one.
+    sectors.clear();
+    begins.clear();
+    begins.resize(plane.lines.len() + 2, 0);
+    for (z1, z2) in z1.iter().zip(z2) {
+        let (angle, _) = angle((w1 * *z1).wide(), (w2 * *z2).wide());
+        // Where c is 0 every unit is off, and any sector will do: the comparisons are false.
+        let sector = plane.angles.partition_point(|line| *line < angle);
+        sectors.push(sector);
+        begins[sector + 1] += 1;
+    }
+    for at in 1..begins.len() {
+        begins[at] += begins[at - 1];
+    }
+    stops.resize(block.n, Stop::default());
+    for (sample, &sector) in sectors.iter().enumerate() {
+        let c = [w1 * z1[sample], w2 * z2[sample]];
+        let below = c[1] < T::ZERO || (c[1] == T::ZERO && c[0] < T::ZERO);
+        let (off, sign) = if below { (-T::ONE, -T::ONE) } else { (T::ZERO, T::ONE) };
+        stops[begins[sector]] = Stop { sample, turned: c.map(|c| sign * c), c, off };
+        begins[sector] += 1;
+    }
+    // Each now is where the next one begins.
+    begins.rotate_right(1);
+    begins[0] = 0;
     slopes.resize(block.n, [T::ZERO; 2]);
     let table = table.take(2 * width);
     table.copy_from_slice(&plane.start);
@@ -168,45 +176,45 @@ pub(super) fn forward<T: Real, S: Simd>(
     let (h2, v, b2) = (h2.as_mut_ptr(), v.as_ptr(), frame.second.bias().as_ptr());
     let (one, whole) = (table.as_mut_ptr(), plane.whole.as_ptr());
     let zero = T::splat(simd, T::ZERO);
-    let mut passed = 0;
-    for stop in stops.iter() {
-        while passed < plane.lines.len() && plane.lines[passed].0 < stop.angle {
-            let (_, h, on) = plane.lines[passed];
+    for sector in 0..=plane.lines.len() {
+        if sector > 0 {
+            let (h, on) = plane.lines[sector - 1];
             let (v2, sign) = (row(&frame.v2t, h).as_ptr(), if on { -T::ONE } else { T::ONE });
-            let [a, b] = pair.map(|p| sign * row(&frame.v1t, columns[p])[h]);
-            // SAFETY: rows of V₂ᵀ and both columns of T have `width` values.
-            unsafe {
-                add(simd, a, v2, one, width);
-                add(simd, b, v2, one.add(width), width);
-            }
-            passed += 1;
-        }
-        let (c1, c2) = (T::splat(simd, stop.c[0]), T::splat(simd, stop.c[1]));
-        let off = T::splat(simd, if stop.below { -T::ONE } else { T::ZERO });
-        let (mut sum, mut slope1, mut slope2) = (zero, zero, zero);
-        for q in 0..width / lanes {
-            let at = q * lanes;
-            // SAFETY: T, v and b₂ have `width` values, h₂ panels of `np` rows.
-            unsafe {
-                let mut t1 = T::load::<S>(one.add(at));
-                let mut t2 = T::load::<S>(one.add(width + at));
-                if stop.below {
-                    t1 = T::times_plus(simd, off, T::load::<S>(whole.add(at)), t1);
-                    t2 = T::times_plus(simd, off, T::load::<S>(whole.add(width + at)), t2);
+            let [a, b] = pair.map(|p| T::splat(simd, sign * row(&frame.v1t, columns[p])[h]));
+            for at in (0..width).step_by(lanes) {
+                // SAFETY: rows of V₂ᵀ and both columns of T have `width` values.
+                unsafe {
+                    let (v2, to1, to2) = (T::load::<S>(v2.add(at)), one.add(at), one.add(width + at));
+                    T::store::<S>(to1, T::times_plus(simd, a, v2, T::load::<S>(to1)));
+                    T::store::<S>(to2, T::times_plus(simd, b, v2, T::load::<S>(to2)));
                 }
-                let h = T::times_plus(simd, t1, c1, T::times_plus(simd, t2, c2, T::load::<S>(b2.add(at))));
-                let last = T::where_positive(simd, h, T::load::<S>(v.add(at)));
-                sum = T::times_plus(simd, last, h, sum);
-                slope1 = T::times_plus(simd, last, t1, slope1);
-                slope2 = T::times_plus(simd, last, t2, slope2);
-                T::store::<S>(h2.add((q * np + stop.sample) * lanes), T::where_positive(simd, h, h));
             }
         }
-        o[stop.sample] += T::sum(simd, sum);
-        let sign = if stop.below { -T::ONE } else { T::ONE };
-        let still = stop.c[0] == T::ZERO && stop.c[1] == T::ZERO;
-        let sign = if still { T::ZERO } else { sign };
-        slopes[stop.sample] = [sign * T::sum(simd, slope1), sign * T::sum(simd, slope2)];
+        for stop in &stops[begins[sector]..begins[sector + 1]] {
+            let [c1, c2] = stop.turned.map(|c| T::splat(simd, c));
+            let off = T::splat(simd, stop.off);
+            let (mut sum, mut slope1, mut slope2) = (zero, zero, zero);
+            for q in 0..width / lanes {
+                let at = q * lanes;
+                // SAFETY: T, v and b₂ have `width` values, h₂ panels of `np` rows.
+                unsafe {
+                    let (t1, t2) = (T::load::<S>(one.add(at)), T::load::<S>(one.add(width + at)));
+                    let t1 = T::times_plus(simd, off, T::load::<S>(whole.add(at)), t1);
+                    let t2 = T::times_plus(simd, off, T::load::<S>(whole.add(width + at)), t2);
+                    let h =
+                        T::times_plus(simd, t1, c1, T::times_plus(simd, t2, c2, T::load::<S>(b2.add(at))));
+                    let last = T::where_positive(simd, h, T::load::<S>(v.add(at)));
+                    sum = T::times_plus(simd, last, h, sum);
+                    slope1 = T::times_plus(simd, last, t1, slope1);
+                    slope2 = T::times_plus(simd, last, t2, slope2);
+                    T::store::<S>(h2.add((q * np + stop.sample) * lanes), T::relu(simd, h));
+                }
+            }
+            o[stop.sample] += T::sum(simd, sum);
+            let still = stop.c[0] == T::ZERO && stop.c[1] == T::ZERO;
+            let sign = if still { T::ZERO } else { T::ONE + stop.off + stop.off };
+            slopes[stop.sample] = [sign * T::sum(simd, slope1), sign * T::sum(simd, slope2)];
+        }
     }
 }
 
@@ -215,7 +223,7 @@ pub(super) fn forward<T: Real, S: Simd>(
 fn pass<T: Real, S: Simd>(
     simd: S,
     frame: &Frame<'_, T>,
-    (_, h, on): (f64, usize, bool),
+    (h, on): (usize, bool),
     columns: [usize; 2],
     (table, total): (&[T], &[T]),
     sums: &mut Sums<T>,
@@ -261,7 +269,7 @@ pub(super) fn backward<T: Real, S: Simd>(
 ) {
     let (lanes, width, np) = (T::lanes::<S>(), frame.second.width[1], block.n.next_multiple_of(ROWS));
     let columns = &frame.tiles[block.tile].columns;
-    let Memory { stops, slopes, table, total } = memory;
+    let Memory { stops, begins, slopes, table, total, .. } = memory;
     // w and z, from the slopes.
     for (at, &p) in pair.iter().enumerate() {
         let (w, z) = (block.w[columns[p]], &row(&frame.z[block.tile], p)[block.from..]);
@@ -274,51 +282,58 @@ pub(super) fn backward<T: Real, S: Simd>(
         }
         dw[columns[p]] += own;
     }
-    let d2 = chain::turn_all(simd, frame, block, chain, g, sums, dv).as_ptr();
-    // F at the start, and Σ dh₂ cᵀ, panel by panel.
+    // dh₂ with the gradients of v and b₂, F at the start, and Σ dh₂ cᵀ, panel by panel.
     let (table, total) = (table.take(2 * width), total.take(2 * width));
+    let (h2, v, own) = chain.third(width, np);
+    let zero = T::splat(simd, T::ZERO);
     for q in 0..width / lanes {
-        let zero = T::splat(simd, T::ZERO);
-        let [mut below1, mut below2, mut above1, mut above2] = [zero; 4];
-        for stop in stops.iter() {
-            // SAFETY: dh₂ has panels of `np` rows.
-            let d = unsafe { T::load::<S>(d2.add((q * np + stop.sample) * lanes)) };
-            let sign = if stop.below { -T::ONE } else { T::ONE };
-            let (c1, c2) = (T::splat(simd, sign * stop.c[0]), T::splat(simd, sign * stop.c[1]));
-            if stop.below {
-                (below1, below2) = (T::times_plus(simd, d, c1, below1), T::times_plus(simd, d, c2, below2));
-            } else {
-                (above1, above2) = (T::times_plus(simd, d, c1, above1), T::times_plus(simd, d, c2, above2));
+        let at = q * lanes;
+        let [mut of_v, mut of_b, mut below1, mut below2, mut all1, mut all2] = [zero; 6];
+        // SAFETY: h₂ has panels of `np` rows, v and the sums `width` values, F and the total twice as many.
+        unsafe {
+            let last = T::load::<S>(v[at..].as_ptr());
+            for stop in stops.iter() {
+                let place = h2[(q * np + stop.sample) * lanes..].as_mut_ptr();
+                let (h, g) = (T::load::<S>(place), T::splat(simd, g[stop.sample]));
+                of_v = T::times_plus(simd, h, g, of_v);
+                let d = T::where_positive(simd, h, T::times(simd, last, g));
+                of_b = T::plus(simd, of_b, d);
+                T::store::<S>(place, d);
+                let [c1, c2] = stop.c.map(|c| T::splat(simd, c));
+                let under = T::times(simd, T::splat(simd, -stop.off), d);
+                (all1, all2) = (T::times_plus(simd, d, c1, all1), T::times_plus(simd, d, c2, all2));
+                (below1, below2) =
+                    (T::times_plus(simd, under, c1, below1), T::times_plus(simd, under, c2, below2));
             }
-        }
-        for (at, below, above) in [(q * lanes, below1, above1), (width + q * lanes, below2, above2)] {
-            // SAFETY: both have 2 × `width` values.
-            unsafe {
+            T::store::<S>(own[at..].as_mut_ptr(), of_v);
+            let b2 = sums.b2[at..].as_mut_ptr();
+            T::store::<S>(b2, T::plus(simd, of_b, T::load::<S>(b2)));
+            for (at, below, all) in [(at, below1, all1), (width + at, below2, all2)] {
                 T::store::<S>(table[at..].as_mut_ptr(), below);
-                T::store::<S>(total[at..].as_mut_ptr(), T::plus(simd, below, above));
+                T::store::<S>(total[at..].as_mut_ptr(), all);
             }
         }
     }
-    let mut passed = 0;
-    for stop in stops.iter() {
-        while passed < plane.lines.len() && plane.lines[passed].0 < stop.angle {
-            pass(simd, frame, plane.lines[passed], pair.map(|p| columns[p]), (table, total), sums);
-            passed += 1;
+    dv.iter_mut().zip(&*own).for_each(|(to, d)| *to += *d);
+    let d2 = h2.as_ptr();
+    for sector in 0..=plane.lines.len() {
+        if sector > 0 {
+            pass(simd, frame, plane.lines[sector - 1], pair.map(|p| columns[p]), (table, total), sums);
         }
-        let (c1, c2) = (T::splat(simd, stop.c[0]), T::splat(simd, stop.c[1]));
-        for q in 0..width / lanes {
-            let at = q * lanes;
-            // SAFETY: F has 2 × `width` values, dh₂ panels of `np` rows.
-            unsafe {
-                let d = T::load::<S>(d2.add((q * np + stop.sample) * lanes));
-                let (one, two) = (table[at..].as_mut_ptr(), table[width + at..].as_mut_ptr());
-                T::store::<S>(one, T::times_plus(simd, d, c1, T::load::<S>(one)));
-                T::store::<S>(two, T::times_plus(simd, d, c2, T::load::<S>(two)));
+        for stop in &stops[begins[sector]..begins[sector + 1]] {
+            let [c1, c2] = stop.turned.map(|c| T::splat(simd, c));
+            let (one, two) = table.split_at_mut(width);
+            for q in 0..width / lanes {
+                let at = q * lanes;
+                // SAFETY: F has 2 × `width` values, dh₂ panels of `np` rows.
+                unsafe {
+                    let d = T::load::<S>(d2.add((q * np + stop.sample) * lanes));
+                    let (one, two) = (one[at..].as_mut_ptr(), two[at..].as_mut_ptr());
+                    T::store::<S>(one, T::times_plus(simd, d, c1, T::load::<S>(one)));
+                    T::store::<S>(two, T::times_plus(simd, d, c2, T::load::<S>(two)));
+                }
             }
         }
-    }
-    for line in &plane.lines[passed..] {
-        pass(simd, frame, *line, pair.map(|p| columns[p]), (table, total), sums);
     }
     if frame.full {
         chain::zeros(simd, frame, block, chain, sums, dw);
