@@ -34,6 +34,8 @@ struct Visit<'a> {
     u: Row<'a>,
     map: Map<'a>,
     trail: &'a mut [f64],
+    /// Inverse of the Laplacian at the last visit, m × m, or nothing.
+    inverse: &'a mut [f32],
 }
 
 /// Rows of F and R.
@@ -116,19 +118,26 @@ impl Problem<'_> {
     fn visits<'s>(
         &self,
         [u, f, r]: [&'s mut Tensor; 3],
-        g: &'s mut [f64],
+        (g, inverse): (&'s mut [f64], &'s mut [f32]),
         rows: &'s [usize],
     ) -> Vec<Visit<'s>> {
-        let own = u.rows_mut(rows).zip(pick(g, trail(self.layer.levels()), rows)).zip(rows);
+        let kept = pick(g, trail(self.layer.levels()), rows).zip(pick(inverse, self.remembered(), rows));
+        let own = u.rows_mut(rows).zip(kept).zip(rows);
         match self.params.maps {
             Sharing::Each => own
                 .zip(f.rows_mut(rows).zip(r.rows_mut(rows)))
-                .map(|(((u, trail), &i), (f, r))| Visit { i, u, map: Map::Own(f, r), trail })
+                .map(|(((u, (trail, inverse)), &i), (f, r))| Visit {
+                    i,
+                    u,
+                    map: Map::Own(f, r),
+                    trail,
+                    inverse,
+                })
                 .collect(),
             Sharing::Tied => {
                 let (f, r): (&'s Tensor, &'s Tensor) = (f, r);
                 let map = |i: usize| Map::Tied(f.row(self.map_of[i]), r.row(self.map_of[i]));
-                own.map(|((u, trail), &i)| Visit { i, u, map: map(i), trail }).collect()
+                own.map(|((u, (trail, inverse)), &i)| Visit { i, u, map: map(i), trail, inverse }).collect()
             }
         }
     }
@@ -167,12 +176,18 @@ impl Problem<'_> {
             let (g, trail) = visit.trail.split_at_mut(m);
             old.copy_from_slice(g);
             expect(g, trail);
+            if !visit.inverse.is_empty() {
+                work.recall(m, visit.inverse);
+            }
             // T_i = T_{b,q}(squash(Z_i))
             self.layer.forward(w, None, b, q, g, work, t);
             follow(g, old, trail);
             let x = &flat(&self.x)[i * n..(i + 1) * n];
             total += self.params.loss.with_slopes(x, t, on.scale, cot);
             self.layer.backward(w, None, q, cot, work, Some(dw), db, dq);
+            if !visit.inverse.is_empty() {
+                work.keep(m, visit.inverse);
+            }
             softmax_adjoint(b, db, df);
             self.params.quantiles.adjoint(r, self.ranges[i], dq, dr);
         }
@@ -268,7 +283,7 @@ impl Problem<'_> {
         let v = self.v(s);
         let on = Batch { v: v.view(), centre: &s.centre, before: s.step, rows: rows.len(), scale };
         let size = rows.len().div_ceil(PARTS).max(SHORT.div_ceil(n * m)).max(1);
-        let mut visits = self.visits([&mut s.u, &mut s.f, &mut s.r], &mut s.g, rows);
+        let mut visits = self.visits([&mut s.u, &mut s.f, &mut s.r], (&mut s.g, &mut s.inverse), rows);
         let parts: Vec<Part> = visits.par_chunks_mut(size).map(|visits| self.part(&on, visits)).collect();
         drop(visits);
         s.step += 1;
@@ -368,7 +383,8 @@ mod tests {
                 let (mut room, mut dv) = (Room::default(), Array2::zeros((2, 9)));
                 room.resize(5, [2, 9, 4, width]);
                 let on = Batch { v: v.view(), centre: &[], before: 0, rows: 5, scale };
-                let mut visits = problem.visits([&mut s.u, &mut s.f, &mut s.r], &mut s.g, &rows);
+                let mut visits =
+                    problem.visits([&mut s.u, &mut s.f, &mut s.r], (&mut s.g, &mut s.inverse), &rows);
                 let loss = problem.gradient(&on, &mut visits, &mut room, &mut dv);
                 (loss, room, dv)
             };
