@@ -30,10 +30,12 @@ impl Adjoint {
     pub fn solve(&mut self, row: &mut Row, inverse: &mut Inverse, gamma: &mut [f64], tol: f64) -> bool {
         let m = gamma.len();
         let Adjoint { residual, found, step, image } = self;
-        for each in [&mut *residual, &mut *found, &mut *step, &mut *image] {
-            each.clear();
+        for each in [&mut *residual, &mut *step, &mut *image] {
             each.resize(padded(m), 0.0);
+            each[m..].fill(0.0);
         }
+        found.clear();
+        found.resize(m, 0.0);
         residual[..m].copy_from_slice(gamma);
         for _ in 0..PRODUCTS {
             inverse.times(row.arch, residual, step);
@@ -52,7 +54,7 @@ impl Adjoint {
             }
             inverse.learn(row.arch, step, image);
             if worst <= tol * (high - low) {
-                gamma.copy_from_slice(&found[..m]);
+                gamma.copy_from_slice(found);
                 return true;
             }
         }

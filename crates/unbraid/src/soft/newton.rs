@@ -154,8 +154,8 @@ impl Newton {
         let m = g.len();
         let Newton { best, step, size: residual, image, .. } = self;
         for each in [&mut *step, &mut *residual, &mut *image] {
-            each.clear();
             each.resize(padded(m), 0.0);
+            each[m..].fill(0.0);
         }
         let mut course = Course { iterations: 0, rescues: 0, error: known };
         residual.iter_mut().zip(b.iter().zip(&row.s)).for_each(|(r, (b, s))| *r = b - s);

@@ -181,9 +181,10 @@ impl<'a> Problem<'a> {
         type Found = (f64, f64, Vec<f64>, Vec<f64>, Vec<f64>, Vec<f64>, f64);
         let one = |work: &mut Work, &i: &usize| -> Found {
             settle();
-            let (mut b, mut q, mut t) = (vec![0.0; m], vec![0.0; m], vec![0.0; n]);
+            let (mut b, mut q, mut rise) = (vec![0.0; m], vec![0.0; m], vec![0.0; s.r.width]);
+            let mut t = vec![0.0; n];
             softmax(s.f.row(self.map_of[i]), &mut b);
-            self.params.quantiles.values(s.r.row(self.map_of[i]), self.ranges[i], &mut q);
+            self.params.quantiles.values(s.r.row(self.map_of[i]), self.ranges[i], &mut rise, &mut q);
             if !self.varies(i) {
                 q.fill(self.ranges[i].0);
                 t.fill(self.ranges[i].0);
