@@ -3,6 +3,7 @@
 pub mod factors;
 mod networks;
 mod ranks;
+mod slices;
 pub mod studies;
 
 use std::time::Instant;
@@ -65,6 +66,8 @@ pub const ALL: &[Entry] = &[
     factors::<Qmf>(),
     factors::<Qmfq>(),
     studies::ENTRY,
+    slices::POPARI,
+    slices::BATCHBLEND,
 ];
 
 /// A method that is fitted.

@@ -5,6 +5,7 @@ use unbraid::Seed;
 use unbraid::data::{Annotations, Dataset};
 use unbraid::params::Params;
 use unbraid::simulate::kronecker::KroneckerDesign;
+use unbraid::simulate::msrt::MsrtDesign;
 use unbraid::simulate::multistudy::gaussian::MultistudyDesign;
 use unbraid::simulate::multistudy::rna::MultistudyRnaDesign;
 use unbraid::simulate::quantile::QuantileDesign;
@@ -72,6 +73,15 @@ pub const ALL: &[Design] = &[
         set: " --set study=study --set likelihood=nb",
         help: help::<MultistudyRnaDesign>,
         run: |settings, seed| Ok(settings.taken::<MultistudyRnaDesign>()?.dataset(seed)?),
+    },
+    Design {
+        name: "msrt",
+        about: "Tissue slices of cell types in layers, each behind a batch effect (BATCHBLEND §3.1)",
+        example: "sigma=3",
+        next: "fit batchblend",
+        set: " --set k=11 --set graph=grid",
+        help: help::<MsrtDesign>,
+        run: |settings, seed| Ok(settings.taken::<MsrtDesign>()?.dataset(seed)?),
     },
 ];
 

@@ -227,16 +227,17 @@ pub struct Levels {
 pub fn levels(table: &Dataset, column: &str, asked: Asked) -> Result<Levels> {
     let what = format!("obs[{column:?}]");
     let Some(found) = table.obs.column(column) else {
-        let what = format!("the column of studies, {what},");
+        let what = format!("the column of {}, {what},", asked.words().1);
         return Err(Error::Missing { what, hint: others(table, column, asked) });
     };
     let Some(texts) = found.texts() else {
-        let what = format!("a study of each observation ({what} holds numbers that need not be whole)");
+        let of = asked.words().0;
+        let what = format!("a {of} of each observation ({what} holds numbers that need not be whole)");
         return Err(Error::Missing { what, hint: others(table, column, asked) });
     };
     let at: Vec<usize> = (0..texts.len()).filter(|&i| texts[i].is_none()).collect();
     if !at.is_empty() {
-        let problem = "has no study";
+        let problem = asked.words().2;
         let hint = "fill the column, or leave these observations out".into();
         return Err(Error::Line { what, axis: "row", at, problem, hint });
     }
@@ -303,6 +304,18 @@ pub enum Asked {
     Fit,
     /// `apply`, by an argument.
     Apply,
+    /// `fit` of slices, by a setting.
+    Slices,
+}
+
+impl Asked {
+    /// One of what a column tells apart, several, and the complaint where there is none.
+    fn words(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Asked::Slices => ("batch", "batches", "has no batch"),
+            _ => ("study", "studies", "has no study"),
+        }
+    }
 }
 
 /// Columns of obs that could be meant.
@@ -310,6 +323,7 @@ fn others(table: &Dataset, but: &str, asked: Asked) -> String {
     let (how, least) = match asked {
         Asked::Fit => ("`--set study=COLUMN`", 2),
         Asked::Apply => ("`--study COLUMN`", 1),
+        Asked::Slices => ("`--set batch=COLUMN`", 1),
     };
     let n = table.obs.len();
     let shown = |(name, column): &(String, Column)| {
@@ -322,7 +336,10 @@ fn others(table: &Dataset, but: &str, asked: Asked) -> String {
     let all: Vec<&str> = table.obs.columns.iter().map(|(name, _)| name.as_str()).collect();
     match (usable.is_empty(), all.is_empty()) {
         (false, _) => format!("{how} names it; columns with levels are: {}", some(&usable)),
-        (true, false) => format!("no column of obs tells studies apart; there are {}", some(&all)),
+        (true, false) => {
+            format!("no column of obs tells {} apart; there are {}", asked.words().1, some(&all))
+        }
+        (true, true) if asked == Asked::Slices => "obs has no columns; `--obs FILE.tsv` adds some".into(),
         (true, true) => {
             "obs has no columns; `--obs FILE.tsv` adds some, or give a file for each study".into()
         }

@@ -10,6 +10,7 @@ mod omics;
 mod reproduce;
 mod resume;
 mod road;
+mod spatial;
 mod stability;
 mod survival;
 mod truth;

@@ -4,6 +4,7 @@ pub mod assignment;
 pub mod closest;
 pub mod edges;
 pub mod keep;
+pub mod kmeans;
 pub mod knn;
 pub mod leiden;
 pub mod pca;

@@ -5,6 +5,8 @@
 
 pub mod anderson;
 pub mod cholesky;
+pub mod lbfgs;
+pub mod nndsvd;
 pub mod randomized;
 pub mod sparse_svd;
 

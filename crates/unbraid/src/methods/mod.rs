@@ -4,3 +4,4 @@ pub mod factor;
 pub mod kronecker;
 pub mod multistudy;
 pub mod slots;
+pub mod spatial;

@@ -19,6 +19,12 @@ use unbraid::methods::multistudy::likelihood::Law;
 use unbraid::methods::multistudy::linear::Msfa;
 use unbraid::methods::multistudy::mssvae::{Mssvae, WUpdate};
 use unbraid::methods::multistudy::studies::Studies;
+use unbraid::methods::spatial::batchblend::{Batchblend, Form as Blending};
+use unbraid::methods::spatial::neighbours::Rule;
+use unbraid::methods::spatial::popari::Popari;
+use unbraid::methods::spatial::slices::Slices;
+use unbraid::methods::spatial::{Init as Start, Sharing as Affinity};
+use unbraid::simulate::msrt::MsrtDesign;
 use unbraid::{Error, Result};
 
 /// Standard normal values.
@@ -185,6 +191,27 @@ fn fits_of_studies_keep_the_contract() {
         annotated(&nb, input, &mut Ctx::new(Seed(3), &mut ())).unwrap()
     });
     assert_eq!(dense, sparse);
+}
+
+#[test]
+fn fits_of_slices_keep_the_contract() {
+    let design = MsrtDesign { side: 7, batches: 3, features: 30, ..MsrtDesign::default() };
+    let s = design.sample(Seed(2)).unwrap();
+    let batch: Vec<u32> = s.batch.iter().map(|&t| t as u32).collect();
+    let names = ["a", "b", "c"].map(String::from);
+    let sparse = s.y.mapv(|v| if v > 0.5 { v } else { 0.0 });
+    for matrix in [Matrix::Dense(s.y.clone()), Matrix::Sparse(Csr::from_dense(sparse.view()))] {
+        let values = || Values { what: "X", matrix: &matrix };
+        let input = || Slices { values: values(), batch: &batch, names: &names, places: s.places.view() };
+        let graph = Rule::Grid;
+        let blend = Batchblend { k: 5, graph, nmf_steps: 4, max_steps: 3, ..Batchblend::default() };
+        keeps_the_contract(&blend, input);
+        keeps_the_contract(&Batchblend { form: Blending::Thesis, ..blend }, input);
+        let popari = Popari { k: 5, nmf_steps: 2, max_steps: 7, init: Start::Kmeans, ..Popari::default() };
+        keeps_the_contract(&popari, input);
+        let affinity = Affinity::Differential;
+        keeps_the_contract(&Popari { affinity, graph: Rule::Knn, init: Start::Random, ..popari }, input);
+    }
 }
 
 /// EM in the low-rank mode.

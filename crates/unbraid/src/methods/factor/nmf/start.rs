@@ -1,23 +1,17 @@
 //! Where the iteration starts.
 //!
-//! NNDSVD: with the leading triplets X ≈ Σ_a σ_a u_a v_aᵀ, the first factor is √σ₁ |u₁|, √σ₁ |v₁|; of every later pair
-//! the positive parts (u⁺, v⁺) or the negative ones (u⁻, v⁻) are kept, those with the larger μ = ‖u^±‖ ‖v^±‖:
-//!
-//! ```text
-//! √(σ_a μ) u^± / ‖u^±‖,   √(σ_a μ) v^± / ‖v^±‖.
-//! ```
-//!
-//! Neither the signs of a pair nor which side is called u matters. `nndsvda` puts the mean of X where these are 0.
+//! Random, or the non-negative parts of the leading singular vectors ([`crate::linalg::nndsvd`]); `nndsvda` puts the mean of X where
+//! these are 0.
 //! Boutsidis and Gallopoulos (2008): `boutsidis2008`. Missing entries count as the mean here.
 
-use ndarray::{Array1, Array2, ArrayView1};
+use ndarray::Array2;
 use rand::RngExt;
 
 use crate::data::Matrix;
 use crate::error::Result;
 use crate::fit::{Draw, Seed};
 use crate::linalg::randomized::{Effort, SparseShifted, leading};
-use crate::linalg::svd;
+use crate::linalg::{nndsvd, svd};
 
 /// Where the iteration starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +66,7 @@ pub(super) fn start(
     let fill = if init == Init::Nndsvda { mean } else { 0.0 };
     let (mut loadings, mut scores) = (Array2::zeros((d, k)), Array2::zeros((n, k)));
     for (a, &sigma) in svd.s.iter().take(k).enumerate() {
-        let (u, v) = parts(a == 0, sigma, svd.u.column(a), svd.v.column(a));
+        let (u, v) = nndsvd::pair(a == 0, sigma, svd.u.column(a), svd.v.column(a));
         scores.column_mut(a).assign(&u);
         loadings.column_mut(a).assign(&v);
     }
@@ -80,32 +74,6 @@ pub(super) fn start(
         side.mapv_inplace(|v: f64| if v > 0.0 { v } else { fill });
     }
     Ok((loadings, scores))
-}
-
-/// One factor from one pair of singular vectors.
-fn parts(
-    first: bool,
-    sigma: f64,
-    u: ArrayView1<'_, f64>,
-    v: ArrayView1<'_, f64>,
-) -> (Array1<f64>, Array1<f64>) {
-    if first {
-        let root = sigma.sqrt();
-        return (u.mapv(|u| root * u.abs()), v.mapv(|v| root * v.abs()));
-    }
-    let norm = |x: &Array1<f64>| x.iter().map(|x| x * x).sum::<f64>().sqrt();
-    let side = |sign: f64| {
-        let (u, v) = (u.mapv(|u| (sign * u).max(0.0)), v.mapv(|v| (sign * v).max(0.0)));
-        let (p, q) = (norm(&u), norm(&v));
-        (u, v, p, q)
-    };
-    let (plus, minus) = (side(1.0), side(-1.0));
-    let (u, v, p, q) = if plus.2 * plus.3 > minus.2 * minus.3 { plus } else { minus };
-    if p * q <= 0.0 {
-        return (Array1::zeros(u.len()), Array1::zeros(v.len()));
-    }
-    let size = (sigma * p * q).sqrt();
-    (u * (size / p), v * (size / q))
 }
 
 #[cfg(test)]
