@@ -18,6 +18,8 @@ fn every_command_has_help_with_an_example() {
         "simulate multistudy-rna ",
         "fit ",
         "fit mssvae ",
+        "fit svae-merge ",
+        "fit msfa ",
         "stability ",
         "evaluate ",
         "evaluate network ",

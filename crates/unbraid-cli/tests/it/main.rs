@@ -11,6 +11,7 @@ mod reproduce;
 mod resume;
 mod road;
 mod stability;
+mod studies;
 mod survival;
 mod truth;
 
