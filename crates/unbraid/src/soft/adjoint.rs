@@ -1,82 +1,63 @@
 //! The linear system of the transposed Jacobian, L λ = γ, with L = diag(s) − Wᵀ diag(a) W at the potentials found.
 //!
-//! Newton's method leaves a factor of L at potentials a step or two before the last: L̃. Where the layer is not asked
-//! for more than a few digits, conjugate gradients with L̃⁻¹ as preconditioner (hestenes1952) need two or three products
-//! with L, each the work of a pass for the column sums, where a new factor takes four to eight times that. The residual is
-//! held to what Newton's method holds b − s to, in units of λ:
+//! Where the layer is not asked for more than a few digits, an inverse H of L at potentials nearby ([`Inverse`]) replaces a
+//! new factor, which takes four to eight times the work of a product with L. Steps p = H r are taken to the point where
+//! they reduce the error most, and H learns from each, which makes them those of conjugate gradients (hestenes1952,
+//! nocedal2006). The residual is held to what Newton's method holds b − s to, in units of λ:
 //!
 //! ```text
 //! max_j |γ − L λ|_j / s_j  ≤  tol · (max λ − min λ).
 //! ```
 
+use super::inverse::{Inverse, dot};
+use super::kernel::padded;
 use super::row::Row;
 
-/// Finest tolerance of the layer for which the factor at hand may do.
-const LOOSE: f64 = 1e-6;
 /// Most products with L.
-const PRODUCTS: usize = 3;
-/// Weights of targets further apart than this leave too few digits of the products.
-const APART: f64 = 1e-3;
+const PRODUCTS: usize = 4;
 
 /// What the iteration needs; reused.
 #[derive(Clone, Debug, Default)]
-pub struct Conjugate {
+pub struct Adjoint {
     residual: Vec<f64>,
     found: Vec<f64>,
-    along: Vec<f64>,
-    moved: Vec<f64>,
+    step: Vec<f64>,
     image: Vec<f64>,
 }
 
-impl Conjugate {
-    /// Solves L λ = γ in place, with the factor that `row` holds; `size` as for the solution by the factor itself. Returns
-    /// false, with γ as it was, if that takes more than a new factor would.
-    pub fn solve(&mut self, row: &mut Row, gamma: &mut [f64], size: &[f64], tol: f64) -> bool {
-        let (light, heavy) =
-            row.s.iter().fold((f64::MAX, 0.0), |(l, h): (f64, f64), s| (l.min(*s), h.max(*s)));
-        if tol < LOOSE || light < APART * heavy {
-            return false;
-        }
-        let Conjugate { residual, found, along, moved, image } = self;
-        for copy in [&mut *residual, &mut *moved] {
-            copy.clear();
-            copy.extend_from_slice(gamma);
+impl Adjoint {
+    /// Solves L λ = γ in place with H. Returns false, with γ as it was, if that takes more than a new factor would.
+    pub fn solve(&mut self, row: &mut Row, inverse: &mut Inverse, gamma: &mut [f64], tol: f64) -> bool {
+        let m = gamma.len();
+        let Adjoint { residual, found, step, image } = self;
+        for each in [&mut *residual, &mut *step, &mut *image] {
+            each.resize(padded(m), 0.0);
+            each[m..].fill(0.0);
         }
         found.clear();
-        found.resize(gamma.len(), 0.0);
-        image.resize(gamma.len(), 0.0);
-        row.laplacian.solve(row.arch, moved, size);
-        along.clear();
-        along.extend_from_slice(moved);
-        let mut energy = dot(residual, moved);
+        found.resize(m, 0.0);
+        residual[..m].copy_from_slice(gamma);
         for _ in 0..PRODUCTS {
-            row.apply(along, image);
-            let step = energy / dot(along, image);
-            if !(step > 0.0 && step.is_finite()) {
+            inverse.times(row.arch, residual, step);
+            row.apply(&step[..m], &mut image[..m]);
+            let length = dot(residual, step) / dot(step, image);
+            if !(length > 0.0 && length.is_finite()) {
                 // γ is 0, or rounding.
-                return energy == 0.0;
+                return residual.iter().all(|r| *r == 0.0);
             }
             let (mut worst, mut low, mut high) = (0.0_f64, f64::MAX, f64::MIN);
-            for j in 0..gamma.len() {
-                found[j] += step * along[j];
-                residual[j] -= step * image[j];
+            for j in 0..m {
+                found[j] += length * step[j];
+                residual[j] -= length * image[j];
                 worst = worst.max(residual[j].abs() / row.s[j]);
                 (low, high) = (low.min(found[j]), high.max(found[j]));
             }
+            inverse.learn(row.arch, step, image);
             if worst <= tol * (high - low) {
                 gamma.copy_from_slice(found);
                 return true;
             }
-            moved.copy_from_slice(residual);
-            row.laplacian.solve(row.arch, moved, size);
-            let before = std::mem::replace(&mut energy, dot(residual, moved));
-            let turn = energy / before;
-            along.iter_mut().zip(&*moved).for_each(|(p, z)| *p = z + turn * *p);
         }
         false
     }
-}
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }

@@ -27,6 +27,8 @@ pub struct Laplacian {
     /// Right-hand side in elimination order, and the size below which it is rounding.
     right: Vec<f64>,
     size: Vec<f64>,
+    /// For the inverse.
+    room: Vec<f64>,
 }
 
 /// Weights further apart than this are eliminated in the order of their size.
@@ -76,7 +78,7 @@ impl Laplacian {
     /// all, if below the rounding of those terms, counts as 0: it would be divided by the edges that join the
     /// group to the others, which may be nothing but rounding too.
     pub fn solve(&mut self, arch: Arch, r: &mut [f64], size: &[f64]) {
-        let Laplacian { order, edges, turned, over, right, size: sizes } = self;
+        let Laplacian { order, edges, turned, over, right, size: sizes, .. } = self;
         let wide = padded(order.len());
         for (to, from) in [(&mut *right, &*r), (&mut *sizes, size)] {
             to.clear();
@@ -86,6 +88,70 @@ impl Laplacian {
         arch.dispatch(Substitute { edges, turned, over, right, size: sizes });
         for (&j, z) in order.iter().zip(&*right) {
             r[j] = *z;
+        }
+    }
+
+    /// The inverse of L with the heaviest component pinned at 0, m' × m', m' = `padded(m)`.
+    pub fn inverse(&mut self, arch: Arch, h: &mut [f64]) {
+        let Laplacian { order, edges, over, room, .. } = self;
+        let wide = padded(order.len());
+        room.resize(2 * wide * wide, 0.0);
+        let (x, by_place) = room.split_at_mut(wide * wide);
+        arch.dispatch(Invert { edges, over, order, x, by_place, h });
+    }
+}
+
+struct Invert<'a> {
+    edges: &'a [f64],
+    over: &'a [f64],
+    order: &'a [usize],
+    x: &'a mut [f64],
+    by_place: &'a mut [f64],
+    h: &'a mut [f64],
+}
+
+impl WithSimd for Invert<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Invert { edges, over, order, x, by_place, h } = self;
+        let m = over.len();
+        let wide = padded(m);
+        x.fill(0.0);
+        by_place.fill(0.0);
+        h.fill(0.0);
+        // X, whose row l says what place l receives of every right-hand side: X_l = 1_l + Σ_{p<l} e_pl X_p.
+        for p in 0..m - 1 {
+            let (row, later) = x[p * wide..].split_at_mut(wide);
+            row[p] = 1.0;
+            let (row, _) = S::as_simd_f64s(row);
+            let row = &row[..(p + 1).div_ceil(S::F64_LANES)];
+            for (target, edge) in later.chunks_exact_mut(wide).zip(&edges[p * wide + p + 1..p * wide + m - 1])
+            {
+                let edge = simd.splat_f64s(*edge);
+                let (target, _) = S::as_mut_simd_f64s(target);
+                for (t, r) in target.iter_mut().zip(row) {
+                    *t = simd.mul_add_e_f64s(edge, *r, *t);
+                }
+            }
+        }
+        // Xᵗ diag(over) X
+        for l in 0..m - 1 {
+            let x = &x[l * wide..(l + 1) * wide];
+            let (row, _) = S::as_simd_f64s(x);
+            let row = &row[..(l + 1).div_ceil(S::F64_LANES)];
+            for (target, x) in by_place.chunks_exact_mut(wide).zip(&x[..=l]) {
+                let c = simd.splat_f64s(over[l] * x);
+                let (target, _) = S::as_mut_simd_f64s(target);
+                for (t, r) in target.iter_mut().zip(row) {
+                    *t = simd.mul_add_e_f64s(c, *r, *t);
+                }
+            }
+        }
+        for (row, &j) in by_place.chunks_exact(wide).zip(order) {
+            for (&value, &k) in row.iter().zip(order) {
+                h[j * wide + k] = value;
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The layer: squash, solve, transport, and the transposed Jacobian.
 
-use super::adjoint::Conjugate;
+use super::adjoint::Adjoint;
+use super::inverse::Inverse;
 use super::kernel::{Centre, Logistic, Pull, Push, Spread, Total, Transport, Unsquash};
 use super::newton::{self, Newton};
 use super::row::Row;
@@ -67,6 +68,17 @@ pub struct Layer {
     tol: f64,
 }
 
+/// Finest tolerance for which an inverse kept from before may do.
+const LOOSE: f64 = 1e-6;
+/// Weights of targets further apart than this leave too few digits of products with the Laplacian.
+const APART: f64 = 1e-3;
+
+/// Whether weights are of about one size.
+fn close(weights: &[f64]) -> bool {
+    let (light, heavy) = weights.iter().fold((f64::MAX, 0.0), |(l, h): (f64, f64), s| (l.min(*s), h.max(*s)));
+    light >= APART * heavy
+}
+
 /// Rows at least this long are solved on a stand-in first.
 const LONG: usize = 192;
 /// Error of stored potentials from which on they are no better than a new start.
@@ -80,7 +92,12 @@ pub struct Work {
     coarse: Row,
     bins: Bins,
     newton: Newton,
-    conjugate: Conjugate,
+    adjoint: Adjoint,
+    /// An inverse of the Laplacian near the potentials, where the tolerance is loose.
+    inverse: Inverse,
+    /// Whether the inverse was recalled for the row to come, or for the one at hand.
+    recalled: bool,
+    keeping: bool,
     /// Whether the Laplacian of the row is factorised at its potentials, and whether it is at some a few steps before.
     factorised: bool,
     near: bool,
@@ -126,12 +143,34 @@ impl Work {
 
     /// λ, mean 0, from γ in place.
     fn solve(&mut self, tol: f64, gamma: &mut [f64]) {
-        let Work { row, conjugate, size, near, factorised, .. } = self;
-        if *factorised || !*near || !conjugate.solve(row, gamma, size, tol) {
+        let Work { row, adjoint, inverse, near, factorised, .. } = self;
+        let m = gamma.len();
+        let loose = tol >= LOOSE && close(&row.s);
+        if loose && !*factorised && !inverse.ready && *near {
+            inverse.of(row.arch, m, &mut row.laplacian);
+        }
+        if !loose || *factorised || !inverse.ready || !adjoint.solve(row, inverse, gamma, tol) {
             self.factorise();
-            self.row.laplacian.solve(self.row.arch, gamma, &self.size);
+            let Work { row, inverse, size, keeping, .. } = self;
+            row.laplacian.solve(row.arch, gamma, size);
+            if loose && *keeping {
+                inverse.of(row.arch, m, &mut row.laplacian);
+            }
         }
         newton::centre(gamma);
+    }
+
+    /// Starts the next [`Layer::forward`] from what [`Work::keep`] stored when the same row was visited before: m × m
+    /// numbers, NaN before the first visit. Used where the tolerance of the layer is 1e-6 or looser; the potentials g must
+    /// be those of that visit, or nearer.
+    pub fn recall(&mut self, levels: usize, kept: &[f32]) {
+        self.inverse.recall(levels, kept);
+        self.recalled = true;
+    }
+
+    /// Stores what the last forward and backward learnt about the row that was recalled, m × m numbers.
+    pub fn keep(&mut self, levels: usize, kept: &mut [f32]) {
+        self.inverse.keep(levels, kept);
     }
 
     /// W of the last forward, n × m; the Laplacian of its plan is factorised.
@@ -195,6 +234,11 @@ impl Layer {
     /// The same with another tolerance on max_j |s_j − b_j| / b_j; 1e-8 unless set.
     pub fn with_tol(self, tol: f64) -> Layer {
         Layer { tol, ..self }
+    }
+
+    /// Whether [`Work::recall`] is of use: the tolerance is 1e-6 or looser.
+    pub fn remembers(&self) -> bool {
+        self.tol >= LOOSE
     }
 
     /// Number of targets m.
@@ -302,11 +346,20 @@ impl Layer {
     /// Potentials of the row, from `g` if finite. A long row without a good start is solved on a
     /// stand-in first: its Laplacian is so close to that of the row that a step or two with it are enough.
     fn solve(&self, b: &[f64], g: &mut [f64], work: &mut Work) -> newton::Course {
-        let Work { row, coarse, bins, newton, factorised, near, .. } = work;
+        let Work { row, coarse, bins, newton, factorised, near, inverse, recalled, keeping, .. } = work;
         (*factorised, *near) = (false, false);
+        *keeping = std::mem::take(recalled);
+        inverse.ready &= *keeping && self.remembers() && close(b);
         let n = row.n;
         let stored = g.iter().all(|g| g.is_finite());
-        let known = stored.then(|| row.marginals(self, b, g));
+        let mut known = stored.then(|| row.marginals(self, b, g));
+        if let Some(error) = known.filter(|error| inverse.ready && *error < FAR) {
+            match newton.follow(row, self, b, g, self.tol, error, inverse) {
+                Some(course) => return course,
+                None => known = Some(row.marginals(self, b, g)),
+            }
+        }
+        inverse.ready = false;
         if n < LONG || known.is_some_and(|error| error < FAR) {
             if !stored {
                 bins.fill(row, BINS);

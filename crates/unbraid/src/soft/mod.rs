@@ -54,6 +54,7 @@
 //! [`sinkhorn`], as the slow twin of the Newton form.
 
 mod adjoint;
+mod inverse;
 mod kernel;
 mod laplacian;
 mod layer;

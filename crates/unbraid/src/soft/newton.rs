@@ -14,6 +14,8 @@
 //! Far away, where some s_j is many times too small or too large, a scaling g_j += ε log(b_j / s_j) is the better
 //! step, as s_j is nearly exponential in g_j.
 
+use super::inverse::Inverse;
+use super::kernel::padded;
 use super::layer::Layer;
 use super::row::Row;
 
@@ -31,6 +33,7 @@ pub struct Newton {
     best: Vec<f64>,
     step: Vec<f64>,
     size: Vec<f64>,
+    image: Vec<f64>,
 }
 
 /// Most steps.
@@ -60,7 +63,7 @@ impl Newton {
         factor: &mut bool,
     ) -> Course {
         let epsilon = layer.epsilon();
-        let Newton { best, step, size } = self;
+        let Newton { best, step, size, .. } = self;
         best.clear();
         best.extend_from_slice(g);
         let mut course = Course { iterations: 0, rescues: 0, error: f64::INFINITY };
@@ -126,6 +129,60 @@ impl Newton {
         g.copy_from_slice(best);
         course.error = row.marginals(layer, b, g);
         course
+    }
+}
+
+/// Most steps with a kept inverse.
+const FOLLOWED: usize = 8;
+/// A kept inverse is given up for a new factor once a step leaves more than this share of the error.
+const FAIR: f64 = 0.4;
+
+impl Newton {
+    /// As [`Newton::solve`], for a row that has been solved before at potentials near g, with the inverse H kept from then:
+    /// full steps g += ε H (b − s), from each of which H learns. `known` is the error at g. Returns nothing, with
+    /// g the best found and H no longer ready, where that does not go well.
+    pub fn follow(
+        &mut self,
+        row: &mut Row,
+        layer: &Layer,
+        b: &[f64],
+        g: &mut [f64],
+        tol: f64,
+        known: f64,
+        inverse: &mut Inverse,
+    ) -> Option<Course> {
+        let m = g.len();
+        let Newton { best, step, size: residual, image, .. } = self;
+        for each in [&mut *step, &mut *residual, &mut *image] {
+            each.resize(padded(m), 0.0);
+            each[m..].fill(0.0);
+        }
+        let mut course = Course { iterations: 0, rescues: 0, error: known };
+        residual.iter_mut().zip(b.iter().zip(&row.s)).for_each(|(r, (b, s))| *r = b - s);
+        while course.error > tol {
+            inverse.times(row.arch, residual, step);
+            best.clear();
+            best.extend_from_slice(g);
+            g.iter_mut().zip(&*step).for_each(|(g, z)| *g += layer.epsilon() * z);
+            centre(g);
+            let before = std::mem::replace(&mut course.error, row.marginals(layer, b, g));
+            course.iterations += 1;
+            let done = course.error <= tol;
+            if !done && (course.iterations == FOLLOWED || !(course.error <= FAIR * before)) {
+                inverse.ready = false;
+                if !(course.error < before) {
+                    g.copy_from_slice(best);
+                }
+                return None;
+            }
+            // y = L p about half way: the change of s.
+            for ((y, r), (b, s)) in image.iter_mut().zip(&mut *residual).zip(b.iter().zip(&row.s)) {
+                let before = std::mem::replace(r, b - s);
+                *y = before - *r;
+            }
+            inverse.learn(row.arch, step, image);
+        }
+        Some(course)
     }
 }
 

@@ -14,9 +14,10 @@ pub struct Row {
     pub n: usize,
     /// Squashed inputs, padded with the centre.
     pub x: Vec<f64>,
-    /// Weights a and √a, padded with 0.
+    /// Weights a and √a, padded with 0, and whether they are those of [`Row::weigh`] without weights.
     pub a: Vec<f64>,
     pub root: Vec<f64>,
+    uniform: bool,
     pub table: Vec<f64>,
     pub inverse: Vec<f64>,
     pub v: Vec<f64>,
@@ -45,8 +46,12 @@ impl Row {
 
     /// Makes room for n samples and m targets.
     pub fn resize(&mut self, n: usize, m: usize) {
+        if (self.n, self.v.len()) == (n, m) {
+            return;
+        }
         let (long, wide) = (n.next_multiple_of(kernel::PAD), padded(m));
         self.n = n;
+        self.uniform = false;
         for each in [&mut self.x, &mut self.a, &mut self.root, &mut self.inverse] {
             each.resize(long, 0.0);
         }
@@ -61,6 +66,10 @@ impl Row {
     /// Sets the weights; uniform if none are given.
     pub fn weigh(&mut self, a: Option<&[f64]>) {
         let n = self.n;
+        if self.uniform && a.is_none() {
+            return;
+        }
+        self.uniform = a.is_none();
         match a {
             Some(a) => {
                 self.a[..n].copy_from_slice(a);

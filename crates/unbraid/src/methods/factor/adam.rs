@@ -132,6 +132,24 @@ impl Pause {
     }
 }
 
+/// What one step multiplies the moments with: η / (1 − β₁ᵗ) and 1 / (1 − β₂ᵗ).
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    step: u32,
+    rate: f64,
+    size: f64,
+    spread: f64,
+}
+
+impl Pace {
+    /// Of step t, counted from 1.
+    pub fn of(step: u32, rate: f64) -> Pace {
+        let t = step as i32;
+        let (size, spread) = (rate / (1.0 - BETA1.powi(t)), 1.0 / (1.0 - BETA2.powi(t)));
+        Pace { step, rate, size, spread }
+    }
+}
+
 impl Row<'_> {
     /// Brings the row to the end of step `step` without a gradient.
     pub fn catch_up(&mut self, rule: Adam, step: u32, rate: f64, pause: &mut Pause) {
@@ -153,15 +171,14 @@ impl Row<'_> {
         }
     }
 
-    /// One step with a gradient; `step` counts from 1 over all batches, and the row is done up to the one before.
-    pub fn descend(&mut self, rule: Adam, step: u32, rate: f64, gradient: &[f64]) {
-        let t = match rule {
-            Adam::Dense => step,
-            Adam::Lazy => *self.at + 1,
+    /// One step with a gradient; `pace` is that of the step, counted over all batches, and the row is done up to the one before.
+    pub fn descend(&mut self, rule: Adam, pace: Pace, gradient: &[f64]) {
+        let pace = match rule {
+            Adam::Dense => pace,
+            Adam::Lazy => Pace::of(*self.at + 1, pace.rate),
         };
-        *self.at = t;
-        let (size, spread) = (rate / (1.0 - BETA1.powi(t as i32)), 1.0 / (1.0 - BETA2.powi(t as i32)));
-        dispatch(Descend { row: self, size, spread, gradient });
+        *self.at = pace.step;
+        dispatch(Descend { row: self, pace, gradient });
     }
 }
 
@@ -191,11 +208,10 @@ impl WithSimd for Glide<'_, '_> {
     }
 }
 
-/// A row over one step with a gradient: η / (1 − β₁ᵗ) and 1 / (1 − β₂ᵗ).
+/// A row over one step with a gradient.
 struct Descend<'r, 'a> {
     row: &'r mut Row<'a>,
-    size: f64,
-    spread: f64,
+    pace: Pace,
     gradient: &'r [f64],
 }
 
@@ -203,7 +219,7 @@ impl WithSimd for Descend<'_, '_> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let Descend { row, size, spread, gradient } = self;
+        let Descend { row, pace: Pace { size, spread, .. }, gradient } = self;
         let moments = row.m.iter_mut().zip(&mut *row.v);
         for ((p, (m, v)), g) in row.values.iter_mut().zip(moments).zip(gradient) {
             *m = fused::<S>(BETA1, *m, (1.0 - BETA1) * g);
@@ -255,7 +271,7 @@ impl Tensor {
         let mut pause = Pause::default();
         for mut row in self.rows_mut(&[i]) {
             row.catch_up(rule, step - 1, rate, &mut pause);
-            row.descend(rule, step, rate, gradient);
+            row.descend(rule, Pace::of(step, rate), gradient);
         }
     }
 }

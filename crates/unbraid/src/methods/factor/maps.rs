@@ -46,51 +46,51 @@ impl Quantiles {
         }
     }
 
-    /// q from a row of R; `range` is (s, t).
-    pub fn values(self, r: &[f64], range: (f64, f64), q: &mut [f64]) {
+    /// q from a row of R, and how far it rises at each step: softmax(R) (`pinned`) or exp(R) (`free`); `range` is (s, t).
+    pub fn values(self, r: &[f64], range: (f64, f64), rise: &mut [f64], q: &mut [f64]) {
         match self {
             Quantiles::Pinned => {
-                softmax(r, &mut q[1..]);
+                softmax(r, rise);
                 let (low, high) = range;
                 q[0] = low;
                 let mut sum = 0.0;
-                for value in &mut q[1..] {
-                    sum += *value;
+                for (value, rise) in q[1..].iter_mut().zip(&*rise) {
+                    sum += *rise;
                     // Rounding must not lift a value above the largest.
                     *value = low + (high - low) * sum.min(1.0);
                 }
             }
             Quantiles::Free => {
+                rise.copy_from_slice(r);
+                exp(rise, 0.0);
                 let mut sum = 0.0;
-                for (value, r) in q.iter_mut().zip(r) {
-                    sum += r.exp();
+                for (value, rise) in q.iter_mut().zip(&*rise) {
+                    sum += *rise;
                     *value = sum;
                 }
             }
         }
     }
 
-    /// Cotangent of R from that of q.
-    pub fn adjoint(self, r: &[f64], range: (f64, f64), q_bar: &[f64], r_bar: &mut [f64]) {
+    /// Cotangent of R from that of q, with `rise` as [`Quantiles::values`] left it.
+    pub fn adjoint(self, rise: &[f64], range: (f64, f64), q_bar: &[f64], r_bar: &mut [f64]) {
         match self {
             Quantiles::Pinned => {
                 // c_l = (t − s) Σ_{j > l} q̄_j,  R̄ = p ∘ (c − p·c),  p = softmax(R)
-                let mut p = vec![0.0; r.len()];
-                softmax(r, &mut p);
                 let (mut tail, mut mean) = (0.0, 0.0);
-                for l in (0..r.len()).rev() {
+                for l in (0..rise.len()).rev() {
                     tail += q_bar[l + 1];
                     r_bar[l] = (range.1 - range.0) * tail;
-                    mean += p[l] * r_bar[l];
+                    mean += rise[l] * r_bar[l];
                 }
-                r_bar.iter_mut().zip(&p).for_each(|(c, p)| *c = p * (*c - mean));
+                r_bar.iter_mut().zip(rise).for_each(|(c, p)| *c = p * (*c - mean));
             }
             Quantiles::Free => {
                 // R̄_l = exp(R_l) Σ_{j ≥ l} q̄_j
                 let mut tail = 0.0;
-                for l in (0..r.len()).rev() {
+                for l in (0..rise.len()).rev() {
                     tail += q_bar[l];
-                    r_bar[l] = r[l].exp() * tail;
+                    r_bar[l] = rise[l] * tail;
                 }
             }
         }
@@ -290,12 +290,13 @@ mod tests {
             assert_eq!(rule.width(m), 4);
             let cotangent: Vec<f64> = (0..m).map(|j| (j as f64 + 1.3).sin()).collect();
             let value = |r: &[f64]| {
-                let mut q = vec![0.0; m];
-                rule.values(r, (0.5, 3.0), &mut q);
+                let (mut q, mut rise) = (vec![0.0; m], vec![0.0; 4]);
+                rule.values(r, (0.5, 3.0), &mut rise, &mut q);
                 q.iter().zip(&cotangent).map(|(q, c)| q * c).sum::<f64>()
             };
-            let mut r_bar = [0.0; 4];
-            rule.adjoint(&r, (0.5, 3.0), &cotangent, &mut r_bar);
+            let (mut q, mut rise, mut r_bar) = (vec![0.0; m], [0.0; 4], [0.0; 4]);
+            rule.values(&r, (0.5, 3.0), &mut rise, &mut q);
+            rule.adjoint(&rise, (0.5, 3.0), &cotangent, &mut r_bar);
             for l in 0..4 {
                 let (mut up, mut down) = (r, r);
                 (up[l], down[l]) = (r[l] + 1e-6, r[l] - 1e-6);
@@ -308,7 +309,7 @@ mod tests {
     #[test]
     fn pinned_quantiles_end_where_the_feature_does() {
         let mut q = [0.0; 4];
-        Quantiles::Pinned.values(&[0.0, 3.0, -1.0], (2.0, 7.0), &mut q);
+        Quantiles::Pinned.values(&[0.0, 3.0, -1.0], (2.0, 7.0), &mut [0.0; 3], &mut q);
         assert!(
             q[0] == 2.0 && (q[3] - 7.0).abs() < 1e-14 && q[3] <= 7.0 && q.windows(2).all(|w| w[0] < w[1])
         );

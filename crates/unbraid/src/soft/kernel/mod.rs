@@ -92,12 +92,12 @@ fn combine<S: Simd, const G: usize>(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use pulp::Arch;
 
     /// The widest vectors of this machine, and portable code.
-    pub(super) fn paths() -> [Arch; 2] {
+    pub(in crate::soft) fn paths() -> [Arch; 2] {
         [Arch::new(), Arch::Scalar]
     }
 

@@ -8,7 +8,7 @@ use std::sync::PoisonError;
 use ndarray::{Array2, ArrayView2, s};
 use rayon::prelude::*;
 
-use super::super::adam::{Pause, Row, Tensor, pick};
+use super::super::adam::{Pace, Pause, Row, Tensor, pick};
 use super::super::divergence::exp;
 use super::super::maps::{softmax, softmax_adjoint};
 use super::Sharing;
@@ -34,6 +34,8 @@ struct Visit<'a> {
     u: Row<'a>,
     map: Map<'a>,
     trail: &'a mut [f64],
+    /// Inverse of the Laplacian at the last visit, m × m, or nothing.
+    inverse: &'a mut [f32],
 }
 
 /// Rows of F and R.
@@ -57,8 +59,9 @@ struct Batch<'a> {
     v: ArrayView2<'a, f64>,
     /// F̄ and R̄ of each group, for `shrink`.
     centre: &'a [f64],
-    /// Steps of Adam before this one.
+    /// Steps of Adam before this one, and its pace.
     before: u32,
+    pace: Pace,
     /// Features, and 1 over measured entries.
     rows: usize,
     scale: f64,
@@ -85,8 +88,8 @@ pub(super) struct Room {
     du: Array2<f64>,
     df: Vec<f64>,
     dr: Vec<f64>,
-    /// Of one feature: b, q, their cotangents, the potentials before; T and its cotangent.
-    small: [Vec<f64>; 5],
+    /// Of one feature: b, q and the steps of q, cotangents of b and q, the potentials before; T and its cotangent.
+    small: [Vec<f64>; 6],
     long: [Vec<f64>; 2],
 }
 
@@ -96,7 +99,7 @@ impl Room {
             let table = |columns| Array2::zeros((rows, columns));
             [self.u, self.z, self.dz, self.du] = [table(k), table(n), table(n), table(k)];
             (self.df, self.dr) = (vec![0.0; rows * m], vec![0.0; rows * width]);
-            self.small = [(); 5].map(|()| vec![0.0; m]);
+            self.small = [(); 6].map(|()| vec![0.0; m]);
             self.long = [(); 2].map(|()| vec![0.0; n]);
         }
     }
@@ -116,19 +119,26 @@ impl Problem<'_> {
     fn visits<'s>(
         &self,
         [u, f, r]: [&'s mut Tensor; 3],
-        g: &'s mut [f64],
+        (g, inverse): (&'s mut [f64], &'s mut [f32]),
         rows: &'s [usize],
     ) -> Vec<Visit<'s>> {
-        let own = u.rows_mut(rows).zip(pick(g, trail(self.layer.levels()), rows)).zip(rows);
+        let kept = pick(g, trail(self.layer.levels()), rows).zip(pick(inverse, self.remembered(), rows));
+        let own = u.rows_mut(rows).zip(kept).zip(rows);
         match self.params.maps {
             Sharing::Each => own
                 .zip(f.rows_mut(rows).zip(r.rows_mut(rows)))
-                .map(|(((u, trail), &i), (f, r))| Visit { i, u, map: Map::Own(f, r), trail })
+                .map(|(((u, (trail, inverse)), &i), (f, r))| Visit {
+                    i,
+                    u,
+                    map: Map::Own(f, r),
+                    trail,
+                    inverse,
+                })
                 .collect(),
             Sharing::Tied => {
                 let (f, r): (&'s Tensor, &'s Tensor) = (f, r);
                 let map = |i: usize| Map::Tied(f.row(self.map_of[i]), r.row(self.map_of[i]));
-                own.map(|((u, trail), &i)| Visit { i, u, map: map(i), trail }).collect()
+                own.map(|((u, (trail, inverse)), &i)| Visit { i, u, map: map(i), trail, inverse }).collect()
             }
         }
     }
@@ -144,7 +154,7 @@ impl Problem<'_> {
     ) -> f64 {
         let (k, n, m) = (self.params.k, self.x.ncols(), self.layer.levels());
         let width = self.params.quantiles.width(m);
-        let Room { work, u, z, dz, du, df, dr, small: [b, q, db, dq, old], long: [t, cot], .. } = room;
+        let Room { work, u, z, dz, du, df, dr, small: [b, q, rise, db, dq, old], long: [t, cot], .. } = room;
         for (visit, u) in visits.iter().zip(flat_mut(u).chunks_mut(k)) {
             u.copy_from_slice(visit.u.values);
         }
@@ -163,18 +173,24 @@ impl Problem<'_> {
             }
             let (f, r) = visit.map.rows();
             softmax(f, b);
-            self.params.quantiles.values(r, self.ranges[i], q);
+            self.params.quantiles.values(r, self.ranges[i], &mut rise[..width], q);
             let (g, trail) = visit.trail.split_at_mut(m);
             old.copy_from_slice(g);
             expect(g, trail);
+            if !visit.inverse.is_empty() {
+                work.recall(m, visit.inverse);
+            }
             // T_i = T_{b,q}(squash(Z_i))
             self.layer.forward(w, None, b, q, g, work, t);
             follow(g, old, trail);
             let x = &flat(&self.x)[i * n..(i + 1) * n];
             total += self.params.loss.with_slopes(x, t, on.scale, cot);
             self.layer.backward(w, None, q, cot, work, Some(dw), db, dq);
+            if !visit.inverse.is_empty() {
+                work.keep(m, visit.inverse);
+            }
             softmax_adjoint(b, db, df);
-            self.params.quantiles.adjoint(r, self.ranges[i], dq, dr);
+            self.params.quantiles.adjoint(&rise[..width], self.ranges[i], dq, dr);
         }
         // Ū = Z̄ Vᵀ ∘ U,  V̄ = Uᵀ Z̄
         matmul_alone_into(du.slice_mut(here), false, dz.slice(here), on.v.t());
@@ -189,7 +205,7 @@ impl Problem<'_> {
         let p = self.params;
         let (k, n, m) = (p.k, self.x.ncols(), self.layer.levels());
         let width = p.quantiles.width(m);
-        let (rule, rate, step) = (p.adam, p.learning_rate, on.before + 1);
+        let (rule, rate) = (p.adam, p.learning_rate);
         let tied = if p.maps == Sharing::Tied { self.group.1 * (m + width) } else { 0 };
         let mut out = Part { loss: 0.0, penalty: 0.0, dv: Array2::zeros((k, n)), tied: vec![0.0; tied] };
         let rooms = || self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
@@ -213,7 +229,7 @@ impl Problem<'_> {
                     out.penalty += 0.5 * each * u.values.iter().map(|l| l * l).sum::<f64>();
                     du.iter_mut().zip(&*u.values).for_each(|(g, l)| *g += each * l);
                 }
-                u.descend(rule, step, rate, du);
+                u.descend(rule, on.pace, du);
                 let df = &mut room.df[at * m..(at + 1) * m];
                 let dr = &mut room.dr[at * width..(at + 1) * width];
                 let of = self.group.0[*i] * (m + width);
@@ -231,8 +247,8 @@ impl Problem<'_> {
                                 out.penalty += 0.5 * pull * (p - c) * (p - c);
                             }
                         }
-                        f.descend(rule, step, rate, df);
-                        r.descend(rule, step, rate, dr);
+                        f.descend(rule, on.pace, df);
+                        r.descend(rule, on.pace, dr);
                     }
                 }
             }
@@ -266,14 +282,15 @@ impl Problem<'_> {
         let entries: usize = rows.iter().map(|&i| self.measured[i]).sum();
         let scale = 1.0 / entries.max(1) as f64;
         let v = self.v(s);
-        let on = Batch { v: v.view(), centre: &s.centre, before: s.step, rows: rows.len(), scale };
+        let pace = Pace::of(s.step + 1, p.learning_rate);
+        let on = Batch { v: v.view(), centre: &s.centre, before: s.step, pace, rows: rows.len(), scale };
         let size = rows.len().div_ceil(PARTS).max(SHORT.div_ceil(n * m)).max(1);
-        let mut visits = self.visits([&mut s.u, &mut s.f, &mut s.r], &mut s.g, rows);
+        let mut visits = self.visits([&mut s.u, &mut s.f, &mut s.r], (&mut s.g, &mut s.inverse), rows);
         let parts: Vec<Part> = visits.par_chunks_mut(size).map(|visits| self.part(&on, visits)).collect();
         drop(visits);
         s.step += 1;
         // V̂: the sum of the parts, in order.
-        let (rule, rate, step) = (p.adam, p.learning_rate, s.step);
+        let (rule, rate) = (p.adam, p.learning_rate);
         let each = p.rho / (k * n) as f64;
         let all: Vec<usize> = (0..k).collect();
         let factors: Vec<Row<'_>> = s.v.rows_mut(&all).collect();
@@ -288,7 +305,7 @@ impl Problem<'_> {
                 *g = *g * v + each * log;
                 square += log * log;
             }
-            row.descend(rule, step, rate, &gradient);
+            row.descend(rule, pace, &gradient);
             square
         };
         let squares: Vec<f64> =
@@ -367,8 +384,10 @@ mod tests {
                 let (v, mut s) = (problem.v(s), s.clone());
                 let (mut room, mut dv) = (Room::default(), Array2::zeros((2, 9)));
                 room.resize(5, [2, 9, 4, width]);
-                let on = Batch { v: v.view(), centre: &[], before: 0, rows: 5, scale };
-                let mut visits = problem.visits([&mut s.u, &mut s.f, &mut s.r], &mut s.g, &rows);
+                let on =
+                    Batch { v: v.view(), centre: &[], before: 0, pace: Pace::of(1, 0.1), rows: 5, scale };
+                let mut visits =
+                    problem.visits([&mut s.u, &mut s.f, &mut s.r], (&mut s.g, &mut s.inverse), &rows);
                 let loss = problem.gradient(&on, &mut visits, &mut room, &mut dv);
                 (loss, room, dv)
             };

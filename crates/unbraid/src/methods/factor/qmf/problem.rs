@@ -50,6 +50,8 @@ pub(super) struct State {
     /// Of each feature, [`trail`] numbers: potentials of the last visit (NaN before the first), how much they had moved
     /// since the one before, and the share of that move by which they are expected to go on.
     pub g: Vec<f64>,
+    /// Of each feature, what the layer keeps of its Laplacian: m × m numbers, or none if it works to a fine tolerance.
+    pub inverse: Vec<f32>,
     /// F̄ and R̄ of each group at the start of the epoch, for `shrink`.
     pub centre: Vec<f64>,
     /// Steps of Adam so far.
@@ -101,6 +103,7 @@ impl<'a> Problem<'a> {
             f: Tensor::new(f, m),
             r: Tensor::new(r, self.params.quantiles.width(m)),
             g: vec![f64::NAN; d * trail(m)],
+            inverse: vec![f32::NAN; d * self.remembered()],
             centre: Vec::new(),
             step: 0,
             epoch: 0,
@@ -108,6 +111,11 @@ impl<'a> Problem<'a> {
             sums: (0.0, 0.0),
             order: Vec::new(),
         }
+    }
+
+    /// Numbers that the layer keeps of the Laplacian of a feature.
+    pub(super) fn remembered(&self) -> usize {
+        if self.layer.remembers() { self.layer.levels().pow(2) } else { 0 }
     }
 
     /// Brings every row to the last step, as `dense` Adam has it.
@@ -173,9 +181,10 @@ impl<'a> Problem<'a> {
         type Found = (f64, f64, Vec<f64>, Vec<f64>, Vec<f64>, Vec<f64>, f64);
         let one = |work: &mut Work, &i: &usize| -> Found {
             settle();
-            let (mut b, mut q, mut t) = (vec![0.0; m], vec![0.0; m], vec![0.0; n]);
+            let (mut b, mut q, mut rise) = (vec![0.0; m], vec![0.0; m], vec![0.0; s.r.width]);
+            let mut t = vec![0.0; n];
             softmax(s.f.row(self.map_of[i]), &mut b);
-            self.params.quantiles.values(s.r.row(self.map_of[i]), self.ranges[i], &mut q);
+            self.params.quantiles.values(s.r.row(self.map_of[i]), self.ranges[i], &mut rise, &mut q);
             if !self.varies(i) {
                 q.fill(self.ranges[i].0);
                 t.fill(self.ranges[i].0);

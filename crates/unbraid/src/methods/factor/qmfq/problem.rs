@@ -150,13 +150,13 @@ impl<'a> Problem<'a> {
         }
     }
 
-    /// b and q of row `i` of a layer.
-    fn targets(&self, rule: Quantiles, f: &Tensor, r: &Tensor, i: usize) -> (Vec<f64>, Vec<f64>) {
+    /// b and q of row `i` of a layer, and the rises of q.
+    fn targets(&self, rule: Quantiles, f: &Tensor, r: &Tensor, i: usize) -> [Vec<f64>; 3] {
         let m = self.layer.levels();
-        let (mut b, mut q) = (vec![0.0; m], vec![0.0; m]);
+        let (mut b, mut q, mut rise) = (vec![0.0; m], vec![0.0; m], vec![0.0; r.width]);
         softmax(f.row(i), &mut b);
-        rule.values(r.row(i), self.ranges[i], &mut q);
-        (b, q)
+        rule.values(r.row(i), self.ranges[i], &mut rise, &mut q);
+        [b, q, rise]
     }
 
     /// The samples that the map of row `i` was learnt from: T′, which is free, sees measured entries only.
@@ -174,7 +174,7 @@ impl<'a> Problem<'a> {
             .enumerate()
             .map_init(Work::default, |work, (i, (t, g))| {
                 settle();
-                let (b, q) = self.targets(rule, f, r, i);
+                let [b, q, _] = self.targets(rule, f, r, i);
                 let Some(at) = self.seen_by(rule, i) else {
                     return self.layer.forward(&w.row(i).to_vec(), None, &b, &q, g, work, t);
                 };
@@ -204,7 +204,7 @@ impl<'a> Problem<'a> {
         let width = rule.width(m);
         let one = |work: &mut Work, i: usize| {
             settle();
-            let (b, q) = self.targets(rule, f, r, i);
+            let [b, q, rise] = self.targets(rule, f, r, i);
             let (w, cot) = match self.seen_by(rule, i) {
                 Some(at) => (picked(w.row(i), at), picked(cot.row(i), at)),
                 None => (w.row(i).to_vec(), cot.row(i).to_vec()),
@@ -217,7 +217,7 @@ impl<'a> Problem<'a> {
             self.layer.backward(&w, None, &q, &cot, work, into, &mut db, &mut dq);
             let (mut df, mut dr) = (vec![0.0; m], vec![0.0; width]);
             softmax_adjoint(&b, &db, &mut df);
-            rule.adjoint(r.row(i), self.ranges[i], &dq, &mut dr);
+            rule.adjoint(&rise, self.ranges[i], &dq, &mut dr);
             (dw, df, dr)
         };
         let found: Vec<_> = (0..w.nrows()).into_par_iter().map_init(Work::default, one).collect();
@@ -326,7 +326,7 @@ impl<'a> Problem<'a> {
         let mut maps = Maps::new(self.layer.clone(), self.features);
         maps.weights.fill(1.0 / m as f64);
         for (row, &i) in self.at.iter().enumerate() {
-            let (b, q) = self.targets(rule, f, r, row);
+            let [b, q, _] = self.targets(rule, f, r, row);
             (maps.location[i], maps.spread[i]) = (solved[row].location, solved[row].spread);
             maps.weights.row_mut(i).iter_mut().zip(b).for_each(|(to, v)| *to = v);
             maps.quantiles.row_mut(i).iter_mut().zip(q).for_each(|(to, v)| *to = v);
