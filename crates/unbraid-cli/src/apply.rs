@@ -236,6 +236,9 @@ fn apply(args: &ApplyArgs, reading: &FitArgs) -> Result<(), Fault> {
     if studies::wrote(&model) {
         return studies::apply(args, reading, &model);
     }
+    if let Some(why) = studies::without_codes(&model) {
+        return Err(at_model(why));
+    }
     if args.study.is_some() {
         return Err(Fault::Usage(format!(
             "`--study` is not read here: `{key}` is a factorisation without studies"

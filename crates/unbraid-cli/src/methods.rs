@@ -20,6 +20,9 @@ use unbraid::methods::kronecker::med_magma::MedMagma;
 use unbraid::methods::kronecker::single_axis::SingleAxis;
 use unbraid::methods::kronecker::stability::{Refit, Refits};
 use unbraid::methods::kronecker::tyler::Tyler;
+use unbraid::methods::multistudy::each::SvaeMerge;
+use unbraid::methods::multistudy::linear::Msfa;
+use unbraid::methods::multistudy::mssvae::Mssvae;
 use unbraid::params::{ParamDoc, Params};
 use unbraid::preprocess::prepare::{Prepare, Scale, Shift};
 use unbraid::report::{Factors, LineChart, Maps, Parameter};
@@ -65,7 +68,9 @@ pub const ALL: &[Entry] = &[
     factors::<Nmf>(),
     factors::<Qmf>(),
     factors::<Qmfq>(),
-    studies::ENTRY,
+    studies::entry::<Mssvae>(),
+    studies::entry::<SvaeMerge>(),
+    studies::entry::<Msfa>(),
     slices::POPARI,
     slices::BATCHBLEND,
 ];

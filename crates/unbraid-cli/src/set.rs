@@ -97,6 +97,11 @@ impl Settings {
         self.0.iter().any(|(name, _)| name == key)
     }
 
+    /// Forgets all but some names.
+    pub fn keep(&mut self, names: &[&str]) {
+        self.0.retain(|(name, _)| names.contains(&name.as_str()));
+    }
+
     /// Refuses what nobody took, naming what could have been meant.
     pub fn finish(&self, known: &[&str]) -> Result<(), Fault> {
         let Some((key, _)) = self.0.first() else { return Ok(()) };

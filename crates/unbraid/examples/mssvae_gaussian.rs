@@ -1,6 +1,7 @@
 //! MSSVAE on the Gaussian simulation, one line for each seed:
-//! `mssvae_gaussian FROM TO [preset=paper] [rna=FEATURES,OBSERVATIONS[,SHARED,OWN]] [NAME=VALUE …]`.
+//! `mssvae_gaussian FROM TO [preset=paper] [size=FEATURES,OBSERVATIONS,SHARED,OWN] [rna=FEATURES,OBSERVATIONS[,SHARED,OWN]] [NAME=VALUE …]`.
 //!
+//! `size` is another size of the design, with so many observations in each study.
 //! With `rna` on the simulation of counts of that size, from 50 shared and 10 own columns, shared factors of more than a quarter of
 //! the features left out as published.
 //!
@@ -31,17 +32,32 @@ fn params(settings: &[String]) -> Mssvae {
     };
     let mut all = serde_json::to_value(base).expect("parameters");
     let pairs = settings.iter().filter_map(|s| s.split_once('='));
-    for (name, value) in pairs.filter(|(n, _)| !["preset", "rna"].contains(n)) {
+    for (name, value) in pairs.filter(|(n, _)| !["preset", "rna", "size"].contains(n)) {
         let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
         all[name] = value;
     }
     serde_json::from_value(all).expect("a parameter and its value")
 }
 
+fn numbers(settings: &[String], name: &str) -> Option<Vec<usize>> {
+    let numbers = settings.iter().find_map(|s| s.strip_prefix(name))?.split(',');
+    Some(numbers.map(|n| n.parse().expect("a number")).collect())
+}
+
+/// The simulation with Gaussian noise, of its own size or another.
+fn gaussian(settings: &[String]) -> MultistudyDesign {
+    match numbers(settings, "size=").as_deref() {
+        None => MultistudyDesign::default(),
+        Some(&[features, observations, shared, specific]) => {
+            MultistudyDesign { features, observations, shared, specific, ..MultistudyDesign::default() }
+        }
+        Some(_) => panic!("four numbers"),
+    }
+}
+
 /// Sizes of the simulation of counts, if it is asked for.
 fn counts(settings: &[String]) -> Option<MultistudyRnaDesign> {
-    let numbers = settings.iter().find_map(|s| s.strip_prefix("rna="))?.split(',');
-    let numbers: Vec<usize> = numbers.map(|n| n.parse().expect("a number")).collect();
+    let numbers = numbers(settings, "rna=")?;
     let base = MultistudyRnaDesign::default();
     Some(match numbers[..] {
         [features, observations, shared, specific] => {
@@ -71,7 +87,7 @@ fn main() {
     for seed in (from..to).map(Seed) {
         let sample = match counts(&args[3..]) {
             Some(design) => design.sample(seed),
-            None => MultistudyDesign::default().sample(seed),
+            None => gaussian(&args[3..]).sample(seed),
         };
         let sample = sample.expect("the design");
         let study: Vec<u32> = sample.study.iter().map(|&m| m as u32).collect();
@@ -100,6 +116,12 @@ fn main() {
             fit.parts.len()
         );
         if std::env::var_os("SHOW").is_some() {
+            eprintln!(
+                "seed {}: loss {:.3}, promoted {}",
+                seed.0,
+                fit.objective.last().expect("an epoch"),
+                fit.promoted
+            );
             let name = |o: &Option<usize>| o.map_or("shared".to_owned(), |m| format!("study{m}"));
             for (part, support) in fit.parts.iter().zip(fit.supports()) {
                 eprintln!("  {} {:?} {support:?}", name(&part.owner), part.from);

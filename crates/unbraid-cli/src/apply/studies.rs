@@ -10,7 +10,9 @@ use unbraid::error::{Error, Result};
 use unbraid::fit::{Method, Seed};
 use unbraid::methods::factor::common::Missing;
 use unbraid::methods::multistudy::coder::Coder;
+use unbraid::methods::multistudy::each::SvaeMerge;
 use unbraid::methods::multistudy::likelihood::Law;
+use unbraid::methods::multistudy::linear::Msfa;
 use unbraid::methods::multistudy::mssvae::Mssvae;
 use unbraid::methods::slots::{Slots, lost};
 use unbraid::report::{Fact, Report, StudyFactors};
@@ -31,6 +33,17 @@ pub(super) fn wrote(model: &Fitted) -> bool {
         Some(Value::Map(notes)) => notes.get("method") == Some(&Value::from(Mssvae::NAME)),
         _ => false,
     }
+}
+
+/// Why a fit of studies cannot be applied, where its method stores nothing that gives codes.
+pub(super) fn without_codes(model: &Fitted) -> Option<Error> {
+    let Some(Value::Map(notes)) = model.slots.uns.get(&model.key) else { return None };
+    let method =
+        [Msfa::NAME, SvaeMerge::NAME].into_iter().find(|m| notes.get("method") == Some(&Value::from(*m)))?;
+    Some(Error::Missing {
+        what: format!("what gives codes to new observations in a fit of {method}"),
+        hint: format!("{method} stores no encoders; a fit of {} does", Mssvae::NAME),
+    })
 }
 
 /// A stored fit of studies.

@@ -19,6 +19,8 @@ fn every_command_has_help_with_an_example() {
         "simulate msrt ",
         "fit ",
         "fit mssvae ",
+        "fit svae-merge ",
+        "fit msfa ",
         "fit popari ",
         "fit batchblend ",
         "stability ",

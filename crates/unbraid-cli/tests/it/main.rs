@@ -12,6 +12,7 @@ mod resume;
 mod road;
 mod spatial;
 mod stability;
+mod studies;
 mod survival;
 mod truth;
 

@@ -59,8 +59,8 @@ impl<T: Real> Encoder<T> {
         (Trace { layers }, heads.0, heads.1)
     }
 
-    /// μ and ℓ by the running values.
-    pub fn evaluate(&self, x: ArrayView2<'_, T>) -> (Array2<T>, Array2<T>) {
+    /// The last hidden layer by the running values; x itself without hidden layers.
+    pub fn top(&self, x: ArrayView2<'_, T>) -> Array2<T> {
         let mut last: Option<Array2<T>> = None;
         for (linear, norm) in &self.hidden {
             let mut a = linear.forward(last.as_ref().map_or(x, |a| a.view()));
@@ -68,8 +68,25 @@ impl<T: Real> Encoder<T> {
             a.as_slice_mut().into_iter().for_each(relu);
             last = Some(a);
         }
-        let top = last.as_ref().map_or(x, |a| a.view());
-        (self.mean.forward(top), self.spread.forward(top))
+        last.unwrap_or_else(|| x.to_owned())
+    }
+
+    /// μ and ℓ by the running values.
+    pub fn evaluate(&self, x: ArrayView2<'_, T>) -> (Array2<T>, Array2<T>) {
+        let top = self.top(x);
+        (self.mean.forward(top.view()), self.spread.forward(top.view()))
+    }
+
+    /// Makes an output of μ a given line in the last hidden layer, and the same output of ℓ a constant.
+    pub fn set_output(&mut self, at: usize, slopes: &[f64], constant: f64, spread: f64) {
+        let none = vec![0.0; slopes.len()];
+        for (head, slopes, constant) in
+            [(&mut self.mean, slopes, constant), (&mut self.spread, &none[..], spread)]
+        {
+            head.weight.set_row(at, slopes.iter().copied());
+            // A bias is a row of outputs.
+            head.bias.set_entry(at, constant);
+        }
     }
 
     /// Adds the gradients of every parameter, from those of μ and ℓ. The input's is not formed: it is data.

@@ -123,6 +123,41 @@ impl<T: Real> Param<T> {
         Param::new(Array2::from_shape_simple_fn(shape, || T::of(bound * (2.0 * rng.random::<f64>() - 1.0))))
     }
 
+    /// Sets a column to another, with what Adam knows of it.
+    pub fn copy_column(&mut self, from: usize, to: usize) {
+        for part in [&mut self.value, &mut self.m, &mut self.v] {
+            let column = part.column(from).to_owned();
+            part.column_mut(to).assign(&column);
+        }
+    }
+
+    /// The same, and leaves zeros.
+    pub fn move_column(&mut self, from: usize, to: usize) {
+        self.copy_column(from, to);
+        self.clear_column(from);
+    }
+
+    /// Sets a column to 0 and forgets its mean gradient; the mean squares stay, so that it comes back in small steps.
+    pub fn clear_column(&mut self, column: usize) {
+        self.value.column_mut(column).fill(T::ZERO);
+        self.m.column_mut(column).fill(T::ZERO);
+    }
+
+    /// Sets a row; its mean gradient is forgotten, and the mean squares become the largest of each column, so that its
+    /// first steps are no longer than those of rows that have been at work.
+    pub fn set_row(&mut self, row: usize, values: impl IntoIterator<Item = f64>) {
+        for (j, value) in values.into_iter().enumerate().take(self.value.ncols()) {
+            let largest = self.v.column(j).iter().fold(T::ZERO, |a, b| a.larger(*b));
+            (self.value[[row, j]], self.m[[row, j]], self.v[[row, j]]) = (T::of(value), T::ZERO, largest);
+        }
+    }
+
+    /// The same for an entry of a vector.
+    pub fn set_entry(&mut self, at: usize, value: f64) {
+        let largest = self.v.iter().fold(T::ZERO, |a, b| a.larger(*b));
+        (self.value[[0, at]], self.m[[0, at]], self.v[[0, at]]) = (T::of(value), T::ZERO, largest);
+    }
+
     /// Forgets the gradient.
     pub fn clear(&mut self) {
         self.grad.fill(T::ZERO);

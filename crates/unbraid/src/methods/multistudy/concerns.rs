@@ -1,5 +1,6 @@
 //! What a user should know before and after a fit of MSSVAE.
 
+use super::anchors::Anchors;
 use super::likelihood::Law;
 use super::mssvae::{Mssvae, MssvaeFit};
 use super::ssl::annealed;
@@ -93,6 +94,7 @@ pub fn after(params: &Mssvae, fit: &MssvaeFit) -> Vec<String> {
                 .into(),
         );
     }
+    said.extend(fit.anchors.as_ref().and_then(|anchors| disagreement(anchors, &owners, &fit.studies)));
     let bare: Vec<&str> = (0..fit.studies.len())
         .filter(|m| params.specific > 0 && !owners.contains(&Some(*m)))
         .map(|m| fit.studies[m].as_str())
@@ -124,6 +126,31 @@ pub fn after(params: &Mssvae, fit: &MssvaeFit) -> Vec<String> {
         ));
     }
     said
+}
+
+/// What features of one factor alone say, where the fit says something else.
+fn disagreement(anchors: &Anchors, owners: &[Option<usize>], studies: &[String]) -> Option<String> {
+    if anchors.parts.is_empty() {
+        return Some(
+            "No two features follow one factor alone in the same way, so that correlations say nothing about the number of factors."
+                .into(),
+        );
+    }
+    let who = || std::iter::once(None).chain((0..studies.len()).map(Some));
+    let found = |o: Option<usize>| owners.iter().filter(|owner| **owner == o).count();
+    if who().all(|o| found(o) == anchors.count(o)) {
+        return None;
+    }
+    let list = |of: &dyn Fn(Option<usize>) -> usize| {
+        let name = |o: Option<usize>| o.map_or("all studies".to_owned(), |m| format!("`{}`", studies[m]));
+        who().map(|o| format!("{} of {}", of(o), name(o))).collect::<Vec<_>>().join(", ")
+    };
+    Some(format!(
+        "Features that follow one factor alone tell of other factors than were found: {}, where the fit has {}. Columns may \
+         hold two factors or be copies, or a factor has no two such features.",
+        list(&|o| anchors.count(o)),
+        list(&found)
+    ))
 }
 
 /// Studies in a sentence.
@@ -173,6 +200,23 @@ mod tests {
         assert_eq!(still_falling(&settled, 0), None);
         assert_eq!(still_falling(&settled[..30], 20), None, "too short to tell");
         assert_eq!(still_falling(&falling, 500), None);
+    }
+
+    #[test]
+    fn anchors_speak_up_where_they_count_otherwise() {
+        let part =
+            |owner| super::super::merge::Part { owner, weights: ndarray::array![1.0, 1.0], from: vec![] };
+        let names = ["a".to_owned(), "b".to_owned()];
+        let anchors = Anchors { parts: vec![part(None), part(Some(1))] };
+        assert_eq!(disagreement(&anchors, &[Some(1), None], &names), None);
+        let said = disagreement(&anchors, &[None, Some(0)], &names).unwrap();
+        assert!(
+            said.contains(
+                "1 of all studies, 0 of `a`, 1 of `b`, where the fit has 1 of all studies, 1 of `a`"
+            ),
+            "{said}"
+        );
+        assert!(disagreement(&Anchors { parts: vec![] }, &[None], &names).unwrap().contains("say nothing"));
     }
 
     #[test]

@@ -11,7 +11,7 @@
 //! | `obsm["X_<key>"]`        | N × F     | μ of each sample; 0 in the factors of other studies           |
 //! | `uns["<key>"]`           |           | `factors`, a table with the study of each (or `shared`); objective |
 //!
-//! The parameters are those of [`Mssvae`]; `merge` is always on.
+//! The parameters are those of [`Mssvae`]; `merge` is always on, `promote` and `anchors` are not read.
 
 use ndarray::{Array2, Axis, concatenate, s};
 use serde::{Deserialize, Serialize};
@@ -35,7 +35,7 @@ impl Params for SvaeMerge {
     const DOCS: &'static [ParamDoc] = Mssvae::DOCS;
 
     fn preset(name: &str) -> Option<SvaeMerge> {
-        Mssvae::preset(name).map(SvaeMerge)
+        Mssvae::preset(name).map(|p| SvaeMerge(Mssvae { merge: true, ..p }))
     }
 }
 
@@ -132,6 +132,7 @@ impl Method for SvaeMerge {
             shared: 0,
             specific: self.0.shared + self.0.specific,
             merge: false,
+            promote: false,
             min_support: 1,
             activity: 0.0,
             ..self.0.clone()

@@ -135,7 +135,7 @@ impl<T: Real> Drawn<T> {
 }
 
 /// KL of N(mean, eˢ) from N(law).
-fn kl(mean: f64, s: f64, law: (f64, f64)) -> f64 {
+pub(super) fn kl(mean: f64, s: f64, law: (f64, f64)) -> f64 {
     0.5 * (((mean - law.0).powi(2) + s.exp()) / law.1 - 1.0 - s + law.1.ln())
 }
 

@@ -28,6 +28,7 @@
 //! encoders' second head is a log variance, and the moment estimator of φ has the square it needs. Moran and Krishnan
 //! (2026): `moran2026`.
 
+pub mod anchors;
 pub mod coder;
 pub mod concerns;
 pub mod each;

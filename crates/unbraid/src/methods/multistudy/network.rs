@@ -88,6 +88,38 @@ impl<T: Real> Decoder<T> {
         self.w.value.nrows()
     }
 
+    /// The decoder of some features, as values.
+    pub fn of_features(&self, features: &[usize]) -> Decoder<T> {
+        let all = |p: &Param<T>| Param::new(p.value.clone());
+        let at = |p: &Param<T>, axis| Param::new(p.value.select(Axis(axis), features));
+        Decoder {
+            law: self.law,
+            v1: all(&self.v1),
+            v2: all(&self.v2),
+            b2: all(&self.b2),
+            v3: at(&self.v3, 0),
+            b3: at(&self.b3, 1),
+            skip: match &self.skip {
+                Skip::Projected(p) => Skip::Projected(all(p)),
+                Skip::Direct(u) => Skip::Direct(at(u, 0)),
+                Skip::None => Skip::None,
+            },
+            w: at(&self.w, 0),
+            noise: at(&self.noise, 1),
+        }
+    }
+
+    /// Gives what column `from` is to the decoder to column `to`; W is 0 in `from` afterwards.
+    pub fn move_column(&mut self, from: usize, to: usize) {
+        self.w.move_column(from, to);
+        // The old column's first layer may start again from what it was.
+        self.v1.copy_column(from, to);
+        match &mut self.skip {
+            Skip::Projected(p) | Skip::Direct(p) => p.copy_column(from, to),
+            Skip::None => {}
+        }
+    }
+
     /// Calls `f` with each parameter and its name.
     pub fn visit(&mut self, f: &mut impl FnMut(&str, &mut Param<T>)) {
         f("dec.l1.weight", &mut self.v1);

@@ -89,7 +89,15 @@ impl Annotate for MssvaeFit {
         out.varm.insert(format!("{key}_member"), Slot::F64(self.member()));
         out.obsm.insert(format!("X_{key}"), Slot::F64(self.codes()));
         let table = self.table();
+        if let Some(found) = &self.anchors {
+            let marks = merge::mask(&found.parts, self.network.decoder.features());
+            let sizes = found.parts.iter().map(|p| p.support(0.5).len());
+            let table = factor_table(&found.owners(), &self.studies, sizes);
+            out.notes(key).insert("anchors".into(), Value::Table(table));
+            out.varm.insert(format!("{key}_anchors"), Slot::F64(marks));
+        }
         let notes = out.notes(key);
+        notes.insert("promoted".into(), (self.promoted as i64).into());
         notes.insert("likelihood".into(), self.network.decoder.law.to_string().into());
         notes.insert("factors".into(), Value::Table(table));
         notes.insert("studies".into(), Value::Texts(self.studies.clone()));

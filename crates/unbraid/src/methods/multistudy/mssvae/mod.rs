@@ -4,6 +4,8 @@
 //! study as often as any other, cut into mini-batches; a mini-batch is one step of Adam on everything, then E γ from the new
 //! W, then η. λ₀ rises over the epochs ([`super::ssl::annealed`]).
 //!
+//! Where a study's own column turns out to explain every other study, it becomes a shared one during the fit (`promote`).
+//!
 //! What is handed on are the F factors that W is turned into at the end ([`super::merge`]): copies of a shared column that
 //! studies learnt by themselves are merged, empty columns and stubs dropped, and columns turned to a positive sum.
 //!
@@ -12,7 +14,8 @@
 //! | `varm["<key>_loadings"]` | G × F | weights of the factors                                       |
 //! | `varm["<key>_member"]`   | G × F | E γ                                                          |
 //! | `obsm["X_<key>"]`        | N × F | μ of each sample; 0 in the factors of other studies          |
-//! | `uns["<key>"]`           |       | `factors`, a table with the study of each (or `shared`), noise, objective |
+//! | `varm["<key>_anchors"]`  | G × A | with `anchors`: 1 for the features of one factor alone ([`super::anchors`]) |
+//! | `uns["<key>"]`           |       | `factors`, a table with the study of each (or `shared`), `anchors` likewise, noise, objective |
 //!
 //! Differs from the paper: the weight of the latents' KL terms rises over the first epochs (`warmup`); W is updated by a
 //! proximal step (`w_update=gradient` gives the paper's), which ends in exact zeros; the gradients of weights that are 0 are
@@ -21,11 +24,13 @@
 //! penalty of W is larger than any of them, and at a thousandth per step φ leaves that place after thousands. `moran2026`.
 
 mod factors;
+mod promote;
 pub(super) mod train;
 
 use ndarray::Array2;
 
 use self::train::Problem;
+use super::anchors::Anchors;
 use super::likelihood::Law;
 use super::merge::Part;
 use super::network::{Network, SkipKind};
@@ -105,8 +110,13 @@ crate::params! {
         pub learning_rate: f64 = 0.01,
         /// Step size of Adam for W, and with `likelihood=nb` for log φ; above 0. Default 0.01 (paper, which has φ with the rest).
         pub learning_rate_w: f64 = 0.01,
+        /// Share of the epochs, the last ones, over which both step sizes fall to 0 along a line; from 0 to 1. Default 0 (paper).
+        pub decay: f64 = 0.0,
         /// |w| above which a feature belongs to a factor's set; 0 ≤ threshold. Default 0.5 (paper, platelets).
         pub threshold: f64 = 0.5,
+        /// Whether a study's own column that explains every other study too is tried as a shared one, and kept as such where the
+        /// loss is lower. Default false (paper).
+        pub promote: bool = false,
         /// Whether columns of all studies with the same set are made one shared factor at the end. Default true (paper: false).
         pub merge: bool = true,
         /// With `merge`, the smallest Jaccard index of two sets of the same factor; 0 < tau ≤ 1. Default 0.5.
@@ -117,6 +127,9 @@ crate::params! {
         /// Variance that the codes of a factor must pass in some study, where their prior has 1; factors below are dropped at the
         /// end, as their codes tell nobody apart. 0 ≤ activity; 0 keeps all. Default 0.01 (paper: 0).
         pub activity: f64 = 0.01,
+        /// Whether factors are also counted from correlations, by features that follow one factor alone, as a check of the number
+        /// that was found. Default false.
+        pub anchors: bool = false,
         /// With `likelihood=nb`, whether values that are not whole are taken as they are. Default false.
         pub fractions: bool = false,
     }
@@ -130,6 +143,7 @@ impl Params for Mssvae {
         (name == "paper").then(|| Mssvae {
             w_update: WUpdate::Gradient,
             warmup: 0.0,
+            promote: false,
             merge: false,
             min_support: 1,
             activity: 0.0,
@@ -160,6 +174,10 @@ pub struct MssvaeFit {
     pub objective: Vec<f64>,
     /// |w| above which a feature is in a set.
     pub threshold: f64,
+    /// Own columns that were made shared ones during the fit.
+    pub promoted: usize,
+    /// Features of one factor alone, where they were asked for.
+    pub anchors: Option<Anchors>,
     /// How the fit ended.
     pub stop: Stop,
     /// What the user should know.
@@ -179,8 +197,12 @@ impl Mssvae {
         let [e1, e2] = self.encoder_sizes();
         let weights = (studies + 2) * (features * e1 + e1 * e2) + h1 * h2 + features * (2 * k + h2);
         let parts = 16 * (k * (h1 + h2) + h1 * h2 + self.batch * (k + 2 * h1 + h2)) + features * (2 * k + h2);
-        let held = 3 * n * features + 4 * weights + parts + 2 * self.batch * features;
-        4 * held as u64
+        // A comparison keeps the network as it was, and as it became without promotions.
+        let copies = if self.promote { 3 } else { 1 };
+        let held = 3 * n * features + 4 * copies * weights + parts + 2 * self.batch * features;
+        // Correlations and a product of them, and a dense table, in double precision.
+        let counted = if self.anchors { 2 * (2 * features * features + 3 * n * features) } else { 0 };
+        4 * (held + counted) as u64
     }
 }
 
@@ -229,8 +251,10 @@ impl Method for Mssvae {
                 return bad(name, value.to_string(), "at least 1 (`b` may be 0: the number of features)");
             }
         }
-        if !(0.0..=1.0).contains(&self.warmup) {
-            return bad("warmup", self.warmup.to_string(), "from 0 to 1");
+        for (name, value) in [("warmup", self.warmup), ("decay", self.decay)] {
+            if !(0.0..=1.0).contains(&value) {
+                return bad(name, value.to_string(), "from 0 to 1");
+            }
         }
         if !(self.tau > 0.0 && self.tau <= 1.0) {
             return bad("tau", self.tau.to_string(), "above 0 and at most 1");
@@ -253,6 +277,9 @@ impl Method for Mssvae {
         let problem = Problem::new(self, &input)?;
         let (course, stop) = drive(&problem, StopRule { max_steps: self.epochs, tol: 0.0 }, ctx)?;
         let mut fit = problem.finish(course, stop, ctx)?;
+        if self.anchors && stop != Stop::Cancelled {
+            fit.anchors = Some(Anchors::find(&input, self.likelihood, self.tau)?);
+        }
         concerns::after(self, &fit).into_iter().for_each(|text| ctx.warn(text));
         fit.warnings.clone_from(&ctx.warnings);
         Ok(fit)

@@ -9,7 +9,7 @@ use crate::fit::{Draw, Seed};
 
 /// Two studies of 200 samples; features 0–9 follow a shared factor, 10–19 another, 20–25 one of study 0, 26–31 one of
 /// study 1; unit noise of variance 0.04.
-fn planted(seed: u64) -> (Array2<f64>, Vec<u32>, Vec<String>) {
+pub(super) fn planted(seed: u64) -> (Array2<f64>, Vec<u32>, Vec<String>) {
     let mut rng = Seed(seed).stream(Draw::Simulate, 0);
     let mut normal = || -> f64 { StandardNormal.sample(&mut rng) };
     let study: Vec<u32> = (0..400).map(|i| i % 2).collect();
@@ -30,7 +30,7 @@ fn planted(seed: u64) -> (Array2<f64>, Vec<u32>, Vec<String>) {
     (x, study, vec!["a".into(), "b".into()])
 }
 
-fn small() -> Mssvae {
+pub(super) fn small() -> Mssvae {
     Mssvae { shared: 4, specific: 2, hidden: [16, 16], epochs: 150, batch: 100, ..Mssvae::default() }
 }
 
@@ -89,6 +89,22 @@ fn counts_are_fitted_and_other_values_refused() {
     assert!(text(fit(&params, &x, &study, &names).unwrap_err()).contains("0 or larger"));
 }
 
+/// Half of ten epochs in steps that fall to a fifth, and a fit that ends otherwise.
+#[test]
+fn steps_fall_at_the_end_where_they_are_asked_to() {
+    let (x, study, names) = planted(1);
+    let matrix = Matrix::Dense(x.clone());
+    let input = Studies { values: Values { what: "X", matrix: &matrix }, study: &study, names: &names };
+    let params = Mssvae { epochs: 10, decay: 0.5, ..small() };
+    let problem = Problem::new(&params, &input).unwrap();
+    let pace: Vec<f64> = (0..10).map(|epoch| problem.pace(epoch)).collect();
+    assert_eq!(pace, [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.8, 0.6, 0.4, 0.2]);
+    let even = Mssvae { decay: 0.0, ..params.clone() };
+    let [falling, even] = [params, even].map(|p| fit(&p, &x, &study, &names).unwrap().objective);
+    assert_eq!(falling[..6], even[..6]);
+    assert_ne!(falling[9], even[9]);
+}
+
 /// Counts whose factors move them by an order of magnitude: their moments look like dispersion alone, from which no factor was ever
 /// found.
 #[test]
@@ -127,6 +143,7 @@ fn studies_and_parameters_out_of_range_are_refused() {
         (Mssvae { learning_rate: f64::NAN, ..small() }, "learning_rate"),
         (Mssvae { b: 0.5, ..small() }, "`b`"),
         (Mssvae { warmup: -0.1, ..small() }, "warmup"),
+        (Mssvae { decay: 1.1, ..small() }, "decay"),
         (Mssvae { tau: 1.5, ..small() }, "tau"),
         (Mssvae { min_support: 0, ..small() }, "min_support"),
         (Mssvae { shared: 0, specific: 0, ..small() }, "shared"),

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::factors::factors;
+use super::promote::Promotions;
 use super::{Mssvae, MssvaeFit, PriorScale, WUpdate};
 use crate::data::Matrix;
 use crate::error::{Error, Result};
@@ -26,15 +27,15 @@ use crate::nn::adam::Adam;
 
 /// Parameters bound to data.
 pub(in crate::methods::multistudy) struct Problem<'a> {
-    params: &'a Mssvae,
+    pub(super) params: &'a Mssvae,
     /// Samples × features.
-    x: Array2<f32>,
+    pub(super) x: Array2<f32>,
     /// Study of each sample.
     study: &'a [u32],
     /// Samples of each study.
-    samples: Vec<Vec<usize>>,
+    pub(super) samples: Vec<Vec<usize>>,
     names: &'a [String],
-    columns: Columns,
+    pub(super) columns: Columns,
     start: Start,
 }
 
@@ -51,12 +52,13 @@ struct Start {
 
 #[derive(Serialize, Deserialize)]
 pub(in crate::methods::multistudy) struct State {
-    network: Network<f32>,
-    membership: Membership,
+    pub(super) network: Network<f32>,
+    pub(super) membership: Membership,
     seed: Seed,
     /// Steps of Adam so far.
-    step: u64,
-    epoch: usize,
+    pub(super) step: u64,
+    pub(super) epoch: usize,
+    pub(super) promotions: Promotions,
     /// First sample of the next batch in the epoch's order.
     next: usize,
     /// Loss times samples, and samples, of this epoch so far.
@@ -146,6 +148,13 @@ impl<'a> Problem<'a> {
         Slab { lambda0, lambda1: p.lambda1, a: p.a, b }
     }
 
+    /// What step sizes are multiplied by in an epoch: 1, and at the end a line that would reach 0 after the last.
+    pub(super) fn pace(&self, epoch: usize) -> f64 {
+        let left = self.params.epochs.saturating_sub(epoch) as f64;
+        let falling = self.params.decay * self.params.epochs as f64;
+        if left < falling { left / falling } else { 1.0 }
+    }
+
     /// One step of everything; the loss before it.
     fn descend(&self, s: &mut State, batch: &Batch<f32>) -> f64 {
         let (p, slab) = (self.params, self.slab(s.epoch));
@@ -165,7 +174,8 @@ impl<'a> Problem<'a> {
             elbo::add_penalty_gradient(&mut s.network.decoder.w, membership, divisor);
         }
         s.step += 1;
-        let [all, of_w] = [p.learning_rate, p.learning_rate_w].map(|rate| Adam::at(s.step, rate));
+        let pace = self.pace(s.epoch);
+        let [all, of_w] = [p.learning_rate, p.learning_rate_w].map(|rate| Adam::at(s.step, pace * rate));
         let proximal = p.w_update == WUpdate::Prox;
         s.network.visit(&mut |name, param| match name {
             "W" if proximal => {}
@@ -187,7 +197,7 @@ impl<'a> Problem<'a> {
 
     /// The fit from the last state.
     pub fn finish(&self, course: Course<State>, stop: Stop, ctx: &mut Ctx<'_>) -> Result<MssvaeFit> {
-        let State { network, membership, .. } = course.state;
+        let State { network, membership, promotions, .. } = course.state;
         let counts = self.params.likelihood == Law::NegBinomial;
         let mut latents = Array2::zeros((self.x.nrows(), self.columns.total()));
         let mut log_sizes = vec![0.0; if counts { self.x.nrows() } else { 0 }];
@@ -223,6 +233,8 @@ impl<'a> Problem<'a> {
             log_sizes,
             objective: course.objective,
             threshold: self.params.threshold,
+            promoted: promotions.made,
+            anchors: None,
             stop,
             warnings: ctx.warnings.clone(),
         })
@@ -281,6 +293,7 @@ impl Iterate for Problem<'_> {
             seed,
             step: 0,
             epoch: 0,
+            promotions: Promotions::default(),
             next: 0,
             sums: (0.0, 0.0),
             order: Vec::new(),
@@ -308,7 +321,7 @@ impl Iterate for Problem<'_> {
         let loss = s.sums.0 / s.sums.1.max(1.0);
         (s.epoch, s.next, s.sums) = (s.epoch + 1, 0, (0.0, 0.0));
         s.order.clear();
-        Ok(Step::Sweep(loss))
+        Ok(if self.promote(s, loss) { Step::Sweep(loss) } else { Step::Part })
     }
 
     /// The schedule of λ₀ belongs to the number of epochs, so that all are taken.
