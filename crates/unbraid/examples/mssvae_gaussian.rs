@@ -33,7 +33,9 @@ fn params(settings: &[String]) -> Mssvae {
     let mut all = serde_json::to_value(base).expect("parameters");
     let pairs = settings.iter().filter_map(|s| s.split_once('='));
     for (name, value) in pairs.filter(|(n, _)| !["preset", "rna", "size"].contains(n)) {
-        let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+        let text = all[name].is_string();
+        let read = serde_json::from_str(value).ok().filter(|_| !text);
+        let value = read.unwrap_or_else(|| value.into());
         all[name] = value;
     }
     serde_json::from_value(all).expect("a parameter and its value")

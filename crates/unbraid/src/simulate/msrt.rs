@@ -22,7 +22,7 @@
 //! excitatory type, .2 of each of two inhibitory ones and .07 ubiquitous, of `layer` slices the other way round; `alternating` takes turns. z
 //! is the type's loadings with N(0, 0.1²) added where they are not 0, cut at 0, over its sum.
 //!
-//! Shah (2025), section 3.1 (`shah2025`), on the simulation of `alam2024`. What the thesis leaves open (bands, which slice has which
+//! Shah (2025), section 3.1 (`shah2025`), on the simulation of `popari`. What the thesis leaves open (bands, which slice has which
 //! composition, the truncation) is our choice.
 
 use std::collections::BTreeMap;

@@ -130,7 +130,9 @@ fn others(table: &Dataset, but: &str, asked: Asked) -> String {
     let all: Vec<&str> = table.obs.columns.iter().map(|(name, _)| name.as_str()).collect();
     match (usable.is_empty(), all.is_empty()) {
         (false, _) => format!("{how} names it; columns with levels are: {}", some(&usable)),
-        (true, false) => format!("no column of obs tells {} apart; there are {}", asked.words().1, some(&all)),
+        (true, false) => {
+            format!("no column of obs tells {} apart; there are {}", asked.words().1, some(&all))
+        }
         (true, true) if asked == Asked::Slices => "obs has no columns; `--obs FILE.tsv` adds some".into(),
         (true, true) => {
             "obs has no columns; `--obs FILE.tsv` adds some, or give a file for each study".into()

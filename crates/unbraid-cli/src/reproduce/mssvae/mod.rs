@@ -8,6 +8,7 @@ mod worst;
 use std::path::PathBuf;
 
 use serde_json::{Map, Value};
+use unbraid::methods::multistudy::mssvae::PriorScale;
 use unbraid::params::{ParamDoc, Params};
 
 use self::fits::{Data, Runs};
@@ -40,8 +41,12 @@ unbraid::params! {
         pub rna_hidden: [usize; 2] = [256, 128],
         /// Hidden layers of the encoders on counts; [0, 0] for those of `rna_hidden`. Default [256, 128].
         pub rna_encoder: [usize; 2] = [256, 128],
-        /// Samples of a mini-batch on counts; at least 4. Default 512, `--quick` 256.
+        /// Samples of a mini-batch on counts; at least 4. Default 512, `--quick` 128.
         pub rna_batch: usize = 512,
+        /// What the priors are divided by on counts: `batch`, `dataset` or a number of samples. Default batch, `--quick` 256.
+        pub rna_prior_scale: PriorScale = PriorScale::Batch,
+        /// Shares of the epochs at which λ₀ rises on counts. Default [0.05, 0.3], `--quick` [0.2, 0.5].
+        pub rna_stages: [f64; 2] = [0.05, 0.3],
         /// Step size on counts, but for W; above 0. Default 0.001, `--quick` 0.003.
         pub rna_rate: f64 = 0.001,
         /// Step size of W and of dispersions on counts; above 0. Default 0.01.
@@ -64,8 +69,10 @@ impl Params for Design {
             rna_features: 300,
             rna_epochs: 60,
             rna_hidden: [64, 32],
-            rna_batch: 256,
+            rna_batch: 128,
             rna_rate: 0.003,
+            rna_prior_scale: PriorScale::Samples(256),
+            rna_stages: [0.2, 0.5],
             linear_steps: 300,
             ..Design::default()
         })

@@ -65,7 +65,7 @@ pub fn before(params: &Mssvae, input: &Studies<'_>) -> Result<Vec<String>> {
 
 /// Epochs, counted from 1, at which λ₀ takes a new value, and the value.
 pub fn stages(params: &Mssvae) -> Vec<(usize, f64)> {
-    let at = |epoch| annealed(epoch, params.epochs, params.lambda0).max(params.lambda1);
+    let at = |epoch| annealed(epoch, params.epochs, params.lambda0, params.stages).max(params.lambda1);
     let changed = |&e: &usize| e == 0 || at(e) != at(e - 1);
     (0..params.epochs).filter(changed).map(|e| (e + 1, at(e))).collect()
 }

@@ -18,8 +18,6 @@ use crate::nn::wide::fast;
 
 /// Rates η stay this far from 0 and 1.
 const EDGE: f64 = 1e-10;
-/// Shares of the epochs at which λ₀ rises to the next stage.
-const STAGES: [f64; 2] = [0.05, 0.30];
 
 /// The two scales and the law of the rates.
 #[derive(Clone, Copy, Debug)]
@@ -53,10 +51,10 @@ impl Slab {
     }
 }
 
-/// λ₀ in epoch `epoch` of `epochs`: 1, then 10, then `last`.
-pub fn annealed(epoch: usize, epochs: usize, last: f64) -> f64 {
+/// λ₀ in epoch `epoch` of `epochs`: 1, then 10, then `last`, from the shares `stages` of the epochs on.
+pub fn annealed(epoch: usize, epochs: usize, last: f64, stages: [f64; 2]) -> f64 {
     let share = epoch as f64 / epochs.max(1) as f64;
-    match STAGES.iter().position(|&end| share < end) {
+    match stages.iter().position(|&end| share < end) {
         Some(0) => last.min(1.0),
         Some(_) => last.min(10.0),
         None => last,
@@ -173,8 +171,8 @@ mod tests {
 
     #[test]
     fn the_spike_sharpens_in_stages() {
-        let at = |epoch| annealed(epoch, 500, 15.0);
+        let at = |epoch| annealed(epoch, 500, 15.0, [0.05, 0.3]);
         assert_eq!([at(0), at(24), at(25), at(149), at(150), at(499)], [1.0, 1.0, 10.0, 10.0, 15.0, 15.0]);
-        assert_eq!(annealed(0, 10, 0.5), 0.5);
+        assert_eq!(annealed(0, 10, 0.5, [0.05, 0.3]), 0.5);
     }
 }

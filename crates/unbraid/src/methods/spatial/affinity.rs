@@ -14,7 +14,7 @@
 //! | Λ      | K × K | symmetric; Λ̄ the mean of the groups |
 //! | ν_i    | K     | sum of the mixtures of the neighbours of cell i |
 //!
-//! POPARI, `alam2024`, and the specification of its update in the thesis (`shah2025`).
+//! POPARI, `popari`, and the specification of its update in the thesis (`shah2025`).
 
 use ndarray::Array2;
 use rayon::prelude::*;

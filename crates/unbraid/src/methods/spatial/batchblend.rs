@@ -11,7 +11,7 @@
 //!
 //! Slots: [`super::fit`].
 //!
-//! `shah2025`; `alam2024` for POPARI, which is the same without β.
+//! `shah2025`; `popari` for POPARI, which is the same without β.
 
 use super::fit::{TissueFit, fitted, validate};
 use super::neighbours::Rule;

@@ -13,7 +13,7 @@
 //! −log p = Σ_i |y_i − M (x_i + β^{t(i)})|² / 2σ_t² + N_t G log σ_t + Σ_{i~j} z_iᵗ Λ z_j + log Z(Λ) + λ_x Σ s_i + λ_Λ/2 |Λ|²
 //! ```
 //!
-//! [`popari`] has no β (`alam2024`), [`batchblend`] has one (`shah2025`). [`partition`] is log Z of a cell, [`affinity`] the update
+//! [`popari`] has no β (`popari`), [`batchblend`] has one (`shah2025`). [`partition`] is log Z of a cell, [`affinity`] the update
 //! of Λ, `metagenes` that of M, `mixtures` that of X, `rays` that of β, `tissue` the order in which they come.
 
 pub mod affinity;

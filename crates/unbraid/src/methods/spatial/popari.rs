@@ -7,7 +7,7 @@
 //! A factorisation without neighbours, then iterations over the affinity Λ, the metagenes M, the noise σ and the mixtures X in the
 //! tissue. Every step is solved exactly or descends its objective; log Z is that of [`super::partition`]. Slots: [`super::fit`].
 //!
-//! `alam2024`. Differs from the authors' program (`preset=paper` has its schedule): log Z is a sum of positive terms, where
+//! `popari`. Differs from the authors' program (`preset=paper` has its schedule): log Z is a sum of positive terms, where
 //! the closed form loses all digits from about 11 metagenes on; cells are visited by colour and not by random independent sets; Λ is
 //! found by BFGS; λ_x is not halved.
 

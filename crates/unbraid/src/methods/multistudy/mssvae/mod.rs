@@ -17,7 +17,8 @@
 //! | `varm["<key>_anchors"]`  | G × A | with `anchors`: 1 for the features of one factor alone ([`super::anchors`]) |
 //! | `uns["<key>"]`           |       | `factors`, a table with the study of each (or `shared`), `anchors` likewise, noise, objective |
 //!
-//! Differs from the paper: the weight of the latents' KL terms rises over the first epochs (`warmup`); W is updated by a
+//! Differs from the paper: where the last mini-batch of an epoch would hold less than half, all are of one size; the weight of the
+//! latents' KL terms rises over the first epochs (`warmup`); W is updated by a
 //! proximal step (`w_update=gradient` gives the paper's), which ends in exact zeros; the gradients of weights that are 0 are
 //! formed in every `refresh`-th step. With counts, features start from a bounded dispersion 1/φ (`dispersion`), and log φ has the
 //! step size of W: the moments of a feature put all that its factors do into φ, a law so wide has gradients so small that the
@@ -59,9 +60,36 @@ pub enum PriorScale {
     Batch,
     /// The samples of the data: the loss is an unbiased estimate.
     Dataset,
+    /// So many samples, whatever the mini-batch; at least 1.
+    Samples(u32),
 }
 
-crate::words!(PriorScale, "a scale of priors", Batch = "batch", Dataset = "dataset");
+impl std::fmt::Display for PriorScale {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            PriorScale::Batch => f.write_str("batch"),
+            PriorScale::Dataset => f.write_str("dataset"),
+            PriorScale::Samples(samples) => samples.fmt(f),
+        }
+    }
+}
+
+impl std::str::FromStr for PriorScale {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<PriorScale, String> {
+        match (text, text.parse()) {
+            ("batch", _) => Ok(PriorScale::Batch),
+            ("dataset", _) => Ok(PriorScale::Dataset),
+            (_, Ok(samples)) if samples > 0 => Ok(PriorScale::Samples(samples)),
+            _ => Err(format!(
+                "`{text}` is not a scale of priors; allowed are batch, dataset and whole numbers from 1"
+            )),
+        }
+    }
+}
+
+crate::serde_as_text!(PriorScale);
 
 crate::params! {
     /// Parameters of MSSVAE.
@@ -79,7 +107,8 @@ crate::params! {
         pub encoder: [usize; 2] = [0, 0],
         /// Way past the hidden layers: `projected`, `direct` or `none`. Default projected.
         pub skip: SkipKind = SkipKind::Projected,
-        /// What the priors are divided by in a mini-batch: `batch` (its samples) or `dataset` (all samples). Default batch.
+        /// What the priors are divided by in a mini-batch: `batch` (its samples), `dataset` (all samples) or a number of samples, which
+        /// leaves the penalty as it is where batches are made smaller. Default batch.
         pub prior_scale: PriorScale = PriorScale::Batch,
         /// Update of W: `prox` (exact zeros) or `gradient` (paper). Default prox.
         pub w_update: WUpdate = WUpdate::Prox,
@@ -91,6 +120,9 @@ crate::params! {
         pub refresh: usize = 10,
         /// Rate λ₀ of the spike at the end of its rise; λ₁ ≤ λ₀. Default 15 (paper).
         pub lambda0: f64 = 15.0,
+        /// Shares of the epochs at which λ₀ rises, from 1 to 10 and from 10 to `lambda0`; 0 ≤ the first ≤ the second ≤ 1.
+        /// Default [0.05, 0.3] (paper).
+        pub stages: [f64; 2] = [0.05, 0.3],
         /// Rate λ₁ of the slab; 0 < λ₁. Default 0.1 (paper).
         pub lambda1: f64 = 0.1,
         /// a of the Beta law of the rates η; 1 ≤ a. Default 1 (paper).
@@ -255,6 +287,10 @@ impl Method for Mssvae {
             if !(0.0..=1.0).contains(&value) {
                 return bad(name, value.to_string(), "from 0 to 1");
             }
+        }
+        let [first, second] = self.stages;
+        if !(0.0 <= first && first <= second && second <= 1.0) {
+            return bad("stages", format!("{:?}", self.stages), "two rising shares from 0 to 1");
         }
         if !(self.tau > 0.0 && self.tau <= 1.0) {
             return bad("tau", self.tau.to_string(), "above 0 and at most 1");

@@ -120,6 +120,33 @@ fn factors_of_counts_are_found() {
 }
 
 #[test]
+fn a_short_rest_of_an_epoch_is_dealt_to_all_batches() {
+    let sizes = |samples, batch| {
+        let (mut at, mut out) = (0, Vec::new());
+        while at < samples {
+            let end = train::batch_end(samples, batch, at);
+            assert!(end > at && end <= samples);
+            out.push(end - at);
+            at = end;
+        }
+        out
+    };
+    assert_eq!(sizes(3200, 512), [457, 457, 457, 457, 457, 457, 458]);
+    assert_eq!(sizes(3000, 512), [512, 512, 512, 512, 512, 440]);
+    assert_eq!(sizes(1024, 512), [512, 512]);
+    assert_eq!(sizes(700, 512), [350, 350]);
+    assert_eq!(sizes(100, 512), [100]);
+}
+
+#[test]
+fn a_scale_of_priors_is_a_word_or_a_number() {
+    for scale in [PriorScale::Batch, PriorScale::Dataset, PriorScale::Samples(256)] {
+        assert_eq!(scale.to_string().parse(), Ok(scale));
+    }
+    assert!("0".parse::<PriorScale>().is_err() && "half".parse::<PriorScale>().is_err());
+}
+
+#[test]
 fn studies_and_parameters_out_of_range_are_refused() {
     let (x, study, names) = planted(3);
     let one = vec![0u32; 400];
@@ -144,6 +171,8 @@ fn studies_and_parameters_out_of_range_are_refused() {
         (Mssvae { b: 0.5, ..small() }, "`b`"),
         (Mssvae { warmup: -0.1, ..small() }, "warmup"),
         (Mssvae { decay: 1.1, ..small() }, "decay"),
+        (Mssvae { stages: [0.3, 0.2], ..small() }, "stages"),
+        (Mssvae { stages: [0.3, f64::NAN], ..small() }, "stages"),
         (Mssvae { tau: 1.5, ..small() }, "tau"),
         (Mssvae { min_support: 0, ..small() }, "min_support"),
         (Mssvae { shared: 0, specific: 0, ..small() }, "shared"),

@@ -144,7 +144,7 @@ impl<'a> Problem<'a> {
     fn slab(&self, epoch: usize) -> Slab {
         let p = self.params;
         let b = if p.b == 0.0 { self.x.ncols() as f64 } else { p.b };
-        let lambda0 = annealed(epoch, p.epochs, p.lambda0).max(p.lambda1);
+        let lambda0 = annealed(epoch, p.epochs, p.lambda0, p.stages).max(p.lambda1);
         Slab { lambda0, lambda1: p.lambda1, a: p.a, b }
     }
 
@@ -159,9 +159,10 @@ impl<'a> Problem<'a> {
     fn descend(&self, s: &mut State, batch: &Batch<f32>) -> f64 {
         let (p, slab) = (self.params, self.slab(s.epoch));
         let divisor = match p.prior_scale {
-            PriorScale::Batch => batch.input.nrows(),
-            PriorScale::Dataset => self.x.nrows(),
-        } as f64;
+            PriorScale::Batch => batch.input.nrows() as f64,
+            PriorScale::Dataset => self.x.nrows() as f64,
+            PriorScale::Samples(samples) => samples as f64,
+        };
         let kl = ((s.epoch as f64 + 1.0) / (p.warmup * p.epochs as f64).max(1.0)).min(1.0);
         let prior = Prior { size: self.start.size, noise: self.start.law, divisor, kl };
         let rising = slab.lambda0 <= 1.0 && p.lambda0 > 1.0;
@@ -241,6 +242,18 @@ impl<'a> Problem<'a> {
     }
 }
 
+/// Where the mini-batch that begins at `next` ends. A rest of less than half a batch would stand under a penalty more than twice
+/// as strong as the others do: then all are of one size, to a sample.
+pub(super) fn batch_end(samples: usize, batch: usize, next: usize) -> usize {
+    let rest = samples % batch;
+    if rest == 0 || 2 * rest >= batch {
+        return (next + batch).min(samples);
+    }
+    let count = samples.div_ceil(batch);
+    let first = next * count / samples;
+    (first..=count).map(|at| at * samples / count).find(|end| *end > next).unwrap_or(samples)
+}
+
 /// The transpose, in blocks that stay in the nearest cache.
 fn turned(x: ArrayView2<'_, f32>) -> Array2<f32> {
     const BLOCK: usize = 16;
@@ -306,7 +319,7 @@ impl Iterate for Problem<'_> {
         if s.order.is_empty() {
             s.order = self.order(s.seed, s.epoch);
         }
-        let end = (s.next + self.params.batch).min(s.order.len());
+        let end = batch_end(s.order.len(), self.params.batch, s.next);
         let rows = s.order[s.next..end].to_vec();
         let batch = self.batch(&rows, s.seed, s.step);
         if !batch.shares.is_empty() {
