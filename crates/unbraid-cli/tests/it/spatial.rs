@@ -60,8 +60,7 @@ fn fits_are_written_told_and_shown() {
 #[test]
 fn the_prior_of_the_thesis_collapses_and_says_so() {
     let work = slices();
-    let ran =
-        work.ok(&format!("fit batchblend s.h5ad -o x.h5ad --set preset=paper --set k=6 --set graph=grid"));
+    let ran = work.ok("fit batchblend s.h5ad -o x.h5ad --set preset=paper --set k=6 --set graph=grid");
     assert!(ran.err.contains("taken nearly all expression for a batch effect"), "{}", ran.err);
 }
 
@@ -84,7 +83,7 @@ fn what_is_missing_is_named() {
         2,
         &["k", "no more than cells or genes"],
     );
-    work.fails("fit popari s.h5ad s.h5ad -o x.h5ad", 2, &["one"]);
+    work.fails("fit popari s.h5ad s.h5ad -o x.h5ad", 2, &["several files"]);
     // One slice is enough for POPARI alone.
     let data = |places: ndarray::Array2<f64>, x: ndarray::Array2<f64>| {
         let mut data = Dataset::from_matrix("one", Matrix::Dense(x));

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! y_i = M (x_i + β^t) + e_i,    x_i = s_i z_i,    e_ig ~ N(0, (noise/G)²), y ≥ 0           (`effect=additive`)
-//! y_i = M (x_i + s_i/K β^t) + e_i                                                          (`effect=multiplicative`)
-//! y_i = diag(d^t) M x_i + e_i,  log d^t_g ~ N(0, (σ_β/10)²)                                (`effect=genes`)
+//! y_i = M (x_i + s_i/K β^t) + e_i                                                          (`effect=size`)
+//! y_i = diag(d^t) M x_i + e_i,  log d^t_g ~ N(0, (σ_β/10)²)                                (`effect=multiplicative`)
 //! ```
 //!
 //! | symbol | shape | meaning | slot |
@@ -57,17 +57,17 @@ pub enum Effect {
     /// Adds the same M β to every cell.
     Additive,
     /// Adds M β in proportion to the size of the cell.
+    Size,
+    /// Multiplies every gene by a scale of its own.
     Multiplicative,
-    /// Scales every gene.
-    Genes,
 }
 
 crate::words!(
     Effect,
     "a batch effect",
     Additive = "additive",
-    Multiplicative = "multiplicative",
-    Genes = "genes"
+    Size = "size",
+    Multiplicative = "multiplicative"
 );
 
 /// Which cell types a slice has more of.
@@ -104,7 +104,7 @@ crate::params! {
         pub touched: f64 = 0.5,
         /// Whether all batches touch the same metagenes.
         pub same: bool = true,
-        /// What the batch does: additive, multiplicative or genes.
+        /// What the batch does: additive, size or multiplicative.
         pub effect: Effect = Effect::Additive,
         /// Cell types of the slices: alternating, progenitor or layer.
         pub composition: Composition = Composition::Alternating,
@@ -244,7 +244,7 @@ impl MsrtDesign {
         let domain: Vec<usize> =
             (0..n).map(|i| ((LAYERS as f64 * height(i / side)) as usize).min(LAYERS - 1)).collect();
         let progenitor = match self.composition {
-            Composition::Alternating => batch % 2 == 0,
+            Composition::Alternating => batch.is_multiple_of(2),
             Composition::Progenitor => true,
             Composition::Layer => false,
         };
@@ -292,7 +292,7 @@ impl MsrtDesign {
             if t == 0 || !self.same {
                 chosen.shuffle(&mut rng);
             }
-            if self.effect == Effect::Genes {
+            if self.effect == Effect::Multiplicative {
                 scale.row_mut(t).mapv_inplace(|_: f64| {
                     let e: f64 = StandardNormal.sample(&mut rng);
                     (0.1 * self.sigma * e).exp()
@@ -327,7 +327,7 @@ impl MsrtDesign {
                 let mut x = loadings(kind);
                 x.iter_mut().filter(|x| **x > 0.0).for_each(|x| *x = not_negative(*x, SPREAD, &mut rng));
                 let (sum, s): (f64, f64) = (x.iter().sum(), size.sample(&mut rng));
-                let share = if self.effect == Effect::Multiplicative { s / METAGENES as f64 } else { 1.0 };
+                let share = if self.effect == Effect::Size { s / METAGENES as f64 } else { 1.0 };
                 for k in 0..METAGENES {
                     sample.mixtures[[at, k]] = s * x[k] / sum;
                     mean[[i, k]] = sample.mixtures[[at, k]] + share * sample.beta[[t, k]];
@@ -420,12 +420,12 @@ mod tests {
     #[test]
     fn expression_is_the_mixture_behind_the_batch() {
         let quiet = MsrtDesign { noise: 0.0, batches: 3, ..Default::default() };
-        for effect in [Effect::Additive, Effect::Multiplicative, Effect::Genes] {
+        for effect in [Effect::Additive, Effect::Size, Effect::Multiplicative] {
             let s = MsrtDesign { effect, ..quiet.clone() }.sample(Seed(1)).unwrap();
             for i in [0, 224, 225, 674] {
                 let t = s.batch[i];
                 let size = s.mixtures.row(i).sum();
-                let share = if effect == Effect::Multiplicative { size / 11.0 } else { 1.0 };
+                let share = if effect == Effect::Size { size / 11.0 } else { 1.0 };
                 for g in 0..100 {
                     let mean: f64 = (0..11)
                         .map(|k| s.metagenes[[g, k]] * (s.mixtures[[i, k]] + share * s.beta[[t, k]]))

@@ -206,6 +206,7 @@ fn fits_of_slices_keep_the_contract() {
         let graph = Rule::Grid;
         let blend = Batchblend { k: 5, graph, nmf_steps: 4, max_steps: 3, ..Batchblend::default() };
         keeps_the_contract(&blend, input);
+        keeps_the_contract(&Batchblend { gene_scale: 0.2, nmf_steps: 22, ..blend.clone() }, input);
         keeps_the_contract(&Batchblend { form: Blending::Thesis, ..blend }, input);
         let popari = Popari { k: 5, nmf_steps: 2, max_steps: 7, init: Start::Kmeans, ..Popari::default() };
         keeps_the_contract(&popari, input);

@@ -43,6 +43,9 @@ crate::params! {
         pub rays: usize = 0,
         /// With `form=thesis`, weight λ_β of the prior of β; 0 or larger. Default 0 (thesis, section 2.6, leaves it open).
         pub lambda_beta: f64 = 0.0,
+        /// Standard deviation τ about 1 of the scale that a batch puts on a gene (capture, chemistry); 0 for none. Default 0; 0.2 where
+        /// batches differ by more than what they add.
+        pub gene_scale: f64 = 0.0,
         /// Iterations of factorisation without batch effect; at least 1. Default 100.
         pub nmf_steps: usize = 100,
         /// Whether the fit goes on with spatial affinities. Default true.
@@ -100,6 +103,7 @@ impl Batchblend {
             each: false,
             blend,
             sharing: self.affinity,
+            gene_scale: self.gene_scale,
             factor: self.nmf_steps,
             search,
             refine,
@@ -131,12 +135,10 @@ impl Method for Batchblend {
             ],
             self.lambda_affinity,
         )?;
-        if !(self.tol >= 0.0 && self.tol.is_finite()) {
-            return Err(Error::Param {
-                name: "tol",
-                found: self.tol.to_string(),
-                rule: "finite and 0 or larger",
-            });
+        for (name, value) in [("tol", self.tol), ("gene_scale", self.gene_scale)] {
+            if !(value >= 0.0 && value.is_finite()) {
+                return Err(Error::Param { name, found: value.to_string(), rule: "finite and 0 or larger" });
+            }
         }
         if self.rays == 1 {
             let rule = "at least 2, or 0 for k: one line has no point where it meets others";

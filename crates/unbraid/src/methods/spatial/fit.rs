@@ -9,7 +9,7 @@
 //! | `uns["<key>"]`             |       | `beta` (T × K), `affinity` (K × K, or by batch), `noise` (σ), `sizes` (mean \|x\| by iteration), `batches` |
 //!
 //!
-//! Units of the data: y ≈ M (x + β). `beta` and `X_<key>_batch` are those of BATCHBLEND alone.
+//! Units of the data: y ≈ M (x + β), times `gene_scale` (T × G) where genes are scaled. `beta` and `X_<key>_batch` are those of BATCHBLEND alone.
 
 use ndarray::Array2;
 
@@ -35,6 +35,8 @@ pub struct TissueFit {
     pub activities: Array2<f64>,
     /// β, T × K, in units of the data; empty without batch effects.
     pub beta: Array2<f64>,
+    /// d, T × G, what each batch multiplies a gene with; empty where genes are not scaled.
+    pub gene_scale: Array2<f64>,
     /// Batch of each cell.
     pub batch: Vec<usize>,
     /// Names of the batches.
@@ -98,7 +100,8 @@ pub(super) fn fitted(
         let rule = "no more than cells or genes";
         return Err(Error::Param { name: "k", found: plan.k.to_string(), rule });
     }
-    let held = 8 * (12 * n * plan.k + 6 * g * plan.k + 2 * input.values.matrix.nonzeros());
+    let copies = if plan.gene_scale > 0.0 { 4 } else { 2 };
+    let held = 8 * (12 * n * plan.k + 6 * g * plan.k + copies * input.values.matrix.nonzeros());
     ctx.reserve(held as u64, "choose fewer genes or a smaller k")?;
     let batch: Vec<usize> = input.batch.iter().map(|&t| t as usize).collect();
     let neighbours = Neighbours::find(input.places, &batch, rule, nearest)?;
@@ -124,6 +127,7 @@ pub(super) fn fitted(
         activities: unit(&s.x, &|i| tissue.batch[i]),
         beta: if blend == Blend::None { Array2::zeros((0, s.x.ncols())) } else { unit(&s.beta, &|t| t) },
         noise: s.noise.iter().zip(&tissue.scale).map(|(v, scale)| v.sqrt() / scale).collect(),
+        gene_scale: s.gene_scale,
         batch: tissue.batch,
         batches: input.names.to_vec(),
         affinity: s.affinity,
@@ -202,6 +206,9 @@ impl Annotate for TissueFit {
         notes.insert("stop".into(), self.stop.name().into());
         if self.beta.nrows() > 0 {
             notes.insert("beta".into(), Value::Matrix(self.beta.clone()));
+        }
+        if self.gene_scale.nrows() > 0 {
+            notes.insert("gene_scale".into(), Value::Matrix(self.gene_scale.clone()));
         }
         match &self.affinity[..] {
             [] => {}

@@ -73,6 +73,9 @@ pub fn log_partition(eta: &[f64], k: usize, means: &mut [f64]) -> f64 {
     sum
 }
 
+/// A term this far below the sum, past the peak, is the last.
+const FADED: f64 = 1e-19;
+
 /// Up to [`SIDE`] cells; those that are not there count as 0.
 struct Block<'a> {
     eta: &'a [f64],
@@ -136,8 +139,14 @@ impl WithSimd for Block<'_> {
                     sum[cell] = fused::<S>(part[cell], twice[cell], sum[cell]);
                 }
             }
+            // Past the peak terms fall faster and faster: what is left is below rounding once the last one is, for all cells.
+            let mut live = false;
             for cell in 0..SIDE {
+                live |= (n as f64) < largest[cell] || weight[cell] * h[cell] > FADED * total[cell];
                 weight[cell] = part[cell] * largest[cell];
+            }
+            if !live {
+                break;
             }
         }
         for cell in 0..cells {

@@ -84,6 +84,7 @@ impl Method for Popari {
             each: true,
             blend: Blend::None,
             sharing: self.affinity,
+            gene_scale: 0.0,
             factor: self.nmf_steps,
             search: 0,
             refine: 0,

@@ -13,6 +13,17 @@
 //! ```
 //!
 //! need no cell × gene table. Slices may be sparse and stay so.
+//!
+//! A batch may also scale genes, y_ig = d_tg (M w_i)_g + e with Π_t d_tg = 1: then Y stands for y_ig / d_tg, and while the slices are
+//! factorised d is multiplied by
+//!
+//! ```text
+//! r_tg = (Σ_{i in t} y_ig f_ig + σ_t²/τ²) / (Σ_{i in t} f_ig² + σ_t²/τ²),    f = M w,
+//! ```
+//!
+//! the least-squares scale under a normal prior with mean 1 and standard deviation τ, over its geometric mean across slices.
+
+use std::borrow::Cow;
 
 use ndarray::{Array2, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
@@ -24,7 +35,7 @@ use super::neighbours::Neighbours;
 use super::quadratic::Quadratic;
 use super::rays::Rays;
 use super::slices::Slices;
-use crate::data::Matrix;
+use crate::data::{Csr, Matrix};
 use crate::error::{Error, Result};
 use crate::fit::{Draw, Iterate, Seed, Step};
 use crate::graph::kmeans::kmeans;
@@ -86,6 +97,8 @@ pub struct Plan {
     pub search: usize,
     pub refine: usize,
     pub tissue: usize,
+    /// τ of the scales of genes; 0 for none.
+    pub gene_scale: f64,
     /// λ_x, λ_Λ, λ̄, and the scale of the first Λ.
     pub penalty: f64,
     pub ridge: f64,
@@ -107,12 +120,16 @@ const STARTS: u64 = 5;
 const ROUNDS: usize = 50;
 const SETTLED: f64 = 1e-4;
 /// Steps of an update of Λ, and the gradient at which it ends.
-const AFFINITY_STEPS: usize = 30;
-const AFFINITY_TOL: f64 = 1e-6;
+const AFFINITY_STEPS: usize = 10;
+const AFFINITY_TOL: f64 = 1e-5;
 /// Least variance of the noise.
 const QUIET: f64 = 1e-12;
 /// Turns of metagenes and mixtures in an iteration of refinement.
 const REFINED: usize = 3;
+
+/// Iterations before genes are scaled, and the least scale in one step.
+const SCALED: usize = 20;
+const LEAST_SCALE: f64 = 1e-3;
 
 /// Everything that changes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -133,22 +150,107 @@ pub struct State {
     pub kappa: Vec<usize>,
     /// Mean |x| after each iteration.
     pub sizes: Vec<f64>,
+    /// d, T × G; empty where genes are not scaled.
+    pub gene_scale: Array2<f64>,
     /// What rays leave, and how well they determine the apex of each slice, when they were last looked at.
     pub conditioning: Vec<f64>,
 }
 
-/// Expression as it is stored.
+/// Expression as it is stored: of all cells, or by slice where its genes have scales of their own.
 enum Table<'a> {
     Dense(ArrayView2<'a, f64>),
     Sparse(SparseShifted),
+    Slices(Vec<Slice>),
+}
+
+/// Expression of one slice.
+enum Slice {
+    Dense(Array2<f64>),
+    Sparse(Box<(SparseShifted, Csr)>),
+}
+
+impl Slice {
+    fn apply(&self, x: ArrayView2<'_, f64>) -> Array2<f64> {
+        match self {
+            Slice::Dense(y) => y.view().apply(x),
+            Slice::Sparse(y) => y.0.apply(x),
+        }
+    }
+
+    fn apply_transposed(&self, w: ArrayView2<'_, f64>) -> Array2<f64> {
+        match self {
+            Slice::Dense(y) => y.view().apply_transposed(w),
+            Slice::Sparse(y) => y.0.apply_transposed(w),
+        }
+    }
+
+    /// Σ_g y_ig² v_g of each cell.
+    fn squares(&self, v: &[f64]) -> Vec<f64> {
+        match self {
+            Slice::Dense(y) => {
+                y.rows().into_iter().map(|row| row.iter().zip(v).map(|(y, v)| y * y * v).sum()).collect()
+            }
+            Slice::Sparse(y) => (0..y.1.shape().0)
+                .map(|i| {
+                    let (at, values) = y.1.row(i);
+                    at.iter().zip(values).map(|(&g, y)| y * y * v[g as usize]).sum()
+                })
+                .collect(),
+        }
+    }
 }
 
 impl Table<'_> {
-    fn operator(&self) -> &dyn Operator {
+    /// The whole table, for starts and for fits without scales of genes.
+    fn whole(&self, slices: &[Vec<usize>], x: ArrayView2<'_, f64>) -> Array2<f64> {
         match self {
-            Table::Dense(x) => x,
-            Table::Sparse(x) => x,
+            Table::Dense(y) => y.apply(x),
+            Table::Sparse(y) => y.apply(x),
+            Table::Slices(parts) => {
+                let n = slices.iter().map(Vec::len).sum();
+                let mut out = Array2::zeros((n, x.ncols()));
+                for (part, cells) in parts.iter().zip(slices) {
+                    scatter(&part.apply(x), cells, &mut out);
+                }
+                out
+            }
         }
+    }
+
+    fn whole_transposed(&self, slices: &[Vec<usize>], w: ArrayView2<'_, f64>) -> Array2<f64> {
+        match self {
+            Table::Dense(y) => y.apply_transposed(w),
+            Table::Sparse(y) => y.apply_transposed(w),
+            Table::Slices(parts) => {
+                let products = parts.iter().zip(slices).map(|(part, cells)| {
+                    let own = w.select(Axis(0), cells);
+                    part.apply_transposed(own.view())
+                });
+                products.reduce(|a, b| a + b).unwrap_or_else(|| Array2::zeros((0, w.ncols())))
+            }
+        }
+    }
+}
+
+/// Rows of a slice to their places among all cells.
+fn scatter(rows: &Array2<f64>, cells: &[usize], out: &mut Array2<f64>) {
+    for (row, &i) in rows.rows().into_iter().zip(cells) {
+        out.row_mut(i).assign(&row);
+    }
+}
+
+/// The table of all cells as an operator, for its singular vectors.
+struct Whole<'t, 'a>(&'t Table<'a>, &'t [Vec<usize>], (usize, usize));
+
+impl Operator for Whole<'_, '_> {
+    fn shape(&self) -> (usize, usize) {
+        self.2
+    }
+    fn apply(&self, x: ArrayView2<'_, f64>) -> Array2<f64> {
+        self.0.whole(self.1, x)
+    }
+    fn apply_transposed(&self, y: ArrayView2<'_, f64>) -> Array2<f64> {
+        self.0.whole_transposed(self.1, y)
     }
 }
 
@@ -162,7 +264,7 @@ pub struct Tissue<'a> {
     pub neighbours: Neighbours,
     /// Factor that brings a slice to the units of X.
     pub scale: Vec<f64>,
-    /// |y|² in these units, by cell.
+    /// |y|² in these units, by cell, where genes are not scaled.
     squares: Vec<f64>,
     genes: usize,
     seed: Seed,
@@ -192,6 +294,13 @@ impl<'a> Tissue<'a> {
         };
         squares.iter_mut().zip(&batch).for_each(|(s, &t)| *s *= scale[t] * scale[t]);
         let table = match input.values.matrix {
+            matrix if plan.gene_scale > 0.0 => {
+                let slice = |at: &Vec<usize>| match matrix.rows(at) {
+                    Matrix::Dense(y) => Slice::Dense(y),
+                    Matrix::Sparse(y) => Slice::Sparse(Box::new((SparseShifted::plain(y.clone()), y))),
+                };
+                Table::Slices(cells.iter().map(slice).collect())
+            }
             Matrix::Dense(x) => Table::Dense(x.view()),
             Matrix::Sparse(x) => Table::Sparse(SparseShifted::plain(x.clone())),
         };
@@ -208,10 +317,66 @@ impl<'a> Tissue<'a> {
     }
 
     /// Y M, N × K.
-    fn project(&self, turned: &Array2<f64>) -> Array2<f64> {
-        let mut out = self.table.operator().apply(turned.t());
+    fn project(&self, s: &State) -> Array2<f64> {
+        let mut out = match &self.table {
+            Table::Slices(parts) => {
+                let mut out = Array2::zeros((self.batch.len(), self.plan.k));
+                for ((part, cells), d) in parts.iter().zip(&self.cells).zip(s.gene_scale.rows()) {
+                    scatter(&part.apply((&s.turned / &d).t()), cells, &mut out);
+                }
+                out
+            }
+            whole => whole.whole(&self.cells, s.turned.t()),
+        };
         out.rows_mut().into_iter().zip(&self.batch).for_each(|(mut row, &t)| row *= self.scale[t]);
         out
+    }
+
+    /// |y|², by cell.
+    fn squares(&self, s: &State) -> Cow<'_, [f64]> {
+        let Table::Slices(parts) = &self.table else { return Cow::Borrowed(&self.squares) };
+        let mut out = vec![0.0; self.batch.len()];
+        for (t, ((part, cells), d)) in parts.iter().zip(&self.cells).zip(s.gene_scale.rows()).enumerate() {
+            let over: Vec<f64> = d.iter().map(|d| (self.scale[t] / d).powi(2)).collect();
+            cells.iter().zip(part.squares(&over)).for_each(|(&i, square)| out[i] = square);
+        }
+        Cow::Owned(out)
+    }
+
+    /// Y_tᵗ W_t of every slice, G × K, W in the units of X.
+    fn by_slice(&self, parts: &[Slice], s: &State, w: &Array2<f64>) -> Vec<Array2<f64>> {
+        let products = parts.iter().zip(&self.cells).zip(s.gene_scale.rows()).enumerate();
+        products
+            .map(|(t, ((part, cells), d))| {
+                let mut product = part.apply_transposed(w.select(Axis(0), cells).view());
+                for (mut row, d) in product.rows_mut().into_iter().zip(&d) {
+                    row *= self.scale[t] / d;
+                }
+                product
+            })
+            .collect()
+    }
+
+    /// One step of the scales of genes.
+    fn rescale(&self, s: &mut State) {
+        let Table::Slices(parts) = &self.table else { return };
+        let w = self.blended(s);
+        let products = self.by_slice(parts, s, &w);
+        let mut logs = Array2::<f64>::zeros(s.gene_scale.dim());
+        for (t, (product, cells)) in products.iter().zip(&self.cells).enumerate() {
+            let own = w.select(Axis(0), cells);
+            let image = own.t().dot(&own).dot(&s.turned);
+            let prior = s.noise[t] / self.plan.gene_scale.powi(2);
+            for g in 0..self.genes {
+                let m = s.turned.column(g);
+                let (along, square) = (m.dot(&product.row(g)), m.dot(&image.column(g)));
+                logs[[t, g]] = ((along + prior) / (square + prior)).max(LEAST_SCALE).ln();
+            }
+        }
+        let mean = logs.sum_axis(Axis(0)) / self.slices() as f64;
+        for (mut d, log) in s.gene_scale.rows_mut().into_iter().zip(logs.rows()) {
+            d.iter_mut().zip(log).zip(&mean).for_each(|((d, log), mean)| *d *= (log - mean).exp());
+        }
     }
 
     /// X + β.
@@ -225,6 +390,7 @@ impl<'a> Tissue<'a> {
     fn noise(&self, s: &mut State, projected: &Array2<f64>) -> f64 {
         let (w, gram) = (self.blended(s), s.turned.dot(&s.turned.t()));
         let image = w.dot(&gram);
+        let squares = self.squares(s);
         let mut left = vec![0.0; self.slices()];
         for i in 0..w.nrows() {
             let fitted: f64 = w
@@ -234,7 +400,7 @@ impl<'a> Tissue<'a> {
                 .zip(image.row(i))
                 .map(|((w, y), g)| w * (g - 2.0 * y))
                 .sum();
-            left[self.batch[i]] += (self.squares[i] + fitted).max(0.0);
+            left[self.batch[i]] += (squares[i] + fitted).max(0.0);
         }
         let g = self.genes as f64;
         for ((noise, left), cells) in s.noise.iter_mut().zip(&left).zip(&self.cells) {
@@ -249,8 +415,13 @@ impl<'a> Tissue<'a> {
         let mut weighted = w.clone();
         weighted.rows_mut().into_iter().zip(&self.batch).for_each(|(mut row, &t)| row /= s.noise[t]);
         let second = weighted.t().dot(&w);
+        if let Table::Slices(parts) = &self.table {
+            let products = self.by_slice(parts, s, &weighted);
+            let linear = products.into_iter().reduce(|a, b| a + b);
+            return (second, linear.unwrap_or_else(|| Array2::zeros((self.genes, self.plan.k))));
+        }
         weighted.rows_mut().into_iter().zip(&self.batch).for_each(|(mut row, &t)| row *= self.scale[t]);
-        (second, self.table.operator().apply_transposed(weighted.view()))
+        (second, self.table.whole_transposed(&self.cells, weighted.view()))
     }
 
     /// M over M ≥ 0, its scales moved into X and β; Y M of the new M.
@@ -261,7 +432,7 @@ impl<'a> Tissue<'a> {
             s.x.column_mut(a).mapv_inplace(|v| v * scale);
             s.beta.column_mut(a).mapv_inplace(|v| v * scale);
         }
-        self.project(&s.turned)
+        self.project(s)
     }
 
     /// X of every cell alone.
@@ -281,8 +452,13 @@ impl<'a> Tissue<'a> {
 
     /// One round of plain factorisation.
     fn factorise(&self, s: &mut State) -> Array2<f64> {
-        let projected = self.free_metagenes(s);
+        let mut projected = self.free_metagenes(s);
         self.alone(s, &projected);
+        if self.plan.gene_scale > 0.0 && s.at >= SCALED {
+            self.rescale(s);
+            projected = self.project(s);
+            self.alone(s, &projected);
+        }
         projected
     }
 
@@ -387,12 +563,12 @@ impl<'a> Tissue<'a> {
         }
         let (second, linear) = self.moments(s);
         metagenes::on_the_simplex(second.view(), linear.view(), &mut s.turned, ROUNDS, SETTLED);
-        let projected = self.project(&s.turned);
+        let projected = self.project(s);
         self.noise(s, &projected);
         match plan.blend {
             Blend::None => {}
             Blend::Rays { rays } => {
-                if self.phase(s.at).1 % CLUSTERED == 0 {
+                if self.phase(s.at).1.is_multiple_of(CLUSTERED) {
                     self.cluster(s, rays);
                 }
                 self.meet(s, &projected, 1)?;
@@ -490,10 +666,14 @@ impl Iterate for Tissue<'_> {
             noise: vec![1.0; self.slices()],
             affinity: Vec::new(),
             kappa: Vec::new(),
+            gene_scale: match self.table {
+                Table::Slices(_) => Array2::ones((self.slices(), self.genes)),
+                _ => Array2::zeros((0, 0)),
+            },
             sizes: Vec::new(),
             conditioning: Vec::new(),
         };
-        let projected = self.project(&state.turned);
+        let projected = self.project(&state);
         self.alone(&mut state, &projected);
         self.noise(&mut state, &projected);
         Ok(state)
@@ -510,8 +690,8 @@ impl Iterate for Tissue<'_> {
                     self.thesis(s, &projected, ridge);
                 }
                 if let Blend::Rays { rays } = self.plan.blend {
-                    let anew = phase == Phase::Search && at % SEARCHED == 0;
-                    if anew || phase == Phase::Refine && at % CLUSTERED == 0 {
+                    let anew = phase == Phase::Search && at.is_multiple_of(SEARCHED);
+                    if anew || phase == Phase::Refine && at.is_multiple_of(CLUSTERED) {
                         self.cluster(s, rays);
                     }
                     if anew {
@@ -542,11 +722,15 @@ impl Iterate for Tissue<'_> {
     }
 }
 
-impl Tissue<'_> {
+impl<'a> Tissue<'a> {
+    fn whole(&self) -> Whole<'_, 'a> {
+        Whole(&self.table, &self.cells, (self.batch.len(), self.genes))
+    }
+
     /// NNDSVDa: non-negative parts of the singular vectors, the mean in place of zeros (`boutsidis2008`).
     fn singular(&self, seed: Seed) -> Result<(Array2<f64>, Array2<f64>)> {
         let k = self.plan.k;
-        let svd = leading(self.table.operator(), k, Effort { power: 4, oversamples: 30 }, seed)?;
+        let svd = leading(&self.whole(), k, Effort { power: 4, oversamples: 30 }, seed)?;
         let (n, g) = (self.batch.len(), self.genes);
         let (mut x, mut turned) = (Array2::zeros((n, k)), Array2::zeros((k, g)));
         for a in 0..k.min(svd.s.len()) {
@@ -564,7 +748,7 @@ impl Tissue<'_> {
     /// Mean profiles of clusters, and the cluster of each cell.
     fn clusters(&self, seed: Seed) -> Result<(Array2<f64>, Array2<f64>)> {
         let k = self.plan.k;
-        let svd = leading(self.table.operator(), 20, Effort { power: 4, oversamples: 30 }, seed)?;
+        let svd = leading(&self.whole(), 20, Effort { power: 4, oversamples: 30 }, seed)?;
         let mut scores = svd.u;
         scores.columns_mut().into_iter().zip(&svd.s).for_each(|(mut c, s)| c *= *s);
         scores.rows_mut().into_iter().zip(&self.batch).for_each(|(mut r, &t)| r *= self.scale[t]);
@@ -579,8 +763,7 @@ impl Tissue<'_> {
         }
         let mut turned = self
             .table
-            .operator()
-            .apply_transposed(share.view())
+            .whole_transposed(&self.cells, share.view())
             .reversed_axes()
             .as_standard_layout()
             .into_owned();
