@@ -81,7 +81,7 @@ fn the_baselines_refuse_what_mssvae_refuses() {
             ("odd.h5ad", 3, &["holds NaN at row 3, column 7"]),
             ("s.h5ad --set studdy=study", 2, &["Did you mean `study`?"]),
             ("s.h5ad --set encoders=true", 2, &["there is no parameter `encoders` here"]),
-            ("s.h5ad --max-memory 1KB", 4, &["are allowed"]),
+            ("s.h5ad --max-memory 100KB", 3, &["100.0 kB are allowed"]),
         ] {
             work.fails(&format!("fit {method} {line} -o x.h5ad {small}"), code, parts);
         }
@@ -101,8 +101,8 @@ fn the_baselines_refuse_what_mssvae_refuses() {
 
 #[test]
 fn factors_are_counted_by_features_of_one_alone() {
-    let work = studies(300);
-    let small = "--set epochs=8 --set hidden=8,6 --set shared=3 --set specific=1";
+    let work = studies(1000);
+    let small = "--set epochs=4 --set hidden=8,6 --set shared=3 --set specific=1";
     let ran =
         work.ok(&format!("fit mssvae s.h5ad -o fit.h5ad --set anchors=true --report page.html {small}"));
     let counted = "by features of one factor alone: 8 of all studies, 2 of study0, 2 of study1, 2 of study2";

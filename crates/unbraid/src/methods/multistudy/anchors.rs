@@ -8,7 +8,7 @@
 //! ```
 //!
 //! so that two anchors of a factor have parallel rows: s_jl is 0 but for noise, which n samples of G features leave at about
-//! (G − 2)/n in each sum. Features with s_jl of at most max(0.05, 4 (G − 2)/(n Σ_t R²)), sums well above that noise and R_jl well above 1/√n
+//! (G − 2)/n in each sum. Features with s_jl of at most max(0.05, (G − 2)/(n Σ_t R²)), sums above twice that noise and R_jl above 4/√n
 //! are joined to groups.
 //!
 //! Features that mix the same factors with the same weights have parallel rows too. The features that correlate with an anchor of k
@@ -36,8 +36,10 @@ use crate::linalg::{gram, matmul};
 /// s below which rows are parallel however many samples there are: weights of anchors, and what noise does to them, are
 /// never quite equal.
 const PARALLEL: f64 = 0.05;
-/// How many times its expectation noise may be, in sums of squares and, as standard errors, in a correlation.
-const NOISE: f64 = 4.0;
+/// How many times what noise alone leaves in a row's sum of squares must be exceeded.
+const ROW: f64 = 2.0;
+/// Standard errors of a correlation that is not noise.
+const ERRORS: f64 = 4.0;
 /// Part of a group that others must leave unexplained.
 const UNEXPLAINED: f64 = 0.3;
 /// Correlation with a square from which two groups are one factor.
@@ -142,7 +144,7 @@ fn standardised(mut rows: Array2<f64>) -> Array2<f64> {
 
 /// Whether rows j and l are parallel: the sums without their own entries, as those come of noise too.
 fn parallel(r: &Array2<f64>, n: f64, j: usize, l: usize) -> bool {
-    if r[[j, l]].abs() <= NOISE / n.sqrt() {
+    if r[[j, l]].abs() <= ERRORS / n.sqrt() {
         return false;
     }
     let (mut cross, mut first, mut second) = (0.0, 0.0, 0.0);
@@ -151,8 +153,8 @@ fn parallel(r: &Array2<f64>, n: f64, j: usize, l: usize) -> bool {
             (cross, first, second) = (cross + a * b, first + a * a, second + b * b);
         }
     }
-    let (least, noise) = (f64::min(first, second), NOISE * r.nrows().saturating_sub(2) as f64 / n);
-    least > noise && cross * cross >= (1.0 - (noise / least).max(PARALLEL)) * first * second
+    let (least, noise) = (f64::min(first, second), r.nrows().saturating_sub(2) as f64 / n);
+    least > ROW * noise && cross * cross >= (1.0 - (noise / least).max(PARALLEL)) * first * second
 }
 
 /// Connected components of 0..n, each rising.
@@ -198,7 +200,7 @@ fn common(rows: &Array2<f64>, r: &Array2<f64>, groups: &[Vec<usize>]) -> (Array2
 /// How many features correlate with a group.
 fn reach(r: &Array2<f64>, n: f64, group: &[usize]) -> usize {
     let mean = |t: usize| group.iter().map(|&j| r[[j, t]].abs()).sum::<f64>() / group.len() as f64;
-    (0..r.nrows()).filter(|&t| mean(t) > NOISE / n.sqrt()).count()
+    (0..r.nrows()).filter(|&t| mean(t) > ERRORS / n.sqrt()).count()
 }
 
 /// Groups that those of smaller reach do not explain, rising.
@@ -241,11 +243,11 @@ mod tests {
             let others = || (0..g).filter(move |t| *t != j && *t != l);
             let dot = |a: usize, b: usize| others().map(|t| r[[a, t]] * r[[b, t]]).sum::<f64>();
             let (first, second) = (dot(j, j), dot(l, l));
-            let noise = 4.0 * (g as f64 - 2.0) / n as f64;
+            let noise = (g as f64 - 2.0) / n as f64;
             let s = 1.0 - dot(j, l).powi(2) / (first * second);
             j != l
                 && r[[j, l]].abs() > 4.0 / (n as f64).sqrt()
-                && first.min(second) > noise
+                && first.min(second) > 2.0 * noise
                 && s <= f64::max(0.05, noise / first.min(second))
         })
     }
@@ -276,12 +278,11 @@ mod tests {
 
     #[test]
     fn factors_of_the_simulation_are_counted_by_features_of_one_factor() {
-        let design = MultistudyDesign::default();
-        for seed in 1000..1006 {
-            let (anchors, w) = found(&design, seed);
+        for (seed, observations) in (1000..1006).map(|s| (s, 1000)).chain((1000..1006).map(|s| (s, 300))) {
+            let (anchors, w) = found(&MultistudyDesign { observations, ..Default::default() }, seed);
             let counts: Vec<usize> =
                 [None, Some(0), Some(1), Some(2)].into_iter().map(|o| anchors.count(o)).collect();
-            assert_eq!(counts, [8, 2, 2, 2], "seed {seed}");
+            assert_eq!(counts, [8, 2, 2, 2], "seed {seed}, {observations} observations");
             for part in &anchors.parts {
                 let support = part.support(0.5);
                 let owner = |k: usize| if k < 8 { None } else { Some((k - 8) / 2) };
