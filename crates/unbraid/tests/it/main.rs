@@ -9,5 +9,6 @@ mod med_magma;
 mod nmf;
 mod soft;
 mod soft_properties;
+mod spatial;
 mod stability;
 mod tyler;
