@@ -32,8 +32,7 @@ fn scores(z: &Array2<f64>, s: &MsrtSample) -> (f64, f64) {
         let at: Vec<usize> = (0..s.kind.len()).filter(|&i| s.kind[i] == kind).collect();
         let each = at.iter().map(|&i| {
             let mean = |batch: usize| {
-                let of: Vec<usize> =
-                    at.iter().copied().filter(|&j| j != i && s.batch[j] == batch).collect();
+                let of: Vec<usize> = at.iter().copied().filter(|&j| j != i && s.batch[j] == batch).collect();
                 of.iter().map(|&j| distance(i, j)).sum::<f64>() / of.len() as f64
             };
             let (own, other) = (mean(s.batch[i]), mean(1 - s.batch[i]));

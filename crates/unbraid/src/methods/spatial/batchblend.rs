@@ -66,6 +66,9 @@ crate::params! {
         pub lambda_affinity: f64 = 1e-4,
         /// With `affinity=differential`, weight of their distance from their mean; 0 or larger. Default 1e-3 (POPARI).
         pub lambda_mean: f64 = 1e-3,
+        /// Whether affinities are fitted again in every iteration. Default false: the first fit sees mixtures that expression alone has made;
+        /// later ones see mixtures that the affinities have drawn together, and grow without end on real slices (POPARI: true).
+        pub relearn: bool = false,
         /// Scale of the affinities at the start; 0 or larger. Default 10 (POPARI).
         pub strength: f64 = 10.0,
         /// Weight λ_x of the sizes of cells; 0 or larger. Default 0 (POPARI).
@@ -104,6 +107,7 @@ impl Batchblend {
             blend,
             sharing: self.affinity,
             gene_scale: self.gene_scale,
+            relearn: self.relearn,
             factor: self.nmf_steps,
             search,
             refine,

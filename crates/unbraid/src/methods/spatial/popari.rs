@@ -85,6 +85,7 @@ impl Method for Popari {
             blend: Blend::None,
             sharing: self.affinity,
             gene_scale: 0.0,
+            relearn: true,
             factor: self.nmf_steps,
             search: 0,
             refine: 0,

@@ -99,6 +99,8 @@ pub struct Plan {
     pub tissue: usize,
     /// τ of the scales of genes; 0 for none.
     pub gene_scale: f64,
+    /// Whether Λ is fitted in every iteration in the tissue, or in the first alone.
+    pub relearn: bool,
     /// λ_x, λ_Λ, λ̄, and the scale of the first Λ.
     pub penalty: f64,
     pub ridge: f64,
@@ -119,7 +121,8 @@ const STARTS: u64 = 5;
 /// Rounds over the metagenes in the tissue, and their tolerance.
 const ROUNDS: usize = 50;
 const SETTLED: f64 = 1e-4;
-/// Steps of an update of Λ, and the gradient at which it ends.
+/// Steps of the first update of Λ and of the others, and the gradient at which it ends.
+const FIRST_STEPS: usize = 50;
 const AFFINITY_STEPS: usize = 10;
 const AFFINITY_TOL: f64 = 1e-5;
 /// Least variance of the noise.
@@ -528,6 +531,28 @@ impl<'a> Tissue<'a> {
         (0..self.slices()).map(|t| &s.affinity[if s.affinity.len() == 1 { 0 } else { t }]).collect()
     }
 
+    /// Λ at the mixtures given.
+    fn meet_in_space(&self, s: &mut State, z: &Array2<f64>, steps: usize) {
+        let plan = &self.plan;
+        let fields: Vec<Fields> = self.cells.iter().map(|c| Fields::new(z, &self.neighbours, c)).collect();
+        match plan.sharing {
+            Sharing::Shared => {
+                let share = 1.0 / self.slices() as f64;
+                let slices: Vec<(f64, &Fields)> = fields.iter().map(|f| (share, f)).collect();
+                let ridges = Ridges { own: plan.ridge, mean: None };
+                affinity::update(&slices, ridges, &mut s.affinity[0], steps, AFFINITY_TOL);
+            }
+            Sharing::Differential => {
+                let mean = s.affinity.iter().fold(Array2::zeros((plan.k, plan.k)), |sum, a| sum + a)
+                    / s.affinity.len() as f64;
+                for (own, fields) in s.affinity.iter_mut().zip(&fields) {
+                    let ridges = Ridges { own: plan.ridge, mean: Some((plan.together, &mean)) };
+                    affinity::update(&[(1.0, fields)], ridges, own, steps, AFFINITY_TOL);
+                }
+            }
+        }
+    }
+
     /// An iteration in the tissue; the mean squared error after it.
     fn in_tissue(&self, s: &mut State) -> Result<f64> {
         let plan = &self.plan;
@@ -544,22 +569,9 @@ impl<'a> Tissue<'a> {
                     .collect(),
             };
         }
-        let fields: Vec<Fields> = self.cells.iter().map(|c| Fields::new(&z, &self.neighbours, c)).collect();
-        match plan.sharing {
-            Sharing::Shared => {
-                let share = 1.0 / self.slices() as f64;
-                let slices: Vec<(f64, &Fields)> = fields.iter().map(|f| (share, f)).collect();
-                let ridges = Ridges { own: plan.ridge, mean: None };
-                affinity::update(&slices, ridges, &mut s.affinity[0], AFFINITY_STEPS, AFFINITY_TOL);
-            }
-            Sharing::Differential => {
-                let mean = s.affinity.iter().fold(Array2::zeros((plan.k, plan.k)), |sum, a| sum + a)
-                    / s.affinity.len() as f64;
-                for (own, fields) in s.affinity.iter_mut().zip(&fields) {
-                    let ridges = Ridges { own: plan.ridge, mean: Some((plan.together, &mean)) };
-                    affinity::update(&[(1.0, fields)], ridges, own, AFFINITY_STEPS, AFFINITY_TOL);
-                }
-            }
+        let first = self.phase(s.at).1 == 0;
+        if first || plan.relearn {
+            self.meet_in_space(s, &z, if first { FIRST_STEPS } else { AFFINITY_STEPS });
         }
         let (second, linear) = self.moments(s);
         metagenes::on_the_simplex(second.view(), linear.view(), &mut s.turned, ROUNDS, SETTLED);
