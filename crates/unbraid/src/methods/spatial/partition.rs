@@ -15,7 +15,7 @@
 //! ```
 //!
 //! h_n the complete homogeneous symmetric polynomial: Σ_n h_n uⁿ = Π_k 1/(1 − d_k u). One more factor 1/(1 − d_k u) is Z of
-//! K + 1 components with η_k twice, which is Z E[z_k]; two more give second moments:
+//! K + 1 components with η_k twice, which is Z E\[z_k\]; two more give second moments:
 //!
 //! ```text
 //! E[z_k] = Z(η, η_k)/Z(η),    E[z_k z_l] = (1 + δ_kl) Z(η, η_k, η_l)/Z(η).
@@ -60,9 +60,9 @@ impl Terms {
     }
 }
 
-/// log Z and E[z] of one cell after another.
+/// log Z and E\[z\] of one cell after another.
 ///
-/// `eta` and `means` are cells × `k`, by rows; `means` is overwritten by E[z]. Returns Σ log Z, added cell by cell.
+/// `eta` and `means` are cells × `k`, by rows; `means` is overwritten by E\[z\]. Returns Σ log Z, added cell by cell.
 pub fn log_partition(eta: &[f64], k: usize, means: &mut [f64]) -> f64 {
     let mut sum = 0.0;
     for (eta, means) in eta.chunks(SIDE * k).zip(means.chunks_mut(SIDE * k)) {
