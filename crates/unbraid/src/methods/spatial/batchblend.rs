@@ -93,6 +93,7 @@ impl Params for Batchblend {
 /// Iterations that look for rays, and that refine them.
 const SEARCH: usize = 150;
 const REFINE: usize = 40;
+
 impl Batchblend {
     fn plan(&self) -> Plan {
         let rays = if self.rays == 0 { self.k } else { self.rays };

@@ -17,6 +17,21 @@ use ndarray::{Array2, ArrayView2};
 
 use super::quadratic::project_to_simplex;
 
+/// L_a − Σ_{b≠a} Q_ab m_b into `column`; `linear` is Lᵗ.
+fn remainder(
+    a: usize,
+    moments: ArrayView2<'_, f64>,
+    linear: &Array2<f64>,
+    turned: &Array2<f64>,
+    column: &mut [f64],
+) {
+    column.iter_mut().zip(linear.row(a)).for_each(|(c, l)| *c = *l);
+    for b in (0..turned.nrows()).filter(|&b| b != a) {
+        let weight = moments[[a, b]];
+        column.iter_mut().zip(turned.row(b)).for_each(|(c, m)| *c -= weight * m);
+    }
+}
+
 /// Rounds over the columns until no entry moves by more than `tol` / G, at most `most`; returns how many. `turned` is Mᵗ, K × G.
 pub fn on_the_simplex(
     moments: ArrayView2<'_, f64>,
@@ -36,11 +51,7 @@ pub fn on_the_simplex(
             if !(own > 0.0) {
                 continue;
             }
-            column.iter_mut().zip(linear.row(a)).for_each(|(c, l)| *c = *l);
-            for b in (0..k).filter(|&b| b != a) {
-                let weight = moments[[a, b]];
-                column.iter_mut().zip(turned.row(b)).for_each(|(c, m)| *c -= weight * m);
-            }
+            remainder(a, moments, &linear, turned, &mut column);
             column.iter_mut().for_each(|c| *c /= own);
             project_to_simplex(&mut column, &mut room);
             for (m, c) in turned.row_mut(a).iter_mut().zip(&column) {
@@ -72,11 +83,7 @@ pub fn free(
             if !(own > 0.0) {
                 continue;
             }
-            column.iter_mut().zip(linear.row(a)).for_each(|(c, l)| *c = *l);
-            for b in (0..k).filter(|&b| b != a) {
-                let weight = moments[[a, b]];
-                column.iter_mut().zip(turned.row(b)).for_each(|(c, m)| *c -= weight * m);
-            }
+            remainder(a, moments, &linear, turned, &mut column);
             if column.iter().any(|c| *c > 0.0) {
                 turned.row_mut(a).iter_mut().zip(&column).for_each(|(m, c)| *m = (c / own).max(0.0));
             }

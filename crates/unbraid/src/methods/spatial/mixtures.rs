@@ -131,9 +131,8 @@ pub fn in_tissue(
                     *pull = row.iter().zip(&*nu).map(|(a, n)| a * n).sum();
                 }
                 here.iter_mut().zip(read.row(i)).for_each(|(to, z)| *to = *z);
-                let mut s = sizes[i];
                 for _ in 0..TURNS {
-                    s = size(&gram, over, h, target.penalty, here);
+                    let s = size(&gram, over, h, target.penalty, here);
                     let before = here.clone();
                     let linear: Vec<f64> = h.iter().zip(&*pull).map(|(h, p)| s * h - p).collect();
                     room.simplex(&gram, s * s * over, &linear, here);
@@ -141,8 +140,7 @@ pub fn in_tissue(
                         break;
                     }
                 }
-                let s = size(&gram, over, h, target.penalty, here).max(if s > 0.0 { LEAST } else { s });
-                (s, here.clone())
+                (size(&gram, over, h, target.penalty, here), here.clone())
             };
             let found: Vec<(f64, Vec<f64>)> = colour
                 .par_iter()

@@ -23,24 +23,27 @@
 //!
 //! the least-squares scale under a normal prior with mean 1 and standard deviation τ, over its geometric mean across slices.
 
+mod expression;
+mod start;
+mod thesis;
+
 use std::borrow::Cow;
 
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, Axis};
 use serde::{Deserialize, Serialize};
 
+use self::expression::{Slice, Table, scatter};
 use super::affinity::{self, Fields, Ridges};
 use super::metagenes;
 use super::mixtures::{self, LEAST, Target};
 use super::neighbours::Neighbours;
-use super::quadratic::Quadratic;
 use super::rays::Rays;
 use super::slices::Slices;
-use crate::data::{Csr, Matrix};
+use crate::data::Matrix;
 use crate::error::{Error, Result};
 use crate::fit::{Draw, Iterate, Seed, Step};
 use crate::graph::kmeans::kmeans;
-use crate::linalg::nndsvd;
-use crate::linalg::randomized::{Effort, Operator, SparseShifted, leading};
+use crate::linalg::randomized::SparseShifted;
 
 /// What stands for the batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -155,106 +158,8 @@ pub struct State {
     pub sizes: Vec<f64>,
     /// d, T × G; empty where genes are not scaled.
     pub gene_scale: Array2<f64>,
-    /// What rays leave, and how well they determine the apex of each slice, when they were last looked at.
+    /// How well rays determine the apex of each slice, when they were last looked at.
     pub conditioning: Vec<f64>,
-}
-
-/// Expression as it is stored: of all cells, or by slice where its genes have scales of their own.
-enum Table<'a> {
-    Dense(ArrayView2<'a, f64>),
-    Sparse(SparseShifted),
-    Slices(Vec<Slice>),
-}
-
-/// Expression of one slice.
-enum Slice {
-    Dense(Array2<f64>),
-    Sparse(Box<(SparseShifted, Csr)>),
-}
-
-impl Slice {
-    fn apply(&self, x: ArrayView2<'_, f64>) -> Array2<f64> {
-        match self {
-            Slice::Dense(y) => y.view().apply(x),
-            Slice::Sparse(y) => y.0.apply(x),
-        }
-    }
-
-    fn apply_transposed(&self, w: ArrayView2<'_, f64>) -> Array2<f64> {
-        match self {
-            Slice::Dense(y) => y.view().apply_transposed(w),
-            Slice::Sparse(y) => y.0.apply_transposed(w),
-        }
-    }
-
-    /// Σ_g y_ig² v_g of each cell.
-    fn squares(&self, v: &[f64]) -> Vec<f64> {
-        match self {
-            Slice::Dense(y) => {
-                y.rows().into_iter().map(|row| row.iter().zip(v).map(|(y, v)| y * y * v).sum()).collect()
-            }
-            Slice::Sparse(y) => (0..y.1.shape().0)
-                .map(|i| {
-                    let (at, values) = y.1.row(i);
-                    at.iter().zip(values).map(|(&g, y)| y * y * v[g as usize]).sum()
-                })
-                .collect(),
-        }
-    }
-}
-
-impl Table<'_> {
-    /// The whole table, for starts and for fits without scales of genes.
-    fn whole(&self, slices: &[Vec<usize>], x: ArrayView2<'_, f64>) -> Array2<f64> {
-        match self {
-            Table::Dense(y) => y.apply(x),
-            Table::Sparse(y) => y.apply(x),
-            Table::Slices(parts) => {
-                let n = slices.iter().map(Vec::len).sum();
-                let mut out = Array2::zeros((n, x.ncols()));
-                for (part, cells) in parts.iter().zip(slices) {
-                    scatter(&part.apply(x), cells, &mut out);
-                }
-                out
-            }
-        }
-    }
-
-    fn whole_transposed(&self, slices: &[Vec<usize>], w: ArrayView2<'_, f64>) -> Array2<f64> {
-        match self {
-            Table::Dense(y) => y.apply_transposed(w),
-            Table::Sparse(y) => y.apply_transposed(w),
-            Table::Slices(parts) => {
-                let products = parts.iter().zip(slices).map(|(part, cells)| {
-                    let own = w.select(Axis(0), cells);
-                    part.apply_transposed(own.view())
-                });
-                products.reduce(|a, b| a + b).unwrap_or_else(|| Array2::zeros((0, w.ncols())))
-            }
-        }
-    }
-}
-
-/// Rows of a slice to their places among all cells.
-fn scatter(rows: &Array2<f64>, cells: &[usize], out: &mut Array2<f64>) {
-    for (row, &i) in rows.rows().into_iter().zip(cells) {
-        out.row_mut(i).assign(&row);
-    }
-}
-
-/// The table of all cells as an operator, for its singular vectors.
-struct Whole<'t, 'a>(&'t Table<'a>, &'t [Vec<usize>], (usize, usize));
-
-impl Operator for Whole<'_, '_> {
-    fn shape(&self) -> (usize, usize) {
-        self.2
-    }
-    fn apply(&self, x: ArrayView2<'_, f64>) -> Array2<f64> {
-        self.0.whole(self.1, x)
-    }
-    fn apply_transposed(&self, y: ArrayView2<'_, f64>) -> Array2<f64> {
-        self.0.whole_transposed(self.1, y)
-    }
 }
 
 /// A fit bound to its data.
@@ -438,18 +343,29 @@ impl<'a> Tissue<'a> {
         self.project(s)
     }
 
+    /// What mixtures are fitted to: YM, MᵗM and MᵗM β.
+    fn target<'t>(
+        &'t self,
+        noise: &'t [f64],
+        projected: &'t Array2<f64>,
+        gram: &'t Array2<f64>,
+        offset: &'t Array2<f64>,
+    ) -> Target<'t> {
+        Target {
+            gram: gram.view(),
+            projected: projected.view(),
+            offset: offset.view(),
+            noise,
+            batch: &self.batch,
+            penalty: self.plan.penalty,
+        }
+    }
+
     /// X of every cell alone.
     fn alone(&self, s: &mut State, projected: &Array2<f64>) {
         let gram = s.turned.dot(&s.turned.t());
         let offset = s.beta.dot(&gram);
-        let target = Target {
-            gram: gram.view(),
-            projected: projected.view(),
-            offset: offset.view(),
-            noise: &s.noise,
-            batch: &self.batch,
-            penalty: self.plan.penalty,
-        };
+        let target = self.target(&s.noise, projected, &gram, &offset);
         mixtures::alone(&target, &mut s.x);
     }
 
@@ -479,51 +395,6 @@ impl<'a> Tissue<'a> {
         let directions = rays.meet(&mut s.beta, turns, 1e-9)?;
         s.conditioning = rays.conditioning(&directions)?;
         Ok(())
-    }
-
-    /// The thesis' steps after X: x at most the mean of the other slices, and β from the mean of what is left.
-    fn thesis(&self, s: &mut State, projected: &Array2<f64>, ridge: f64) {
-        let (slices, k) = (self.slices(), self.plan.k);
-        let mut means = Array2::<f64>::zeros((slices, k));
-        for (t, cells) in self.cells.iter().enumerate() {
-            cells.iter().for_each(|&i| {
-                let mut row = means.row_mut(t);
-                row += &s.x.row(i);
-            });
-        }
-        let all = means.sum_axis(Axis(0));
-        let n = self.batch.len() as f64;
-        for (t, cells) in self.cells.iter().enumerate() {
-            let others = n - cells.len() as f64;
-            if others == 0.0 {
-                continue;
-            }
-            let mean = (&all - &means.row(t)) / others;
-            for &i in cells {
-                let mut x = s.x.row_mut(i);
-                let most = x
-                    .iter()
-                    .zip(&mean)
-                    .filter(|(x, _)| **x > 0.0)
-                    .fold(1.0, |share: f64, (x, mean)| share.min(mean / x));
-                x *= most;
-            }
-        }
-        let gram = s.turned.dot(&s.turned.t());
-        let flat: Vec<f64> = gram.iter().copied().collect();
-        let mut room = Quadratic::default();
-        for (t, cells) in self.cells.iter().enumerate() {
-            let mut linear = vec![0.0; k];
-            for &i in cells {
-                let image = gram.dot(&s.x.row(i));
-                for a in 0..k {
-                    linear[a] += (projected[[i, a]] - image[a]) / cells.len() as f64;
-                }
-            }
-            let mut beta = s.beta.row(t).to_vec();
-            room.orthant(&flat, 1.0 + 2.0 * ridge * s.noise[t], &linear, &mut beta);
-            s.beta.row_mut(t).iter_mut().zip(beta).for_each(|(to, b)| *to = b);
-        }
     }
 
     /// Λ of each slice.
@@ -593,14 +464,7 @@ impl<'a> Tissue<'a> {
         }
         let gram = s.turned.dot(&s.turned.t());
         let offset = s.beta.dot(&gram);
-        let target = Target {
-            gram: gram.view(),
-            projected: projected.view(),
-            offset: offset.view(),
-            noise: &s.noise,
-            batch: &self.batch,
-            penalty: plan.penalty,
-        };
+        let target = self.target(&s.noise, &projected, &gram, &offset);
         mixtures::in_tissue(
             &target,
             &self.affinities(s),
@@ -731,55 +595,5 @@ impl Iterate for Tissue<'_> {
         tol > 0.0
             && state.at > before + 1
             && matches!(objective, [.., a, b] if (a - b).abs() <= tol * a.abs())
-    }
-}
-
-impl<'a> Tissue<'a> {
-    fn whole(&self) -> Whole<'_, 'a> {
-        Whole(&self.table, &self.cells, (self.batch.len(), self.genes))
-    }
-
-    /// NNDSVDa: non-negative parts of the singular vectors, the mean in place of zeros (`boutsidis2008`).
-    fn singular(&self, seed: Seed) -> Result<(Array2<f64>, Array2<f64>)> {
-        let k = self.plan.k;
-        let svd = leading(&self.whole(), k, Effort { power: 4, oversamples: 30 }, seed)?;
-        let (n, g) = (self.batch.len(), self.genes);
-        let (mut x, mut turned) = (Array2::zeros((n, k)), Array2::zeros((k, g)));
-        for a in 0..k.min(svd.s.len()) {
-            let (u, v) = nndsvd::pair(a == 0, svd.s[a], svd.u.column(a), svd.v.column(a));
-            x.column_mut(a).assign(&u);
-            turned.row_mut(a).assign(&v);
-        }
-        let mean = |table: &Array2<f64>| table.mean().unwrap_or(0.0).max(f64::MIN_POSITIVE);
-        let (of_x, of_m) = (mean(&x), mean(&turned));
-        x.mapv_inplace(|v: f64| if v > 0.0 { v } else { of_x });
-        turned.mapv_inplace(|v: f64| if v > 0.0 { v } else { of_m });
-        Ok((x, turned))
-    }
-
-    /// Mean profiles of clusters, and the cluster of each cell.
-    fn clusters(&self, seed: Seed) -> Result<(Array2<f64>, Array2<f64>)> {
-        let k = self.plan.k;
-        let svd = leading(&self.whole(), 20, Effort { power: 4, oversamples: 30 }, seed)?;
-        let mut scores = svd.u;
-        scores.columns_mut().into_iter().zip(&svd.s).for_each(|(mut c, s)| c *= *s);
-        scores.rows_mut().into_iter().zip(&self.batch).for_each(|(mut r, &t)| r *= self.scale[t]);
-        let labels = kmeans(scores.view(), k, STARTS, seed).labels;
-        let mut x = Array2::from_elem((labels.len(), k), 1e-10);
-        let mut count = vec![0.0; k];
-        labels.iter().for_each(|&c| count[c] += 1.0);
-        let mut share = Array2::zeros((labels.len(), k));
-        for (i, &c) in labels.iter().enumerate() {
-            x[[i, c]] = 1.0;
-            share[[i, c]] = self.scale[self.batch[i]] / count[c];
-        }
-        let mut turned = self
-            .table
-            .whole_transposed(&self.cells, share.view())
-            .reversed_axes()
-            .as_standard_layout()
-            .into_owned();
-        turned.mapv_inplace(|v| v.max(1e-10));
-        Ok((x, turned))
     }
 }
