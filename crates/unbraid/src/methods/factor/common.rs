@@ -1,11 +1,14 @@
 //! What the factorisations share: the divergences, the view of a table they read, the slots they write.
 
 use ndarray::{Array2, ArrayView2};
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use crate::data::{Annotations, Matrix, Slot, Value, Values};
 use crate::error::{Error, Result};
 use crate::fit::{Check, Ctx, Stop};
+use crate::methods::factor::divergence::dispatch;
 
 /// What is made small between a table X and its reconstruction Z.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,9 +85,8 @@ impl Check for Nonnegative<'_> {
         }
         // Most tables are clean throughout, which is seen at the speed of memory.
         let clean = |x: &[f64]| {
-            x.iter().fold((true, 0.0), |(ok, top), &v| {
-                (ok & (0.0..f64::INFINITY).contains(&v), if v > top { v } else { top })
-            })
+            let both = |a: (bool, f64), b: (bool, f64)| (a.0 & b.0, a.1.max(b.1));
+            x.par_chunks(1 << 15).map(|values| dispatch(Clean { values })).reduce(|| (true, 0.0), both)
         };
         let (ok, top) = match matrix {
             Matrix::Dense(x) => x.as_slice().map_or((false, 0.0), clean),
@@ -133,6 +135,30 @@ impl Check for Nonnegative<'_> {
         for group in self.groups.into_iter().flatten() {
             hash.update(group.map_or(u64::MAX, u64::from).to_le_bytes());
         }
+    }
+}
+
+/// Whether all values are finite and 0 or larger, and the largest.
+struct Clean<'a> {
+    values: &'a [f64],
+}
+
+impl WithSimd for Clean<'_> {
+    type Output = (bool, f64);
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> (bool, f64) {
+        let (zero, most) = (simd.splat_f64s(0.0), simd.splat_f64s(f64::MAX));
+        let (mut odd, mut top) = (zero, zero);
+        let one = simd.splat_f64s(1.0);
+        let (whole, rest) = S::as_simd_f64s(self.values);
+        let last = [simd.partial_load_f64s(rest)];
+        for &x in whole.iter().chain(&last) {
+            // Neither comparison holds for NaN.
+            let low = simd.select_f64s(simd.less_than_or_equal_f64s(zero, x), zero, one);
+            odd = simd.add_f64s(odd, simd.select_f64s(simd.less_than_or_equal_f64s(x, most), low, one));
+            top = simd.max_f64s(top, x);
+        }
+        (simd.reduce_sum_f64s(odd) == 0.0, simd.reduce_max_f64s(top))
     }
 }
 

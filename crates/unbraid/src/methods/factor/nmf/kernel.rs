@@ -36,61 +36,75 @@ impl WithSimd for Descend<'_> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Descend { gram, inverse, rest, v, passes } = self;
-        let k = v.len() / LANES;
-        let own = gram.len() > k * k;
-        // Without curvature the loss is linear: it falls to the bound, by a step as long as one likes, or not at all.
-        for (a, inverse) in inverse.chunks_exact_mut(2 * LANES).enumerate() {
-            let (up, down) = inverse.split_at_mut(LANES);
-            for l in 0..LANES {
-                let g = if own { gram[(a * k + a) * LANES + l] } else { gram[a * k + a] };
-                (up[l], down[l]) = if g > FLAT { (1.0 / g, 1.0 / g) } else { (0.0, 1.0 / FLAT) };
+        // The vectors of a batch as a constant: loops over them are unrolled.
+        match LANES / S::F64_LANES {
+            1 => descend::<S, 1>(simd, self),
+            2 => descend::<S, 2>(simd, self),
+            4 => descend::<S, 4>(simd, self),
+            _ => descend::<S, LANES>(simd, self),
+        }
+    }
+}
+
+#[inline(always)]
+fn descend<S: Simd, const N: usize>(simd: S, problem: Descend<'_>) {
+    let Descend { gram, inverse, rest, v, passes } = problem;
+    let k = v.len() / LANES;
+    let own = gram.len() > k * k;
+    // Without curvature the loss is linear: it falls to the bound, by a step as long as one likes, or not at all.
+    let mut flat = false;
+    for (a, inverse) in inverse.chunks_exact_mut(2 * LANES).enumerate() {
+        let (up, down) = inverse.split_at_mut(LANES);
+        for l in 0..LANES {
+            let g = if own { gram[(a * k + a) * LANES + l] } else { gram[a * k + a] };
+            (up[l], down[l]) = if g > FLAT { (1.0 / g, 1.0 / g) } else { (0.0, 1.0 / FLAT) };
+            flat |= g <= FLAT || g.is_nan();
+        }
+    }
+    let zero = simd.splat_f64s(0.0);
+    let (inverse, _) = S::as_simd_f64s(inverse).0.as_chunks::<N>();
+    let (rest, _) = S::as_mut_simd_f64s(rest).0.as_chunks_mut::<N>();
+    let (v, _) = S::as_mut_simd_f64s(v).0.as_chunks_mut::<N>();
+    let grams = if own { S::as_simd_f64s(gram).0.as_chunks::<N>().0 } else { &[] };
+    let mut first = [0.0; LANES];
+    for pass in 0..passes {
+        let mut gains = [zero; N];
+        for (a, v) in v.iter_mut().enumerate() {
+            let (up, down, r) = (&inverse[2 * a], &inverse[2 * a + 1], rest[a]);
+            let mut back = [zero; N];
+            for l in 0..N {
+                let new = if flat {
+                    let rise = simd.mul_f64s(simd.max_f64s(r[l], zero), up[l]);
+                    simd.add_f64s(v[l], simd.mul_add_e_f64s(simd.min_f64s(r[l], zero), down[l], rise))
+                } else {
+                    simd.mul_add_e_f64s(r[l], up[l], v[l])
+                };
+                let new = simd.max_f64s(new, zero);
+                back[l] = simd.sub_f64s(v[l], new);
+                v[l] = new;
+                gains[l] = simd.sub_f64s(gains[l], simd.mul_f64s(back[l], r[l]));
+            }
+            if own {
+                for (r, g) in rest.iter_mut().zip(&grams[a * k..(a + 1) * k]) {
+                    for l in 0..N {
+                        r[l] = simd.mul_add_e_f64s(g[l], back[l], r[l]);
+                    }
+                }
+            } else {
+                for (r, &g) in rest.iter_mut().zip(&gram[a * k..(a + 1) * k]) {
+                    let g = simd.splat_f64s(g);
+                    for l in 0..N {
+                        r[l] = simd.mul_add_e_f64s(g, back[l], r[l]);
+                    }
+                }
             }
         }
-        let zero = simd.splat_f64s(0.0);
-        let (mut first, mut gains) = ([0.0; LANES], [0.0; LANES]);
-        for pass in 0..passes {
-            gains.fill(0.0);
-            for a in 0..k {
-                let mut steps = [0.0; LANES];
-                let at = a * LANES..(a + 1) * LANES;
-                let (up, down) = inverse[2 * a * LANES..][..2 * LANES].split_at(LANES);
-                let (step, _) = S::as_mut_simd_f64s(&mut steps);
-                let (gain, _) = S::as_mut_simd_f64s(&mut gains);
-                let (v, _) = S::as_mut_simd_f64s(&mut v[at.clone()]);
-                let (r, up, down) =
-                    (S::as_simd_f64s(&rest[at]).0, S::as_simd_f64s(up).0, S::as_simd_f64s(down).0);
-                for l in 0..step.len() {
-                    let rise = simd.mul_f64s(simd.max_f64s(r[l], zero), up[l]);
-                    let wish = simd.mul_add_e_f64s(simd.min_f64s(r[l], zero), down[l], rise);
-                    let new = simd.max_f64s(simd.add_f64s(v[l], wish), zero);
-                    step[l] = simd.sub_f64s(new, v[l]);
-                    v[l] = new;
-                    gain[l] = simd.mul_add_e_f64s(step[l], r[l], gain[l]);
-                    step[l] = simd.neg_f64s(step[l]);
-                }
-                let (rest, step) = (S::as_mut_simd_f64s(rest).0, &*step);
-                if own {
-                    let gram = S::as_simd_f64s(&gram[a * k * LANES..(a + 1) * k * LANES]).0;
-                    for (r, g) in rest.chunks_exact_mut(step.len()).zip(gram.chunks_exact(step.len())) {
-                        for l in 0..step.len() {
-                            r[l] = simd.mul_add_e_f64s(g[l], step[l], r[l]);
-                        }
-                    }
-                } else {
-                    for (r, &g) in rest.chunks_exact_mut(step.len()).zip(&gram[a * k..(a + 1) * k]) {
-                        let g = simd.splat_f64s(g);
-                        for l in 0..step.len() {
-                            r[l] = simd.mul_add_e_f64s(g, step[l], r[l]);
-                        }
-                    }
-                }
-            }
-            if pass == 0 {
-                first = gains;
-            } else if (0..LANES).all(|l| gains[l] <= SHARE * first[l]) {
-                break;
-            }
+        let mut gained = [0.0; LANES];
+        S::as_mut_simd_f64s(&mut gained).0.copy_from_slice(&gains);
+        if pass == 0 {
+            first = gained;
+        } else if (0..LANES).all(|l| gained[l] <= SHARE * first[l]) {
+            break;
         }
     }
 }
@@ -107,25 +121,39 @@ impl WithSimd for Less<'_> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let k = self.v.len() / LANES;
-        let own = self.gram.len() > k * k;
-        for (a, rest) in self.rest.chunks_exact_mut(LANES).enumerate() {
-            let (rest, _) = S::as_mut_simd_f64s(rest);
-            for (b, v) in self.v.chunks_exact(LANES).enumerate() {
-                let (v, _) = S::as_simd_f64s(v);
-                if own {
-                    let (g, _) = S::as_simd_f64s(&self.gram[(a * k + b) * LANES..][..LANES]);
-                    for l in 0..v.len() {
-                        rest[l] = simd.sub_f64s(rest[l], simd.mul_f64s(g[l], v[l]));
-                    }
-                } else {
-                    let g = simd.splat_f64s(-self.gram[a * k + b]);
-                    for l in 0..v.len() {
-                        rest[l] = simd.mul_add_e_f64s(g, v[l], rest[l]);
-                    }
+        match LANES / S::F64_LANES {
+            1 => less::<S, 1>(simd, self),
+            2 => less::<S, 2>(simd, self),
+            4 => less::<S, 4>(simd, self),
+            _ => less::<S, LANES>(simd, self),
+        }
+    }
+}
+
+#[inline(always)]
+fn less<S: Simd, const N: usize>(simd: S, of: Less<'_>) {
+    let (v, _) = S::as_simd_f64s(of.v).0.as_chunks::<N>();
+    let (rest, _) = S::as_mut_simd_f64s(of.rest).0.as_chunks_mut::<N>();
+    let k = v.len();
+    let own = of.gram.len() > k * k;
+    let grams = if own { S::as_simd_f64s(of.gram).0.as_chunks::<N>().0 } else { &[] };
+    for (a, rest) in rest.iter_mut().enumerate() {
+        let mut sum = *rest;
+        if own {
+            for (v, g) in v.iter().zip(&grams[a * k..(a + 1) * k]) {
+                for l in 0..N {
+                    sum[l] = simd.sub_f64s(sum[l], simd.mul_f64s(g[l], v[l]));
+                }
+            }
+        } else {
+            for (v, g) in v.iter().zip(&of.gram[a * k..(a + 1) * k]) {
+                let g = simd.splat_f64s(-g);
+                for l in 0..N {
+                    sum[l] = simd.mul_add_e_f64s(g, v[l], sum[l]);
                 }
             }
         }
+        *rest = sum;
     }
 }
 

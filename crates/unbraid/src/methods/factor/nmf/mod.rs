@@ -29,6 +29,7 @@
 //! costs 4 m k products for squared error and 2 m (k²/2 + 4 k) for KL.
 
 mod kernel;
+mod pass;
 mod rules;
 mod start;
 mod sweep;
@@ -164,6 +165,31 @@ impl Kernel<'_> {
         Zip::from(x).and(before).map_collect(|&x, &before| (x + beta * (x - before)).max(kept * x))
     }
 
+    /// V_y from U_y and V, and Xᵀ V_y where it comes with it.
+    fn scores(
+        &self,
+        u: ArrayView2<'_, f64>,
+        v: &Array2<f64>,
+        beta: f64,
+    ) -> (Array2<f64>, Option<Array2<f64>>) {
+        if self.method.loss == Loss::Frobenius
+            && !self.samples.has_absent()
+            && let Some(x) = self.samples.dense()
+        {
+            let beyond = |x: f64, before: f64| (x + beta * (x - before)).max(0.0);
+            let (v, crossed) = pass::pass(self.how(false), &self.samples, x, u, v, beyond);
+            return (v, Some(crossed));
+        }
+        let mut fresh = v.clone();
+        sweep(self.how(false), &self.samples, u, None, &mut fresh);
+        (if beta > 0.0 { self.beyond(beta, &fresh, v) } else { fresh }, None)
+    }
+
+    /// Improves U given V_y, and Xᵀ V_y where it is known; returns the loss.
+    fn loadings(&self, v: ArrayView2<'_, f64>, known: Option<Array2<f64>>, u: &mut Array2<f64>) -> f64 {
+        sweep(self.how(true), &self.features, v, known, u)
+    }
+
     fn how(&self, measured: bool) -> How {
         How { loss: self.method.loss, solver: self.method.solver, passes: self.method.repeats, measured }
     }
@@ -188,16 +214,11 @@ impl Iterate for Kernel<'_> {
     }
 
     fn step(&self, state: &mut State) -> Result<Step> {
-        let better_v =
-            |u: ArrayView2<'_, f64>, v: &mut Array2<f64>| sweep(self.how(false), &self.samples, u, v);
-        let better_u =
-            |v: ArrayView2<'_, f64>, u: &mut Array2<f64>| sweep(self.how(true), &self.features, v, u);
-        let mut fresh = state.v.clone();
-        better_v(state.ahead.view(), &mut fresh);
         let extrapolate = self.method.solver == Solver::Coordinate;
-        let v = if extrapolate { self.beyond(state.beta, &fresh, &state.v) } else { fresh };
+        let beta = if extrapolate { state.beta } else { 0.0 };
+        let (v, known) = self.scores(state.ahead.view(), &state.v, beta);
         let mut u = std::mem::replace(&mut state.ahead, Array2::zeros((0, 0)));
-        let mut loss = better_u(v.view(), &mut u);
+        let mut loss = self.loadings(v.view(), known, &mut u);
         if !extrapolate || state.loss.is_none_or(|before| loss <= before) {
             state.ahead = if extrapolate { self.beyond(state.beta, &u, &state.u) } else { u.clone() };
             (state.u, state.v) = (u, v);
@@ -206,9 +227,9 @@ impl Iterate for Kernel<'_> {
         } else {
             state.limit = state.beta;
             state.beta /= CUT;
-            better_v(state.u.view(), &mut state.v);
-            loss = better_u(state.v.view(), &mut state.u);
-            state.ahead = state.u.clone();
+            let (v, known) = self.scores(state.u.view(), &state.v, 0.0);
+            loss = self.loadings(v.view(), known, &mut state.u);
+            (state.v, state.ahead) = (v, state.u.clone());
         }
         state.loss = Some(loss);
         let unit = if self.method.loss == Loss::Kl { self.scale } else { self.scale * self.scale };
@@ -260,7 +281,8 @@ impl Nmf {
         let count = n as f64 * d as f64 - tally.absent as f64;
         let mean = tally.total / count;
         let scale = scale_of(mean);
-        let (samples, features) = table::sides(matrix, self.loss, scale);
+        let tally = if scale == 1.0 { tally } else { table::Tally::of(matrix, scale) };
+        let (samples, features) = table::sides(matrix, tally, self.loss, scale);
         let kernel = Kernel { method: self, given, matrix, samples, features, count, mean, scale };
         let (course, stop) = drive(&kernel, StopRule { max_steps: self.max_steps, tol: self.tol }, ctx)?;
         if stop == Stop::MaxSteps && self.tol > 0.0 {

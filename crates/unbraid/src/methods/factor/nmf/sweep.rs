@@ -17,7 +17,7 @@
 //! fell all the way, and no step raises it. Before, v is scaled such that Σ z = Σ x, the best of all scales.
 //! An entry x_i = 0 has no part in s and H and is never visited.
 
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, ArrayView2, Axis, s};
 use rayon::prelude::*;
 
 use super::super::divergence::dispatch;
@@ -45,15 +45,24 @@ pub(super) struct How {
 }
 
 /// Updates every row of `v` (lines × k) for the factor `f` (entries × k) of the other side; returns the total loss,
-/// where it is wanted.
-pub(super) fn sweep(how: How, side: &Side<'_>, f: ArrayView2<'_, f64>, v: &mut Array2<f64>) -> f64 {
+/// where it is wanted. `known`: the products of every line with `f` (lines × k), where squared error has them already.
+pub(super) fn sweep(
+    how: How,
+    side: &Side<'_>,
+    f: ArrayView2<'_, f64>,
+    known: Option<Array2<f64>>,
+    v: &mut Array2<f64>,
+) -> f64 {
     let other = Other::new(side, how.loss, f);
     let k = other.k;
-    let products = (how.loss == Loss::Frobenius).then(|| products(side, &other, f));
+    let products = known.or_else(|| (how.loss == Loss::Frobenius).then(|| products(side, &other, f)));
     let part = |scratch: &mut Scratch, at: usize, v: &mut [f64]| {
         settle();
         match &products {
-            Some(b) => squares(how, side, &other, b, at, v, scratch),
+            Some(b) => {
+                let b = b.slice(s![at..at + v.len() / k, ..]);
+                squares(how, side, &other, b, at, v, scratch)
+            }
             None => divergence(how, side, &other, at, v, scratch),
         }
     };
@@ -70,8 +79,8 @@ pub(super) fn sweep(how: How, side: &Side<'_>, f: ArrayView2<'_, f64>, v: &mut A
 }
 
 /// The factor of the other side in the forms that the loops read.
-struct Other {
-    k: usize,
+pub(super) struct Other {
+    pub k: usize,
     /// k to the next multiple of four.
     rows_k: usize,
     /// Rows of Fᵀ, `stride` long; where some loop runs along all entries.
@@ -86,7 +95,7 @@ struct Other {
 }
 
 impl Other {
-    fn new(side: &Side<'_>, loss: Loss, f: ArrayView2<'_, f64>) -> Other {
+    pub fn new(side: &Side<'_>, loss: Loss, f: ArrayView2<'_, f64>) -> Other {
         let (entries, k) = f.dim();
         let (rows_k, stride, width) =
             (k.next_multiple_of(4), entries.next_multiple_of(PAD) + PAD, k.next_multiple_of(PAD));
@@ -155,7 +164,7 @@ fn products(side: &Side<'_>, other: &Other, f: ArrayView2<'_, f64>) -> Array2<f6
 }
 
 /// What a batch of lines needs besides its results.
-struct Scratch {
+pub(super) struct Scratch {
     gram: Vec<f64>,
     inverse: Vec<f64>,
     rest: Vec<f64>,
@@ -191,7 +200,7 @@ impl Line {
 const APART: usize = CHUNK + PAD;
 
 impl Scratch {
-    fn new(other: &Other) -> Scratch {
+    pub fn new(other: &Other) -> Scratch {
         let Other { k, rows_k, .. } = *other;
         let zeros = |n: usize| vec![0.0; n];
         Scratch {
@@ -220,12 +229,12 @@ impl Scratch {
     }
 }
 
-/// Squared error of the lines from `first` on, `v` their rows, less ½ Σ x².
-fn squares(
+/// Squared error of the lines from `first` on, `v` their rows and `b` their products with F, less ½ Σ x².
+pub(super) fn squares(
     how: How,
     side: &Side<'_>,
     other: &Other,
-    b: &Array2<f64>,
+    b: ArrayView2<'_, f64>,
     first: usize,
     v: &mut [f64],
     scratch: &mut Scratch,
@@ -245,7 +254,7 @@ fn squares(
     }
     let rest = |scratch: &mut Scratch| {
         // b − G v
-        for (l, b) in (first..first + count).map(|i| b.row(i)).enumerate() {
+        for (l, b) in b.rows().into_iter().enumerate() {
             b.iter().enumerate().for_each(|(a, &b)| scratch.rest[a * LANES + l] = b);
         }
         let Scratch { gram, rest, v, .. } = scratch;
@@ -261,7 +270,7 @@ fn squares(
         Solver::Multiplicative => {
             for l in 0..count {
                 for a in 0..k {
-                    let up = b[[first + l, a]];
+                    let up = b[[l, a]];
                     let down = up - scratch.rest[a * LANES + l];
                     scratch.v[a * LANES + l] *= up / (down + TINY);
                 }
@@ -275,7 +284,7 @@ fn squares(
         let mut cross = 0.0;
         for a in 0..k {
             let new = scratch.v[a * LANES + l];
-            cross += new * (b[[first + l, a]] + scratch.rest[a * LANES + l]);
+            cross += new * (b[[l, a]] + scratch.rest[a * LANES + l]);
             v[l * k + a] = new;
         }
         total -= 0.5 * cross;

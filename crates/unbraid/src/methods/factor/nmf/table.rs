@@ -3,9 +3,13 @@
 use std::borrow::Cow;
 
 use ndarray::{Array2, ArrayView2, CowArray, Ix2};
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
 
 use crate::data::{Csr, Matrix};
+use crate::linalg::settle;
 use crate::methods::factor::common::Loss;
+use crate::methods::factor::divergence::dispatch;
 
 /// The entries of one line: all of them, or those that are not zero and their places. Missing entries are 0.
 #[derive(Clone, Copy)]
@@ -89,47 +93,71 @@ pub(super) struct Tally {
     pub energy: f64,
 }
 
-impl Tally {
-    /// Of a table multiplied by `scale`; sums run in fixed lanes, each row on its own.
-    pub fn of(matrix: &Matrix, scale: f64) -> Tally {
-        let mut out = Tally::default();
-        match matrix {
-            Matrix::Dense(x) => x.as_standard_layout().rows().into_iter().for_each(|row| {
-                out.add(row.to_slice().unwrap_or(&[]), scale);
-            }),
-            Matrix::Sparse(x) => x.values().chunks(1 << 12).for_each(|part| out.add(part, scale)),
-        }
-        out
-    }
+/// Values that one task counts.
+const SPAN: usize = 1 << 15;
 
-    fn add(&mut self, values: &[f64], scale: f64) {
-        const LANES: usize = 8;
-        let (mut total, mut energy) = ([0.0; LANES], [0.0; LANES]);
-        let (mut absent, mut zero) = ([0u64; LANES], [0u64; LANES]);
-        let (whole, rest) = values.as_chunks::<LANES>();
-        let mut last = [0.0; LANES];
-        last[..rest.len()].copy_from_slice(rest);
-        for part in whole.iter().chain([&last]) {
-            for l in 0..LANES {
-                let v = if part[l].is_nan() { 0.0 } else { part[l] * scale };
-                total[l] += v;
-                energy[l] += v * v;
-                absent[l] += u64::from(part[l].is_nan());
-                zero[l] += u64::from(part[l] == 0.0);
-            }
+impl Tally {
+    /// Of a table multiplied by `scale`; sums run in fixed lanes over fixed spans of the stored values.
+    pub fn of(matrix: &Matrix, scale: f64) -> Tally {
+        let over = |values: &[f64]| {
+            let spans: Vec<Tally> = values
+                .par_chunks(SPAN)
+                .map(|values| {
+                    settle();
+                    dispatch(Count { values, scale })
+                })
+                .collect();
+            spans.into_iter().fold(Tally::default(), |a, b| Tally {
+                absent: a.absent + b.absent,
+                filled: a.filled + b.filled,
+                total: a.total + b.total,
+                energy: a.energy + b.energy,
+            })
+        };
+        match matrix {
+            Matrix::Dense(x) => over(x.as_standard_layout().as_slice().unwrap_or(&[])),
+            Matrix::Sparse(x) => over(x.values()),
         }
-        let (absent, zero) = (absent.iter().sum::<u64>() as usize, zero.iter().sum::<u64>() as usize);
-        self.absent += absent;
-        self.filled += values.len() + (LANES - rest.len()) - absent - zero;
-        self.total += total.iter().sum::<f64>();
-        self.energy += energy.iter().sum::<f64>();
     }
 }
 
-/// Samples and features of a table whose values are multiplied by `scale`, a power of two.
-pub(super) fn sides(matrix: &Matrix, loss: Loss, scale: f64) -> (Side<'_>, Side<'_>) {
+/// A [`Tally`] of some values.
+struct Count<'a> {
+    values: &'a [f64],
+    scale: f64,
+}
+
+impl WithSimd for Count<'_> {
+    type Output = Tally;
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Tally {
+        let Count { values, scale } = self;
+        let (zero, one, scale) = (simd.splat_f64s(0.0), simd.splat_f64s(1.0), simd.splat_f64s(scale));
+        // Numbers below 2⁵³ count exactly.
+        let (mut total, mut energy, mut absent, mut empty) = (zero, zero, zero, zero);
+        let (whole, rest) = S::as_simd_f64s(values);
+        let last = [simd.partial_load_f64s(rest)];
+        for &x in whole.iter().chain(&last) {
+            let measured = simd.equal_f64s(x, x);
+            let v = simd.mul_f64s(simd.select_f64s(measured, x, zero), scale);
+            total = simd.add_f64s(total, v);
+            energy = simd.mul_add_e_f64s(v, v, energy);
+            absent = simd.add_f64s(absent, simd.select_f64s(measured, zero, one));
+            empty = simd.add_f64s(empty, simd.select_f64s(simd.equal_f64s(x, zero), one, zero));
+        }
+        let absent = simd.reduce_sum_f64s(absent) as usize;
+        Tally {
+            absent,
+            filled: (whole.len() + 1) * S::F64_LANES - absent - simd.reduce_sum_f64s(empty) as usize,
+            total: simd.reduce_sum_f64s(total),
+            energy: simd.reduce_sum_f64s(energy),
+        }
+    }
+}
+
+/// Samples and features of a table whose values are multiplied by `scale`, a power of two; `tally` is [`Tally::of`] both.
+pub(super) fn sides(matrix: &Matrix, tally: Tally, loss: Loss, scale: f64) -> (Side<'_>, Side<'_>) {
     let (n, d) = matrix.shape();
-    let tally = Tally::of(matrix, scale);
     let (mut absent, mut across) = (Vec::new(), Vec::new());
     if tally.absent > 0 {
         (absent, across) = (vec![Vec::new(); n], vec![Vec::new(); d]);
