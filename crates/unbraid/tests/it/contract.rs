@@ -19,6 +19,7 @@ use unbraid::methods::multistudy::likelihood::Law;
 use unbraid::methods::multistudy::linear::Msfa;
 use unbraid::methods::multistudy::mssvae::{Mssvae, WUpdate};
 use unbraid::methods::multistudy::studies::Studies;
+use unbraid::methods::spatial::Amount;
 use unbraid::methods::spatial::batchblend::{Batchblend, Form as Blending};
 use unbraid::methods::spatial::neighbours::Rule;
 use unbraid::methods::spatial::popari::Popari;
@@ -206,7 +207,9 @@ fn fits_of_slices_keep_the_contract() {
         let graph = Rule::Grid;
         let blend = Batchblend { k: 5, graph, nmf_steps: 4, max_steps: 3, ..Batchblend::default() };
         keeps_the_contract(&blend, input);
-        keeps_the_contract(&Batchblend { gene_scale: 0.2, nmf_steps: 22, ..blend.clone() }, input);
+        let scaled =
+            Batchblend { gene_scale: Amount::Of(0.2), neighbor_weight: Amount::Auto, ..blend.clone() };
+        keeps_the_contract(&Batchblend { nmf_steps: 22, ..scaled }, input);
         keeps_the_contract(&Batchblend { form: Blending::Thesis, ..blend }, input);
         let popari = Popari { k: 5, nmf_steps: 2, max_steps: 7, init: Start::Kmeans, ..Popari::default() };
         keeps_the_contract(&popari, input);

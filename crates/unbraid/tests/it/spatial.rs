@@ -4,6 +4,7 @@ use ndarray::Array2;
 use unbraid::data::{Csr, Matrix, Values};
 use unbraid::fit::{Ctx, Method, Seed};
 use unbraid::graph::kmeans::kmeans;
+use unbraid::methods::spatial::Amount;
 use unbraid::methods::spatial::batchblend::{Batchblend, Form};
 use unbraid::methods::spatial::fit::TissueFit;
 use unbraid::methods::spatial::neighbours::Rule;
@@ -57,6 +58,7 @@ fn batches_that_add_are_told_from_cells_and_do_not_swallow_them() {
     let found = fit(&ray(), &s, &matrix);
     let (types, mixed) = scores(&found.mixtures(), &s);
     assert!(types >= 0.9 && mixed >= 0.9, "{types} {mixed}");
+    assert!(found.scaled.len() == 8 && found.gene_scale.nrows() == 0);
     let drift = found.sizes.last().unwrap() / found.sizes[found.before - 1] - 1.0;
     assert!(drift.abs() < 0.01, "{drift}");
     // The batches add what they add, up to what all cells of both share.
@@ -79,8 +81,11 @@ fn batches_that_scale_genes_need_scales_of_genes() {
     let design = MsrtDesign { effect: Effect::Multiplicative, ..MsrtDesign::default() };
     let s = design.sample(Seed(12)).unwrap();
     let matrix = Matrix::Dense(s.y.clone());
-    let without = scores(&fit(&ray(), &s, &matrix).mixtures(), &s);
-    let scaled = fit(&Batchblend { gene_scale: 0.2, ..ray() }, &s, &matrix);
+    let plain = Batchblend { gene_scale: Amount::Of(0.0), ..ray() };
+    let without = scores(&fit(&plain, &s, &matrix).mixtures(), &s);
+    // Held-out genes ask for them here, and not where batches add.
+    let scaled = fit(&ray(), &s, &matrix);
+    assert_eq!((scaled.scaled.len(), scaled.gene_scale.dim()), (8, (2, 100)));
     let with = scores(&scaled.mixtures(), &s);
     assert!(with.0 >= 0.9 && with.1 >= 0.85, "{with:?}");
     assert!(without.0 < 0.9 && without.1 < 0.7, "{without:?}");
@@ -97,9 +102,33 @@ fn sparse_slices_give_the_same_fit() {
     let dense = s.y.mapv(|v| if v > 0.1 { v } else { 0.0 });
     let sparse = Matrix::Sparse(Csr::from_dense(dense.view()));
     for gene_scale in [0.0, 0.2] {
+        let gene_scale = Amount::Of(gene_scale);
         let params = Batchblend { k: 6, gene_scale, max_steps: 3, nmf_steps: 30, ..ray() };
         let (a, b) = (fit(&params, &s, &Matrix::Dense(dense.clone())), fit(&params, &s, &sparse));
         let gap = (&a.mixtures() - &b.mixtures()).iter().fold(0.0, |m: f64, v| m.max(v.abs()));
         assert!(gap < 1e-4, "{gene_scale}: {gap}");
     }
+}
+
+#[test]
+fn neighbours_count_as_much_as_they_predict() {
+    let s = MsrtDesign { side: 10, ..MsrtDesign::default() }.sample(Seed(14)).unwrap();
+    let matrix = Matrix::Dense(s.y.clone());
+    let asked =
+        Popari { k: 11, graph: Rule::Grid, max_steps: 1, neighbor_weight: Amount::Auto, ..Popari::default() };
+    let found = fit(&asked, &s, &matrix);
+    assert_eq!(found.predicted.len(), 5);
+    let least = found.predicted.iter().copied().fold(f64::INFINITY, f64::min);
+    let best = found.predicted.iter().position(|e| *e == least).unwrap();
+    assert_eq!(found.weight, Some([0.0, 0.03, 0.1, 0.3, 1.0][best]));
+    // Expression that does not follow its place: neighbours tell nothing.
+    let (n, half) = (s.y.nrows(), s.y.nrows() / 2);
+    let turned: Vec<usize> = (0..n).map(|i| i / half * half + i * 37 % half).collect();
+    let moved = Matrix::Dense(s.y.select(ndarray::Axis(0), &turned));
+    let strewn = fit(&asked, &s, &moved);
+    let gain = |fit: &TissueFit| fit.predicted[0] - fit.predicted[4];
+    assert!(gain(&found) > gain(&strewn) + 1e-6, "{} {}", gain(&found), gain(&strewn));
+    // Without a share of them, the fit is that of every cell alone.
+    let none = Popari { neighbor_weight: Amount::Of(0.0), ..asked.clone() };
+    assert_eq!(fit(&none, &s, &matrix).weight, Some(0.0));
 }

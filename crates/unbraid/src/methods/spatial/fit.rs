@@ -6,7 +6,7 @@
 //! | `obsm["X_<key>"]`          | N × K | Z, rows sum to 1 |
 //! | `obsm["<key>_activities"]` | N × K | X, in units of the data |
 //! | `obsm["X_<key>_batch"]`    | N × K | X + β |
-//! | `uns["<key>"]`             |       | `beta` (T × K), `affinity` (K × K, or by batch), `noise` (σ), `sizes` (mean \|x\| by iteration), `batches` |
+//! | `uns["<key>"]`             |       | `beta` (T × K), `affinity` (K × K, or by batch), `noise` (σ), `sizes` (mean \|x\| by iteration), `batches`, `neighbor_weight` (and `neighbor_errors` of held-out genes by weight), `gene_scale_gain` (share of the error of held-out genes that scales of genes save, by fold) |
 //!
 //!
 //! Units of the data: y ≈ M (x + β), times `gene_scale` (T × G) where genes are scaled. `beta` and `X_<key>_batch` are those of BATCHBLEND alone.
@@ -16,7 +16,7 @@ use ndarray::Array2;
 use super::neighbours::{Neighbours, Rule};
 use super::partition::MOST;
 use super::slices::Slices;
-use super::tissue::{Blend, Plan, State, Tissue};
+use super::tissue::{Blend, Plan, State, Tissue, WEIGHTS};
 use crate::data::{Annotations, Slot, Value};
 use crate::error::{Error, Result};
 use crate::fit::{Annotate, Ctx, Stop, StopRule, drive};
@@ -49,6 +49,13 @@ pub struct TissueFit {
     pub objective: Vec<f64>,
     /// Mean size of a cell after each iteration, in the same units.
     pub sizes: Vec<f64>,
+    /// Share of the affinities that mixtures felt; nothing where neighbours were not looked at.
+    pub weight: Option<f64>,
+    /// Error of held-out genes at each of the shares that were tried, less Σ y², in units of σ²; empty where none was.
+    pub predicted: Vec<f64>,
+    /// Errors of held-out genes without and with scales of genes, by half of the cells and fold of the genes; empty where both were not
+    /// compared.
+    pub scaled: Vec<[f64; 2]>,
     /// Iterations without affinities.
     pub before: usize,
     /// How the fit ended.
@@ -131,6 +138,9 @@ pub(super) fn fitted(
         batch: tissue.batch,
         batches: input.names.to_vec(),
         affinity: s.affinity,
+        weight: s.weight,
+        predicted: s.predicted,
+        scaled: Vec::new(),
         objective: course.objective,
         sizes: s.sizes,
         before,
@@ -206,6 +216,17 @@ impl Annotate for TissueFit {
         notes.insert("stop".into(), self.stop.name().into());
         if self.beta.nrows() > 0 {
             notes.insert("beta".into(), Value::Matrix(self.beta.clone()));
+        }
+        if let Some(weight) = self.weight {
+            notes.insert("neighbor_weight".into(), weight.into());
+        }
+        if !self.predicted.is_empty() {
+            let tried = WEIGHTS.iter().zip(&self.predicted).map(|(w, e)| (w.to_string(), (*e).into()));
+            notes.insert("neighbor_errors".into(), Value::Map(tried.collect()));
+        }
+        if !self.scaled.is_empty() {
+            let gain = self.scaled.iter().map(|[without, with]| (without - with) / without).collect();
+            notes.insert("gene_scale_gain".into(), Value::Floats(gain));
         }
         if self.gene_scale.nrows() > 0 {
             notes.insert("gene_scale".into(), Value::Matrix(self.gene_scale.clone()));

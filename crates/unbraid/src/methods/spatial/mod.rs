@@ -17,7 +17,9 @@
 //! of Λ, `metagenes` that of M, `mixtures` that of X, `rays` that of β, `tissue` the order in which they come.
 
 pub mod affinity;
+mod amount;
 pub mod batchblend;
+pub mod contrast;
 pub mod fit;
 mod metagenes;
 mod mixtures;
@@ -29,4 +31,5 @@ mod rays;
 pub mod slices;
 mod tissue;
 
+pub use amount::Amount;
 pub use tissue::{Init, Sharing};

@@ -11,10 +11,12 @@
 //! the closed form loses all digits from about 11 metagenes on; cells are visited by colour and not by random independent sets; Λ is
 //! found by BFGS; λ_x is not halved.
 
+use super::amount::Amount;
 use super::fit::{TissueFit, fitted, validate};
 use super::neighbours::Rule;
 use super::slices::Slices;
 use super::tissue::{Blend, Init, Plan, Sharing};
+
 use crate::error::Result;
 use crate::fit::{Ctx, Method};
 use crate::params::{ParamDoc, Params};
@@ -42,6 +44,9 @@ crate::params! {
         pub lambda_affinity: f64 = 1e-4,
         /// With `affinity=differential`, weight of their distance from their mean; 0 or larger. Default 1e-3.
         pub lambda_mean: f64 = 1e-3,
+        /// Share of the affinities that mixtures feel: `auto` (what predicts held-out genes best; 0 leaves every cell alone) or a number from
+        /// 0. Default 1 (POPARI).
+        pub neighbor_weight: Amount = Amount::Of(1.0),
         /// Scale of the affinities at the start; 0 or larger. Default 10.
         pub strength: f64 = 10.0,
         /// Weight λ_x of the sizes of cells; 0 or larger. Default 0.
@@ -86,6 +91,7 @@ impl Method for Popari {
             sharing: self.affinity,
             gene_scale: 0.0,
             relearn: true,
+            weight: self.neighbor_weight,
             factor: self.nmf_steps,
             search: 0,
             refine: 0,

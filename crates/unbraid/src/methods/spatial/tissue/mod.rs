@@ -24,6 +24,8 @@
 //! the least-squares scale under a normal prior with mean 1 and standard deviation τ, over its geometric mean across slices.
 
 mod expression;
+mod heldout;
+mod scales;
 mod start;
 mod thesis;
 
@@ -33,7 +35,10 @@ use ndarray::{Array2, Axis};
 use serde::{Deserialize, Serialize};
 
 use self::expression::{Slice, Table, scatter};
+pub use self::heldout::WEIGHTS;
+pub use self::scales::{pays, predicted};
 use super::affinity::{self, Fields, Ridges};
+use super::amount::Amount;
 use super::metagenes;
 use super::mixtures::{self, LEAST, Target};
 use super::neighbours::Neighbours;
@@ -104,6 +109,8 @@ pub struct Plan {
     pub gene_scale: f64,
     /// Whether Λ is fitted in every iteration in the tissue, or in the first alone.
     pub relearn: bool,
+    /// Share of Λ that mixtures feel.
+    pub weight: Amount,
     /// λ_x, λ_Λ, λ̄, and the scale of the first Λ.
     pub penalty: f64,
     pub ridge: f64,
@@ -126,7 +133,7 @@ const ROUNDS: usize = 50;
 const SETTLED: f64 = 1e-4;
 /// Steps of the first update of Λ and of the others, and the gradient at which it ends.
 const FIRST_STEPS: usize = 50;
-const AFFINITY_STEPS: usize = 10;
+const AFFINITY_STEPS: usize = 4;
 const AFFINITY_TOL: f64 = 1e-5;
 /// Least variance of the noise.
 const QUIET: f64 = 1e-12;
@@ -152,6 +159,10 @@ pub struct State {
     pub noise: Vec<f64>,
     /// Λ of all slices, or of each; empty before the tissue.
     pub affinity: Vec<Array2<f64>>,
+    /// w, the share of Λ that mixtures feel; nothing before the tissue.
+    pub weight: Option<f64>,
+    /// Prediction errors of held-out genes at each of [`WEIGHTS`], where they were asked.
+    pub predicted: Vec<f64>,
     /// Ray of each cell.
     pub kappa: Vec<usize>,
     /// Mean |x| after each iteration.
@@ -397,9 +408,9 @@ impl<'a> Tissue<'a> {
         Ok(())
     }
 
-    /// Λ of each slice.
-    pub fn affinities<'s>(&self, s: &'s State) -> Vec<&'s Array2<f64>> {
-        (0..self.slices()).map(|t| &s.affinity[if s.affinity.len() == 1 { 0 } else { t }]).collect()
+    /// w Λ of each slice.
+    fn felt(&self, s: &State, weight: f64) -> Vec<Array2<f64>> {
+        (0..self.slices()).map(|t| weight * &s.affinity[t.min(s.affinity.len() - 1)]).collect()
     }
 
     /// Λ at the mixtures given.
@@ -444,6 +455,15 @@ impl<'a> Tissue<'a> {
         if first || plan.relearn {
             self.meet_in_space(s, &z, if first { FIRST_STEPS } else { AFFINITY_STEPS });
         }
+        let weight = match (s.weight, plan.weight) {
+            (Some(weight), _) | (None, Amount::Of(weight)) => weight,
+            (None, Amount::Auto) => {
+                s.predicted = self.held_out(s).to_vec();
+                let best = (0..WEIGHTS.len()).min_by(|&a, &b| s.predicted[a].total_cmp(&s.predicted[b]));
+                WEIGHTS[best.unwrap_or(0)]
+            }
+        };
+        s.weight = Some(weight);
         let (second, linear) = self.moments(s);
         metagenes::on_the_simplex(second.view(), linear.view(), &mut s.turned, ROUNDS, SETTLED);
         let projected = self.project(s);
@@ -465,15 +485,14 @@ impl<'a> Tissue<'a> {
         let gram = s.turned.dot(&s.turned.t());
         let offset = s.beta.dot(&gram);
         let target = self.target(&s.noise, &projected, &gram, &offset);
-        mixtures::in_tissue(
-            &target,
-            &self.affinities(s),
-            &self.neighbours,
-            &mut sizes,
-            &mut z,
-            plan.rounds,
-            plan.tol,
-        );
+        if weight > 0.0 {
+            let felt = self.felt(s, weight);
+            let felt: Vec<&Array2<f64>> = felt.iter().collect();
+            mixtures::in_tissue(&target, &felt, &self.neighbours, &mut sizes, &mut z, plan.rounds, plan.tol);
+        } else {
+            mixtures::alone(&target, &mut s.x);
+            return Ok(self.noise(s, &projected));
+        }
         s.x = z;
         s.x.rows_mut().into_iter().zip(&sizes).for_each(|(mut row, s)| row *= *s);
         Ok(self.noise(s, &projected))
@@ -541,6 +560,8 @@ impl Iterate for Tissue<'_> {
             beta: Array2::zeros((self.slices(), k)),
             noise: vec![1.0; self.slices()],
             affinity: Vec::new(),
+            weight: None,
+            predicted: Vec::new(),
             kappa: Vec::new(),
             gene_scale: match self.table {
                 Table::Slices(_) => Array2::ones((self.slices(), self.genes)),
