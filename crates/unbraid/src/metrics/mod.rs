@@ -1,5 +1,5 @@
 //! Numbers that say how good a result is: ranked edges, agreement of clusterings, assortativity, whole
-//! networks, modules and their robustness, supports of factors, their gene sets, their disentanglement and what explains them.
+//! networks, modules and their robustness, supports of factors, their gene sets, their disentanglement and what explains them, trustworthiness of pictures.
 
 pub mod assortativity;
 pub mod boosting;
@@ -14,6 +14,7 @@ pub mod processes;
 pub mod ranking;
 pub mod robustness;
 pub mod supports;
+pub mod trustworthiness;
 
 #[cfg(test)]
 mod factors_golden;
