@@ -1,5 +1,5 @@
 //! Numbers that say how good a result is: ranked edges, agreement of clusterings, assortativity, whole
-//! networks, modules and their robustness, supports of factors, their gene sets, their disentanglement and what explains them, trustworthiness of pictures.
+//! networks, modules and their robustness, supports of factors, their gene sets, their disentanglement and what explains them, trustworthiness of pictures, mixing of batches.
 
 pub mod assortativity;
 pub mod boosting;
@@ -8,6 +8,7 @@ pub mod consensus;
 pub mod degree;
 pub mod disentanglement;
 pub mod explained;
+pub mod integration;
 pub mod modules;
 pub mod network;
 pub mod processes;
