@@ -20,7 +20,7 @@ use crate::methods;
 use crate::set::Settings;
 use crate::simulate;
 
-pub use self::reproduce::{MedmagmaArgs, MssvaeArgs, QmfArgs, Reproduce, ReproduceArgs};
+pub use self::reproduce::{BatchblendArgs, MedmagmaArgs, MssvaeArgs, QmfArgs, Reproduce, ReproduceArgs};
 
 /// Takes expression matrices apart and names the strands: cell and gene networks, magnitudes, factors,
 /// blocks, batches.

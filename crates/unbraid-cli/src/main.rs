@@ -58,6 +58,7 @@ fn main() -> ExitCode {
         Command::Reproduce(Reproduce::Medmagma(args)) => reproduce::medmagma::run(&args),
         Command::Reproduce(Reproduce::Qmf(args)) => reproduce::qmf::run(&args),
         Command::Reproduce(Reproduce::Mssvae(args)) => reproduce::mssvae::run(&args),
+        Command::Reproduce(Reproduce::Batchblend(args)) => reproduce::batchblend::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

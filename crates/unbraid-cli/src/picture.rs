@@ -8,8 +8,8 @@ use unbraid::methods::kronecker::common::Network;
 use unbraid::methods::kronecker::stability::StabilityFit;
 use unbraid::methods::kronecker::tyler::Side;
 use unbraid::report::{
-    Alert, Comparison, Curve, FactorsFigure, Graph, Input, Maps, MapsFigure, NetworkFigure, Report,
-    StabilityFigure, StudiesFigure, StudyFactors, Trace,
+    Alert, Comparison, Curve, FactorsFigure, Graph, Input, LineChart, Maps, MapsFigure, NetworkFigure,
+    Report, SliceFit, SlicesFigure, StabilityFigure, StudiesFigure, StudyFactors, Trace,
 };
 
 use crate::methods::{Picture, axis};
@@ -76,6 +76,19 @@ impl Page {
     pub fn draw_studies(&mut self, factors: &StudyFactors<'_>, names: &[String]) {
         let label = self.label.as_ref().map(|(name, codes, titles)| (name.as_str(), &codes[..], &titles[..]));
         self.report.studies = Some(StudiesFigure::new(factors, names, label));
+    }
+
+    /// Adds slices of a tissue; `names` are those of the genes.
+    pub fn draw_slices(
+        &mut self,
+        fit: &SliceFit<'_>,
+        names: &[String],
+        course: Vec<LineChart>,
+    ) -> Result<()> {
+        let label = self.label.as_ref().map(|(name, codes, titles)| (name.as_str(), &codes[..], &titles[..]));
+        let figure = SlicesFigure::new(fit, names, label, self.seed)?;
+        self.report.slices = Some(SlicesFigure { course, ..figure });
+        Ok(())
     }
 
     /// Adds how stable the edges of each network are, and the comparison of the stable ones.

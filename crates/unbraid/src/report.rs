@@ -10,6 +10,7 @@ mod explained;
 mod factors;
 mod network;
 mod processes;
+mod slices;
 mod stability;
 mod studies;
 mod survival;
@@ -27,6 +28,7 @@ pub use factors::{
 };
 pub use network::{Degree, Edge, Group, HeatMap, NetworkFigure};
 pub use processes::{Dot, Process, ProcessBlock, ProcessFactor, ProcessFigure};
+pub use slices::{Affinity, CellLabels, CellPicture, Metagene, SliceBatch, SliceFit, SliceMap, SlicesFigure};
 pub use stability::{Frequent, Point, StabilityFigure};
 pub use studies::{
     CodeScatter, LabelCodes, MaskMap, StudiesFigure, StudyFactor, StudyFactors, StudySize, Weight,
@@ -56,6 +58,9 @@ pub struct Report {
     /// Factors of studies, where the method finds some.
     #[serde(default)]
     pub studies: Option<StudiesFigure>,
+    /// Slices of a tissue.
+    #[serde(default)]
+    pub slices: Option<SlicesFigure>,
     /// Learnt increasing maps, one figure for each place they act at.
     #[serde(default)]
     pub maps: Vec<MapsFigure>,

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use unbraid::params::Params;
 
 use crate::methods;
-use crate::reproduce::{medmagma, mssvae, qmf};
+use crate::reproduce::{batchblend, medmagma, mssvae, qmf};
 use crate::set::listed;
 
 /// `unbraid reproduce PAPER`.
@@ -22,6 +22,9 @@ pub enum Reproduce {
     /// MSSVAE (Moran and Krishnan 2026): shared factors of several studies and factors of each
     #[command(after_help = sizes::<mssvae::Design>("mssvae"))]
     Mssvae(MssvaeArgs),
+    /// BATCHBLEND (Shah 2025): metagenes of tissue slices beside a batch effect
+    #[command(after_help = sizes::<batchblend::Design>("batchblend"))]
+    Batchblend(BatchblendArgs),
 }
 
 /// What all papers share.
@@ -91,6 +94,21 @@ pub struct MssvaeArgs {
     /// Only these parts; may be repeated
     #[arg(long, value_name = "PART", value_enum)]
     pub only: Vec<mssvae::Part>,
+}
+
+/// `unbraid reproduce batchblend`.
+#[derive(Args, Clone, Debug)]
+pub struct BatchblendArgs {
+    /// What all papers share. Runs of single methods on single sets are kept under DIR/runs
+    #[command(flatten)]
+    pub common: ReproduceArgs,
+    /// A folder with slices: simulated ones (msrt_seed*.h5ad) in place of our own, and labelled ones (.h5ad with batch and cell_type or
+    /// domain in obs, spatial in obsm); looked through three levels deep; may be repeated
+    #[arg(long, value_name = "DIR")]
+    pub data: Vec<PathBuf>,
+    /// Only these parts; may be repeated
+    #[arg(long, value_name = "PART", value_enum)]
+    pub only: Vec<batchblend::Part>,
 }
 
 /// Sizes of a paper's experiments and an example.

@@ -13,7 +13,7 @@ use unbraid::methods::spatial::popari::Popari;
 use unbraid::methods::spatial::slices::Slices;
 use unbraid::params::{ParamDoc, Params};
 use unbraid::preprocess::prepare::Prepare;
-use unbraid::report::{Factors, LineChart, Parameter, Series, finite};
+use unbraid::report::{Factors, LineChart, Parameter, Series, SliceFit, finite};
 
 use super::studies::{Asked, Levels, levels};
 use super::{Done, Entry, FactorSummary, Joins, Picture, Plan, documented, preparation};
@@ -168,6 +168,16 @@ impl<M: Sliced> Plan for Ready<M> {
         if let Some(page) = page {
             let mixtures = fit.mixtures();
             page.draw(&picture(&fit, &mixtures), tables)?;
+            let of = SliceFit {
+                metagenes: fit.metagenes.view(),
+                activities: fit.activities.view(),
+                beta: fit.beta.view(),
+                affinity: &fit.affinity,
+                batch: &fit.batch,
+                batches: &fit.batches,
+                places,
+            };
+            page.draw_slices(&of, &table.var.names, vec![course(&fit)])?;
         }
         let (more, lines) = said(&fit);
         Ok(Done {
@@ -191,14 +201,8 @@ impl<M: Sliced> Plan for Ready<M> {
     }
 }
 
-/// Metagenes, mixtures, and how the sizes of cells went.
+/// Metagenes and mixtures.
 fn picture<'a>(fit: &'a TissueFit, mixtures: &'a Array2<f64>) -> Picture<'a> {
-    let steps = fit.sizes.len();
-    let sizes = Series {
-        name: "mean size".into(),
-        values: fit.sizes.iter().map(|s| finite(*s)).collect(),
-        ..Series::default()
-    };
     Picture {
         objective: &fit.objective,
         stop: Some(fit.stop),
@@ -208,18 +212,35 @@ fn picture<'a>(fit: &'a TissueFit, mixtures: &'a Array2<f64>) -> Picture<'a> {
             scores: mixtures,
             loss: "mean squared error",
         }),
-        charts: vec![LineChart {
-            title: "What is left in the cells".into(),
-            x_label: "iteration".into(),
-            y_label: "mean size of a cell".into(),
-            x: (1..=steps).map(|i| i as f64).collect(),
-            series: vec![sizes],
-            caption: "The size of a cell is the sum of its mixture. From the line on, cells see their neighbours: a size that \
-                      falls there means that cells lose to the batch what is theirs."
-                .into(),
-            mark: Some(fit.before as f64),
-        }],
         ..Picture::default()
+    }
+}
+
+/// How the sizes of cells went.
+fn course(fit: &TissueFit) -> LineChart {
+    let steps = fit.sizes.len();
+    let sizes = Series {
+        name: "mean size".into(),
+        values: fit.sizes.iter().map(|s| finite(*s)).collect(),
+        ..Series::default()
+    };
+    let mark = (fit.before < steps).then_some(fit.before as f64);
+    let tissue = match mark {
+        Some(_) => {
+            " From the line on, cells see their neighbours, and it should stay where it is: a size that falls there means that cells lose to the batch what is theirs."
+        }
+        None => "",
+    };
+    LineChart {
+        title: "What is left in the cells".into(),
+        x_label: "iteration".into(),
+        y_label: "mean size of a cell".into(),
+        x: (1..=steps).map(|i| i as f64).collect(),
+        series: vec![sizes],
+        caption: format!(
+            "The size of a cell is the sum of its activities, in units in which a cell has a mean total of K.{tissue}"
+        ),
+        mark,
     }
 }
 

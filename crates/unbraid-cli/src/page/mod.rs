@@ -15,6 +15,7 @@ mod evaluation;
 mod explained;
 mod factors;
 mod processes;
+mod slices;
 mod studies;
 mod survival;
 mod truth;
@@ -54,6 +55,9 @@ pub fn render(report: &Report) -> String {
     }
     if let Some(s) = &report.studies {
         studies::section(&mut page, s);
+    }
+    if let Some(s) = &report.slices {
+        slices::section(&mut page, s);
     }
     for (at, figure) in report.maps.iter().enumerate() {
         factors::maps(&mut page, at, figure);

@@ -251,6 +251,10 @@
     const box = document.getElementById("lines-fit-" + f);
     if (box) lines(box, figure);
   });
+  (data.slices ? data.slices.course : []).forEach((figure, f) => {
+    const box = document.getElementById("lines-slices-" + f);
+    if (box) lines(box, figure);
+  });
   (data.evaluation ? data.evaluation.axes : []).forEach((axis, a) => (axis.charts || []).forEach((figure, f) => {
     const box = document.getElementById("lines-" + a + "-" + f);
     if (box) lines(box, figure);
@@ -417,6 +421,127 @@
     const part = (name) => document.getElementById(name);
     if (part("mask")) mask(part("mask"), data.studies.map);
     if (part("cloud")) cloud(part("cloud"), data.studies.scatter, data.studies.studies);
+  }
+
+  // Cells where they lie, one slice beside the other, coloured by their part of one metagene.
+  function tissue(figure, map, slices, parts) {
+    const canvas = figure.querySelector("canvas"), scale = figure.querySelector(".scale canvas");
+    const beside = Math.min(8, slices.length), side = 300, gap = 14, head = 34;
+    const most = Math.max(1, ...slices.map((_, t) => map.batch.filter((b) => b === t).length));
+    const radius = Math.max(1.5, Math.min(11, 0.55 * side / Math.sqrt(most)));
+    // A row is as tall as its tallest slice.
+    const tops = [], lows = [];
+    let tall = 0;
+    for (let t = 0; t < slices.length; t += beside) {
+      const ys = map.y.filter((_, i) => map.batch[i] >= t && map.batch[i] < t + beside);
+      const high = Math.max(...ys, 0), low = Math.min(...ys, 1000);
+      tops.push(tall + head); lows.push(high);
+      tall += head + (Math.max(0, high - low) / 1000) * (side - 2 * radius) + 2 * radius + gap;
+    }
+    canvas.width = beside * (side + gap) - gap; canvas.height = Math.max(1, tall - gap);
+    const draw = () => {
+      const c = colours(), pen = canvas.getContext("2d"), faint = mix(c.zero, c.plus, 0.09);
+      pen.clearRect(0, 0, canvas.width, canvas.height);
+      const left = (i) => (map.batch[i] % beside) * (side + gap) + radius + (map.x[i] / 1000) * (side - 2 * radius);
+      const top = (i) => { const row = Math.floor(map.batch[i] / beside); return tops[row] + radius + ((lows[row] - map.y[i]) / 1000) * (side - 2 * radius); };
+      pen.fillStyle = c.soft; pen.font = "24px system-ui, sans-serif"; pen.textBaseline = "top";
+      slices.forEach(({ name }, t) => {
+        let text = name;
+        while (text.length > 2 && pen.measureText(text).width > side) text = text.slice(0, -2) + "…";
+        pen.fillText(text, (t % beside) * (side + gap), tops[Math.floor(t / beside)] - head + 2);
+      });
+      // High values last, so that they are not hidden.
+      const order = parts.map((_, i) => i).sort((a, b) => parts[a] - parts[b]);
+      for (const i of order) {
+        pen.fillStyle = "rgb(" + mix(faint, c.plus, parts[i] / 100).join(",") + ")";
+        pen.beginPath(); pen.arc(left(i), top(i), radius, 0, 2 * Math.PI); pen.fill();
+      }
+      scale.width = 101; scale.height = 1;
+      const strip = scale.getContext("2d"), line = strip.createImageData(101, 1);
+      for (let v = 0; v <= 100; v++) line.data.set([...mix(faint, c.plus, v / 100), 255], 4 * v);
+      strip.putImageData(line, 0, 0);
+    };
+    drawings.push(draw);
+    draw();
+  }
+
+  // Cells of a picture without axes, in the colours of their group.
+  function cells(box, picture, group, groups) {
+    const canvas = box.querySelector("canvas"), side = 840, pad = 14, inner = side - 2 * pad;
+    const low = Math.min(...picture.y), high = Math.max(...picture.y);
+    // As tall as the points need.
+    const tall = Math.max(0.45, (high - low) / 1000) * inner, mid = (low + high) / 2;
+    canvas.width = side; canvas.height = tall + 2 * pad;
+    const radius = Math.max(2.5, Math.min(6, 180 / Math.sqrt(picture.x.length)));
+    const draw = () => {
+      const c = colours(), pen = canvas.getContext("2d");
+      pen.clearRect(0, 0, canvas.width, canvas.height);
+      pen.strokeStyle = c.grid; pen.lineWidth = 2; pen.strokeRect(1, 1, canvas.width - 2, canvas.height - 2);
+      pen.globalAlpha = 0.75;
+      // Not group by group, so that no group hides the others.
+      const order = picture.x.map((_, i) => i).sort((a, b) => ((a * 7919) % 10007) - ((b * 7919) % 10007));
+      for (const i of order) {
+        pen.fillStyle = hue(group[i], groups);
+        pen.beginPath(); pen.arc(pad + (picture.x[i] / 1000) * inner, canvas.height / 2 - ((picture.y[i] - mid) / 1000) * inner, radius, 0, 2 * Math.PI); pen.fill();
+      }
+      pen.globalAlpha = 1;
+      box.parentNode.querySelectorAll(".key i").forEach((sample, m) => { sample.style.background = hue(m, groups); });
+    };
+    drawings.push(draw);
+    draw();
+  }
+
+  // Λ: a square for each pair of metagenes.
+  function affinity(box, map, k) {
+    const canvas = box.querySelector("canvas"), tip = box.querySelector(".tip"), pad = 44, inner = 760, side = pad + inner + 4, unit = inner / k;
+    canvas.width = side; canvas.height = side;
+    const draw = () => {
+      const c = colours(), pen = canvas.getContext("2d");
+      pen.clearRect(0, 0, side, side);
+      for (let i = 0; i < k; i++) for (let j = 0; j < k; j++) {
+        pen.fillStyle = "rgb(" + shade(c, map.cells[i * k + j]).join(",") + ")";
+        const x = Math.floor(pad + j * unit), y = Math.floor(pad + i * unit);
+        pen.fillRect(x, y, Math.floor(pad + (j + 1) * unit) - x, Math.floor(pad + (i + 1) * unit) - y);
+      }
+      pen.strokeStyle = c.line; pen.lineWidth = 1; pen.strokeRect(pad - 0.5, pad - 0.5, inner + 1, inner + 1);
+      pen.fillStyle = c.soft; pen.font = "22px system-ui, sans-serif"; pen.textAlign = "center"; pen.textBaseline = "middle";
+      const every = Math.ceil(30 / unit);
+      for (let f = 0; f < k; f += every) { pen.fillText(String(f + 1), pad + (f + 0.5) * unit, pad - 20); pen.fillText(String(f + 1), pad - 22, pad + (f + 0.5) * unit); }
+      const scale = box.parentNode.querySelector(".scale canvas");
+      scale.width = 201; scale.height = 1;
+      const strip = scale.getContext("2d"), line = strip.createImageData(201, 1);
+      for (let v = -100; v <= 100; v++) line.data.set([...shade(c, v), 255], 4 * (v + 100));
+      strip.putImageData(line, 0, 0);
+    };
+    drawings.push(draw);
+    draw();
+    canvas.addEventListener("mousemove", (event) => {
+      const r = canvas.getBoundingClientRect(), scale = side / r.width;
+      const j = Math.floor(((event.clientX - r.left) * scale - pad) / unit), i = Math.floor(((event.clientY - r.top) * scale - pad) / unit);
+      if (i < 0 || j < 0 || i >= k || j >= k) { tip.style.display = "none"; return; }
+      tip.textContent = (i + 1) + " and " + (j + 1) + ": Λ ≈ " + short((map.cells[i * k + j] / 100) * map.limit);
+      tip.style.display = "block";
+      const x = event.clientX - r.left;
+      tip.style.left = Math.max(0, Math.min(x + 12, r.width - tip.offsetWidth)) + "px";
+      tip.style.top = event.clientY - r.top + 14 + "px";
+    });
+    canvas.addEventListener("mouseleave", () => { tip.style.display = "none"; });
+  }
+  if (data.slices) {
+    const { map, batches, metagenes, pictured, pictures, labels, affinities } = data.slices;
+    metagenes.forEach((_, f) => {
+      const canvas = document.getElementById("tissue-" + f);
+      if (canvas) tissue(canvas.parentNode, map, batches, map.parts[f]);
+    });
+    pictures.forEach((picture, at) => {
+      const by = document.getElementById("cells-batch-" + at), known = document.getElementById("cells-label-" + at);
+      if (by) cells(by, picture, pictured.map((i) => map.batch[i]), batches.length);
+      if (known) cells(known, picture, pictured.map((i) => labels.codes[i]), labels.titles.length);
+    });
+    affinities.forEach((a, at) => {
+      const box = document.getElementById("affinity-" + at);
+      if (box) affinity(box, a, metagenes.length);
+    });
   }
 
   // One small chart without a legend.

@@ -14,7 +14,7 @@ use unbraid::metrics::robustness::{RobustnessOptions, robustness};
 use unbraid::report::{
     Alert, AxisEvaluation, Class, CoxRow, CoxTable, Curve, CurveFigure, Evaluation, Fact, Factors,
     FactorsFigure, Graph, Input, JudgedGraph, LineChart, MapsFigure, ModuleRow, ModuleTable, NamedHub,
-    Parameter, Series, Split, SurvivalFigure, TailSummary, TruthScores,
+    Parameter, Series, SliceFit, SlicesFigure, Split, SurvivalFigure, TailSummary, TruthScores,
 };
 use unbraid::simulate::kronecker::{EdgeSign, KroneckerDesign};
 use unbraid::stats::anova::one_way;
@@ -110,6 +110,7 @@ fn example() -> Report {
             Trace::new("relative change of Ψ", &(1..=12).map(|i| (-f64::from(i)).exp()).collect::<Vec<_>>()),
             Trace::new("log-likelihood", &(1..=12).map(|i| -1e4 - 500.0 / f64::from(i)).collect::<Vec<_>>()),
         ],
+        slices: None,
         networks: vec![
             NetworkFigure::new("observations", &data.obs.names, &cells, Seed(0)).unwrap(),
             NetworkFigure::new("features", &names, &genes, Seed(0)).unwrap(),
@@ -393,6 +394,57 @@ fn factors_and_maps_are_shown_with_all_their_parts() {
     assert!(!page.contains("id=\"map-0-24\"") && !page.contains("NaN<"));
     let plain = Report { factors: None, maps: Vec::new(), ..example() };
     assert!(!render(&plain).contains("<h2>Factors</h2>"));
+}
+
+#[test]
+fn slices_are_shown_with_all_their_parts_and_their_names_stay_text() {
+    let n = 40;
+    let x = Array2::from_shape_fn((n, 3), |(i, f)| ((7 * i + 3 * f) % 11) as f64);
+    let metagenes = Array2::from_shape_fn((6, 3), |(j, f)| ((j + 2 * f) % 6) as f64);
+    let beta = Array2::from_elem((2, 3), 1.5);
+    let lambda = [Array2::from_shape_fn((3, 3), |(i, j)| (i + j) as f64 - 2.0)];
+    let batch: Vec<usize> = (0..n).map(|i| i % 2).collect();
+    let places = Array2::from_shape_fn((n, 2), |(i, c)| ((i * (3 + c)) % 13) as f64);
+    let names = [HOSTILE.to_owned(), "b".to_owned()];
+    let genes = vec![HOSTILE.to_owned(); 6];
+    let fit = SliceFit {
+        metagenes: metagenes.view(),
+        activities: x.view(),
+        beta: beta.view(),
+        affinity: &lambda,
+        batch: &batch,
+        batches: &names,
+        places: places.view(),
+    };
+    let draw = |fit: &SliceFit<'_>| {
+        let mut figure = SlicesFigure::new(fit, &genes, Some((HOSTILE, &batch, &names)), Seed(0)).unwrap();
+        figure.course.push(LineChart { title: HOSTILE.into(), x: vec![1.0], ..LineChart::default() });
+        render(&Report { slices: Some(figure), ..Report::default() })
+    };
+    let page = draw(&fit);
+    assert_eq!(
+        page.matches("alert(1)").count(),
+        page.matches("&lt;script&gt;alert(1)").count() + page.matches("u003cscript>alert(1)").count()
+    );
+    for part in [
+        "Metagenes in the tissue",
+        "What each batch adds",
+        "<td>part of all expression</td>",
+        "id=\"tissue-2\"",
+        "id=\"cells-batch-1\"",
+        "id=\"cells-label-0\"",
+        "id=\"affinity-0\"",
+        "keep together",
+        "keep apart",
+        "id=\"lines-slices-0\"",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+    assert!(!page.contains("<h2>Rank</h2>"));
+    let none = Array2::zeros((0, 3));
+    let page = draw(&SliceFit { beta: none.view(), affinity: &[], ..fit });
+    assert!(!page.contains("What each batch adds") && !page.contains("Which metagenes meet"));
+    assert!(page.contains("id=\"cells-batch-0\"") && !page.contains("id=\"cells-batch-1\""));
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! data it read. The next run takes it from there when the hash is the same, and runs the part anew when it
 //! is not.
 
+pub mod batchblend;
 pub mod medmagma;
 pub mod mssvae;
 mod page;

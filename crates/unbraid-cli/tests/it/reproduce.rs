@@ -302,3 +302,58 @@ fn runs_of_the_mssvae_paper_are_kept_one_by_one() {
 fn text_of(work: &Work, path: &str) -> String {
     std::fs::read_to_string(work.path(path)).unwrap()
 }
+
+#[test]
+fn batchblend_writes_every_part_keeps_its_runs_and_takes_slices_from_a_folder() {
+    let work = Work::new();
+    let tiny = "--set sets=1 --set side=8 --set grid_seeds=1 --set strengths=[0,2] --set touched=[0.5] --set seeds=1 --set genes=20 --set k=3";
+    std::fs::create_dir_all(work.path("data")).unwrap();
+    work.ok("simulate msrt -o data/tissue.h5ad --seed 3 --set side=8");
+    let ran = work.ok(&format!("reproduce batchblend -o one --data data --json --threads 1 {tiny}"));
+    let said: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((said["paper"].as_str(), said["parts"].as_array().unwrap().len()), (Some("batchblend"), 4));
+    let one = files(&work, "one");
+    for name in [
+        "affinities.svg",
+        "cell_types.svg",
+        "figure3_5.svg",
+        "figure3_6.svg",
+        "figure3_7.svg",
+        "grid.csv",
+        "index.html",
+        "metagenes.svg",
+        "metagenes_popari.svg",
+        "pictures.csv",
+        "scores.csv",
+        "sizes.svg",
+        "slices.csv",
+        "slices_runs.csv",
+        "table3_1.csv",
+        "table3_1.svg",
+        "table3_4.csv",
+        "umap.svg",
+        "umap_popari.svg",
+        "umap_thesis.svg",
+        "umap_types.svg",
+    ] {
+        assert!(one.contains_key(name), "no {name}");
+    }
+    let table = text(&one, "table3_1.csv");
+    assert!(table.contains("BATCHBLEND,printed,0.833,0.547,0.061,0.012,0.479"), "{table}");
+    assert_eq!(text(&one, "slices.csv").lines().count(), 1 + 2 * 8);
+    // The same bits on other threads, but for seconds.
+    work.ok(&format!("reproduce batchblend -o two --data data --threads 2 {tiny}"));
+    let two = files(&work, "two");
+    for name in ["grid.csv", "table3_1.csv", "umap.svg", "metagenes.svg", "pictures.csv"] {
+        assert_eq!(one[name], two[name], "{name}");
+    }
+    // A run that is kept is not run again: its seconds stay.
+    let runs = work.path("one/runs");
+    assert!(std::fs::read_dir(&runs).unwrap().count() >= 7 + 8 + 16);
+    std::fs::remove_file(work.path("one/slices.part.json")).unwrap();
+    work.ok(&format!("reproduce batchblend -o one --data data --only slices {tiny}"));
+    assert_eq!(files(&work, "one")["slices_runs.csv"], one["slices_runs.csv"]);
+    work.fails(&format!("reproduce batchblend -o x --only slices {tiny}"), 2, &["--data DIR"]);
+    work.fails("reproduce batchblend -o x --set touched=[2]", 2, &["`touched` is 2", "from 0 to 1"]);
+    work.fails("reproduce batchblend -o x --data nowhere", 3, &["nowhere"]);
+}

@@ -47,7 +47,16 @@ fn fits_are_written_told_and_shown() {
             }
         }
         let page = std::fs::read_to_string(work.path("page.html")).unwrap();
-        assert!(page.contains("What is left in the cells"), "{method}");
+        for part in [
+            "What is left in the cells",
+            "Metagenes in the tissue",
+            "Cells by their mixtures",
+            "Which metagenes meet in space",
+        ] {
+            assert!(page.contains(part), "{method}: {part}");
+        }
+        assert_eq!(page.contains("What each batch adds"), beta, "{method}");
+        assert!(!page.contains("<h2>Rank</h2>"), "{method}");
     }
     // The same bits on any number of threads.
     for threads in [1, 2] {

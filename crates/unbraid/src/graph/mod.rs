@@ -1,4 +1,4 @@
-//! Graphs from matrices: which edges to keep, nearest neighbours, communities.
+//! Graphs from matrices: which edges to keep, nearest neighbours, communities, pictures.
 
 pub mod assignment;
 pub mod closest;
@@ -10,5 +10,6 @@ pub mod leiden;
 pub mod pca;
 pub mod rewire;
 mod square;
+pub mod umap;
 
 pub use square::Square;

@@ -5,6 +5,7 @@
 
 pub mod anderson;
 pub mod cholesky;
+pub mod lanczos;
 pub mod lbfgs;
 pub mod nndsvd;
 pub mod randomized;

@@ -1,5 +1,5 @@
 //! Numbers that say how good a result is: ranked edges, agreement of clusterings, assortativity, whole
-//! networks, modules and their robustness, supports of factors, their gene sets, their disentanglement and what explains them.
+//! networks, modules and their robustness, supports of factors, their gene sets, their disentanglement and what explains them, trustworthiness of pictures, mixing of batches.
 
 pub mod assortativity;
 pub mod boosting;
@@ -8,12 +8,14 @@ pub mod consensus;
 pub mod degree;
 pub mod disentanglement;
 pub mod explained;
+pub mod integration;
 pub mod modules;
 pub mod network;
 pub mod processes;
 pub mod ranking;
 pub mod robustness;
 pub mod supports;
+pub mod trustworthiness;
 
 #[cfg(test)]
 mod factors_golden;

@@ -1,0 +1,288 @@
+//! Slices to fit: simulated sets, drawn here or found as `msrt_seed*.h5ad`, and labelled slices of tissue.
+//!
+//! Labelled slices are `.h5ad` files with `obs["batch"]` of two levels or more, coordinates in `obsm["spatial"]` and labels in
+//! `obs["cell_type"]` or `obs["domain"]`. Cells labelled `undetermined` are fitted and not scored.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use ndarray::Array2;
+use serde_json::{Value, json};
+use unbraid::Seed;
+use unbraid::data::{Annotations, Dataset, Selection, Slot, Values};
+use unbraid::methods::spatial::slices::Slices;
+use unbraid::preprocess::genes::Genes;
+use unbraid::preprocess::prepare::{Empty, Prepare, Transform};
+use unbraid::simulate::msrt::MsrtDesign;
+use unbraid_io::ReadOptions;
+
+use crate::fault::Fault;
+use crate::methods::studies::{Asked, Levels, levels};
+
+/// Folders below a given one that are looked into.
+const DEPTH: usize = 3;
+/// Label of cells of which nobody knows what they are.
+const UNKNOWN: &str = "undetermined";
+/// More slices than these are also fitted in part.
+const MANY: usize = 4;
+/// Slices of that part.
+const FEW: usize = 3;
+
+/// A file.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The stem.
+    pub name: String,
+    path: PathBuf,
+    sha256: String,
+}
+
+/// What the folders hold.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// Simulated sets, by name.
+    pub simulated: Vec<Source>,
+    /// Other slices, by path.
+    pub slices: Vec<Source>,
+}
+
+impl Sources {
+    /// Looks through the folders; a path may also be a file.
+    ///
+    /// # Errors
+    /// A path that cannot be read.
+    pub fn find(paths: &[PathBuf]) -> Result<Sources, Fault> {
+        let mut files = BTreeSet::new();
+        for path in paths {
+            if !path.exists() {
+                return Err(unreadable(path, &"no such file or folder"));
+            }
+            walk(path, DEPTH, &mut files)?;
+        }
+        let mut out = Sources::default();
+        for path in files {
+            let name = path.file_stem().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+            let source = Source { sha256: unbraid_io::input_sha256(&path)?, name, path };
+            if source.name.starts_with("msrt_seed") {
+                out.simulated.push(source);
+            } else if slices(&source.path)? {
+                out.slices.push(source);
+            }
+        }
+        Ok(out)
+    }
+
+    /// Identifies the simulated sets.
+    pub fn simulated_fingerprint(&self) -> Value {
+        self.simulated.iter().map(|s| json!([s.name, s.sha256])).collect()
+    }
+
+    /// Identifies the slices of tissue.
+    pub fn slices_fingerprint(&self) -> Value {
+        self.slices.iter().map(|s| json!([s.name, s.sha256])).collect()
+    }
+}
+
+/// Whether a file has what [`tissue`] needs.
+fn slices(path: &Path) -> Result<bool, Fault> {
+    let data = unbraid_io::read(path, &ReadOptions::default())?;
+    let several = levels(&data, "batch", Asked::Slices).is_ok_and(|l| l.names.len() > 1);
+    Ok(several && data.obsm.contains_key("spatial") && label(&data).is_some())
+}
+
+fn label(data: &Dataset) -> Option<&'static str> {
+    ["cell_type", "domain"].into_iter().find(|name| data.obs.column(name).is_some())
+}
+
+fn unreadable(path: &Path, why: &dyn std::fmt::Display) -> Fault {
+    let hint = format!("`--data` needs a folder or file that can be read ({why})");
+    unbraid::Error::Missing { what: path.display().to_string(), hint }.into()
+}
+
+fn walk(path: &Path, depth: usize, files: &mut BTreeSet<PathBuf>) -> Result<(), Fault> {
+    if path.is_file() {
+        if path.extension().is_some_and(|e| e == "h5ad") {
+            files.insert(path.to_owned());
+        }
+        return Ok(());
+    }
+    if depth == 0 {
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(path).map_err(|e| unreadable(path, &e))? {
+        let entry = entry.map_err(|e| unreadable(path, &e))?;
+        if !entry.file_name().to_string_lossy().starts_with('.') {
+            walk(&entry.path(), depth - 1, files)?;
+        }
+    }
+    Ok(())
+}
+
+/// Slices with labels.
+pub struct Set {
+    /// In tables and file names.
+    pub name: String,
+    /// Identifies the values: a hash, or design and seed.
+    pub identity: Value,
+    /// The table that methods see.
+    pub data: Dataset,
+    /// Batches.
+    pub batch: Levels,
+    /// Coordinates, cells × 2.
+    pub places: Array2<f64>,
+    /// Label of each cell; `None` where it is not known.
+    pub labels: Vec<Option<usize>>,
+    /// Number of labels that occur.
+    pub classes: usize,
+    /// Whether cells lie on a regular grid.
+    pub grid: bool,
+    /// True mixtures, of simulated sets.
+    pub truth: Option<Array2<f64>>,
+}
+
+impl Set {
+    /// What the methods of slices read.
+    pub fn input(&self) -> Slices<'_> {
+        Slices {
+            values: self.values(),
+            batch: &self.batch.codes,
+            names: &self.batch.names,
+            places: self.places.view(),
+        }
+    }
+
+    /// The values alone.
+    pub fn values(&self) -> Values<'_> {
+        self.data.values()
+    }
+}
+
+/// The simulated sets: those found, or drawn.
+///
+/// # Errors
+/// A file that cannot be read or lacks something.
+pub fn simulated(sources: &Sources, count: usize, side: usize, seed: Seed) -> Result<Vec<Set>, Fault> {
+    if sources.simulated.is_empty() {
+        let design = MsrtDesign { side, ..MsrtDesign::default() };
+        return (0..count as u64).map(|i| drawn(&design, seed.0.wrapping_add(i))).collect();
+    }
+    let read = |source: &Source| {
+        let data = unbraid_io::read(&source.path, &ReadOptions::default())?;
+        set(source.name.clone(), json!(source.sha256), data, true)
+    };
+    sources.simulated.iter().map(read).collect()
+}
+
+/// Number of simulated sets.
+pub fn count(sources: &Sources, sets: usize) -> usize {
+    if sources.simulated.is_empty() { sets } else { sources.simulated.len() }
+}
+
+/// A set drawn from a design.
+///
+/// # Errors
+/// A design that is not allowed.
+pub fn drawn(design: &MsrtDesign, seed: u64) -> Result<Set, Fault> {
+    let (mut data, truth): (Dataset, Annotations) = design.dataset(Seed(seed))?;
+    let identity = json!({"design": design, "seed": seed, "version": env!("CARGO_PKG_VERSION")});
+    if let Some(Slot::F64(x)) = truth.obsm.get("X_truth") {
+        data.obsm.insert("X_truth".into(), x.clone());
+    }
+    set(format!("seed {seed}"), identity, data, true)
+}
+
+fn set(name: String, identity: Value, mut data: Dataset, grid: bool) -> Result<Set, Fault> {
+    let missing = |what: &str, hint: &str| -> Fault {
+        unbraid::Error::Missing { what: format!("{what} of {name}"), hint: hint.into() }.into()
+    };
+    let batch = levels(&data, "batch", Asked::Slices)?;
+    let column = label(&data).ok_or_else(|| missing("labels", "obs needs `cell_type` or `domain`"))?;
+    let labels = levels(&data, column, Asked::Slices)?;
+    let known = |code: &u32| (labels.names[*code as usize] != UNKNOWN).then_some(*code as usize);
+    let places = data.obsm.remove("spatial");
+    let places = places.ok_or_else(|| missing("the coordinates", "obsm needs `spatial`"))?;
+    let truth = ["X_truth", "ground_truth_X"].into_iter().find_map(|name| data.obsm.remove(name));
+    Ok(Set {
+        labels: labels.codes.iter().map(known).collect(),
+        classes: labels.names.iter().filter(|n| *n != UNKNOWN).count(),
+        name,
+        identity,
+        data,
+        batch,
+        places,
+        grid,
+        truth,
+    })
+}
+
+/// How the counts of a tissue are prepared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scale {
+    Counts,
+    Logs,
+}
+
+impl Scale {
+    /// Both, in order.
+    pub const ALL: [Scale; 2] = [Scale::Counts, Scale::Logs];
+
+    /// In tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Scale::Counts => "counts",
+            Scale::Logs => "10 000 a cell, log(1 + x)",
+        }
+    }
+
+    /// In file names.
+    pub fn file(self) -> &'static str {
+        match self {
+            Scale::Counts => "counts",
+            Scale::Logs => "logs",
+        }
+    }
+}
+
+/// The slices of a file, prepared: all, and of many the three with most cells by themselves.
+///
+/// # Errors
+/// A file that cannot be read or lacks something.
+pub fn tissues(source: &Source, scale: Scale, genes: usize) -> Result<Vec<Set>, Fault> {
+    let whole = unbraid_io::read(&source.path, &ReadOptions::default())?;
+    let of = levels(&whole, "batch", Asked::Slices)?;
+    let mut choices = vec![(source.name.clone(), (0..of.names.len()).collect::<BTreeSet<usize>>())];
+    if of.names.len() > MANY {
+        let mut cells = vec![0usize; of.names.len()];
+        of.codes.iter().for_each(|&t| cells[t as usize] += 1);
+        let mut order: Vec<usize> = (0..cells.len()).collect();
+        order.sort_by_key(|&t| (std::cmp::Reverse(cells[t]), t));
+        choices.push((format!("{}, largest three", source.name), order[..FEW].iter().copied().collect()));
+    }
+    let transform = match scale {
+        Scale::Counts => Transform::None,
+        Scale::Logs => Transform::Lognorm,
+    };
+    let mut out = Vec::new();
+    for (name, slices) in choices {
+        let at: Vec<usize> =
+            (0..of.codes.len()).filter(|&i| slices.contains(&(of.codes[i] as usize))).collect();
+        let part = match at.len() == of.codes.len() {
+            true => whole.clone(),
+            false => whole.select(&Selection { obs: Some(at), var: None }),
+        };
+        let genes = if part.shape().1 > genes { Genes::Variable(genes) } else { Genes::All };
+        let prepare = Prepare { genes, transform, empty: Empty::Drop, ..Prepare::default() };
+        let (data, _) = prepare.apply(&part, &mut Vec::new())?;
+        let identity = json!([source.sha256, slices, prepare]);
+        // Spots and cells lie as they lie: Delaunay.
+        out.push(set(name, identity, data, false)?);
+    }
+    Ok(out)
+}
+
+/// How many sets [`tissues`] makes of a file; 1 or 2.
+pub fn choices(source: &Source) -> usize {
+    let read = unbraid_io::read(&source.path, &ReadOptions::default());
+    let many = |data: Dataset| levels(&data, "batch", Asked::Slices).is_ok_and(|l| l.names.len() > MANY);
+    if read.is_ok_and(many) { 2 } else { 1 }
+}
