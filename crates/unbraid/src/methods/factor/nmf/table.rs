@@ -155,6 +155,17 @@ impl WithSimd for Count<'_> {
     }
 }
 
+/// The table sparse where less than half is filled and dense otherwise, whatever it was, so that both forms of one table give the
+/// same bits; `tally` is its own.
+pub(super) fn stored(matrix: &Matrix, tally: Tally) -> Cow<'_, Matrix> {
+    let (n, d) = matrix.shape();
+    match (matrix, 2 * tally.filled < n * d) {
+        (Matrix::Dense(x), true) => Cow::Owned(Matrix::Sparse(Csr::from_dense(x.view()))),
+        (Matrix::Sparse(x), false) => Cow::Owned(Matrix::Dense(x.to_dense())),
+        _ => Cow::Borrowed(matrix),
+    }
+}
+
 /// Samples and features of a table whose values are multiplied by `scale`, a power of two; `tally` is [`Tally::of`] both.
 pub(super) fn sides(matrix: &Matrix, tally: Tally, loss: Loss, scale: f64) -> (Side<'_>, Side<'_>) {
     let (n, d) = matrix.shape();
