@@ -1,6 +1,7 @@
 //! All methods behind one list: how each reads its input and what a person sees of its fit.
 
 pub mod factors;
+mod groups;
 mod networks;
 mod ranks;
 mod slices;

@@ -9,12 +9,14 @@ use unbraid::error::{Error, Result};
 use unbraid::fit::{Annotate, Ctx, Method};
 use unbraid::methods::spatial::batchblend::Batchblend;
 use unbraid::methods::spatial::fit::TissueFit;
+use unbraid::methods::spatial::neighbours::Rule;
 use unbraid::methods::spatial::popari::Popari;
 use unbraid::methods::spatial::slices::Slices;
 use unbraid::params::{ParamDoc, Params};
 use unbraid::preprocess::prepare::Prepare;
 use unbraid::report::{Factors, LineChart, Parameter, Series, SliceFit, finite};
 
+use super::groups::Groups;
 use super::studies::{Asked, Levels, levels};
 use super::{Done, Entry, FactorSummary, Joins, Picture, Plan, documented, preparation};
 use crate::fault::Fault;
@@ -37,14 +39,22 @@ trait Sliced:
 {
     /// Whether one slice is enough.
     const ONE: bool;
+    /// The rule for neighbours, how many, and the ridge of affinities.
+    fn space(&self) -> (Rule, usize, f64);
 }
 
 impl Sliced for Popari {
     const ONE: bool = true;
+    fn space(&self) -> (Rule, usize, f64) {
+        (self.graph, self.neighbors, self.lambda_affinity)
+    }
 }
 
 impl Sliced for Batchblend {
     const ONE: bool = false;
+    fn space(&self) -> (Rule, usize, f64) {
+        (self.graph, self.neighbors, self.lambda_affinity)
+    }
 }
 
 const fn entry<M: Sliced>(about: &'static str, example: &'static str) -> Entry {
@@ -68,6 +78,9 @@ unbraid::params! {
         pub batch: String = "batch".into(),
         /// Slot of obsm that holds the coordinates of the cells. Default spatial.
         pub spatial: String = "spatial".into(),
+        /// Column of obs with two values, one for all cells of a slice: affinities of both groups of slices are compared by exchanging slices.
+        /// Default none.
+        pub group: String = "none".into(),
     }
 }
 
@@ -158,28 +171,45 @@ impl<M: Sliced> Plan for Ready<M> {
     fn fit(&self, tables: &[Dataset], key: &str, ctx: &mut Ctx<'_>, page: Option<&mut Page>) -> Result<Done> {
         let table = &tables[0];
         let places = self.places(table)?;
-        let Levels { codes, names } = self.batches(table)?;
+        let batches = self.batches(table)?;
+        let asked = self.of.group != Of::default().group;
+        let groups = asked.then(|| Groups::read(table, &self.of.group, &batches)).transpose()?;
+        let Levels { codes, names } = batches;
         let begun = Instant::now();
         let input = Slices { values: table.values(), batch: &codes, names: &names, places };
         let fit = self.params.fit(input, ctx)?;
         let seconds = begun.elapsed().as_secs_f64();
         let mut annotations = Annotations::default();
         fit.annotate(key, &mut annotations);
+        let mixtures = fit.mixtures();
+        let compared = groups
+            .map(|g| {
+                let found = g.compare(&fit, &mixtures, places, self.params.space(), ctx.seed);
+                found.map(|found| (found, g))
+            })
+            .transpose()?;
+        if let Some((found, groups)) = &compared {
+            annotations.notes(key).insert("contrast".into(), groups.note(found));
+        }
         if let Some(page) = page {
-            let mixtures = fit.mixtures();
+            let difference = compared
+                .as_ref()
+                .map(|(found, g)| (format!("{}, less {}", g.names[0], g.names[1]), found.difference()));
             page.draw(&picture(&fit, &mixtures), tables)?;
             let of = SliceFit {
                 metagenes: fit.metagenes.view(),
                 activities: fit.activities.view(),
                 beta: fit.beta.view(),
                 affinity: &fit.affinity,
+                difference: difference.as_ref().map(|(of, d)| (of.as_str(), d)),
                 batch: &fit.batch,
                 batches: &fit.batches,
                 places,
             };
             page.draw_slices(&of, &table.var.names, vec![course(&fit)])?;
         }
-        let (more, lines) = said(&fit);
+        let (more, mut lines) = said(&fit);
+        lines.extend(compared.iter().flat_map(|(found, groups)| groups.said(found)));
         Ok(Done {
             annotations,
             seconds,

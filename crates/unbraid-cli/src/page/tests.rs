@@ -412,6 +412,7 @@ fn slices_are_shown_with_all_their_parts_and_their_names_stay_text() {
         activities: x.view(),
         beta: beta.view(),
         affinity: &lambda,
+        difference: None,
         batch: &batch,
         batches: &names,
         places: places.view(),

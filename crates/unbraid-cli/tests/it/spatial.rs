@@ -122,3 +122,37 @@ fn what_is_missing_is_named() {
     write("negative.h5ad", &data(places, negative));
     work.fails("fit popari negative.h5ad -o x.h5ad --set k=3", 3, &["-1", "0 or larger"]);
 }
+
+#[test]
+fn groups_of_slices_are_compared() {
+    let work = Work::new();
+    work.ok("simulate msrt -o s.h5ad --seed 1 --set side=8 --set batches=6 --set sigma=0");
+    let mut table = unbraid_io::read(&work.path("s.h5ad"), &unbraid_io::ReadOptions::default()).unwrap();
+    let batch = table.obs.column("batch").unwrap().texts().unwrap();
+    // Slices of the simulation are of two kinds in turn.
+    let at = |i: usize| batch.iter().position(|b| *b == batch[i]).unwrap() / 64;
+    let groups: Vec<Option<String>> =
+        (0..batch.len()).map(|i| Some(["even", "odd"][at(i) % 2].to_string())).collect();
+    table.obs.columns.push(("kind".into(), Column::Text(groups)));
+    let halves = (0..batch.len()).map(|i| Some(["a", "b"][i % 2].to_string())).collect();
+    table.obs.columns.push(("cell".into(), Column::Text(halves)));
+    unbraid_io::write_h5ad(&work.path("g.h5ad"), Input::Dataset(&table), &Annotations::default()).unwrap();
+    let said =
+        work.ok(&format!("fit popari g.h5ad -o fit.h5ad --set group=kind --report page.html {SMALL}")).out;
+    assert!(said.contains("metagene"), "{said}");
+    let fit = work.read("fit.h5ad");
+    let contrast = dict(dict(&fit.uns, "popari"), "contrast");
+    assert!(contrast.contains_key("difference") && contrast.contains_key("family"), "{contrast:?}");
+    let page = std::fs::read_to_string(work.path("page.html")).unwrap();
+    assert!(page.contains("even, less odd"));
+    work.fails(
+        &format!("fit popari g.h5ad -o x.h5ad --set group=cell {SMALL}"),
+        3,
+        &["one group of slice", "every cell of a slice"],
+    );
+    work.fails(
+        &format!("fit popari g.h5ad -o x.h5ad --set group=batch {SMALL}"),
+        3,
+        &["two groups of slices", "a column with two values"],
+    );
+}

@@ -43,6 +43,8 @@ pub struct SliceFit<'a> {
     pub beta: ArrayView2<'a, f64>,
     /// Λ of all batches, or of each.
     pub affinity: &'a [Array2<f64>],
+    /// Λ of one group of slices less that of another, and what it is called.
+    pub difference: Option<(&'a str, &'a Array2<f64>)>,
     /// Batch of each cell.
     pub batch: &'a [usize],
     /// Names of the batches.
@@ -294,9 +296,14 @@ fn places(of: &SliceFit<'_>, shown: &[usize]) -> (Vec<u16>, Vec<u16>) {
 
 fn affinities(of: &SliceFit<'_>) -> Vec<Affinity> {
     let one = of.affinity.len() == 1;
-    let shown = of.affinity.iter().enumerate().filter(|(_, lambda)| lambda.iter().any(|v| *v != 0.0));
-    shown
-        .map(|(t, lambda)| {
+    let own = of
+        .affinity
+        .iter()
+        .enumerate()
+        .map(|(t, lambda)| (if one { "all slices".into() } else { of.batches[t].clone() }, lambda));
+    own.chain(of.difference.map(|(name, difference)| (name.to_string(), difference)))
+        .filter(|(_, lambda)| lambda.iter().any(|v| *v != 0.0))
+        .map(|(name, lambda)| {
             let limit = lambda.iter().fold(0.0f64, |m, v| m.max(v.abs()));
             let mut pairs: Vec<(usize, usize, f64)> = (0..lambda.nrows())
                 .flat_map(|i| (0..=i).map(move |j| (j + 1, i + 1, lambda[[i, j]])))
@@ -306,7 +313,7 @@ fn affinities(of: &SliceFit<'_>) -> Vec<Affinity> {
             let together = pairs.iter().filter(|p| p.2 < 0.0).take(PAIRS).copied().collect();
             let apart = pairs.iter().rev().filter(|p| p.2 > 0.0).take(PAIRS).copied().collect();
             Affinity {
-                of: if one { "all slices".into() } else { of.batches[t].clone() },
+                of: name,
                 cells: lambda
                     .iter()
                     .map(|v| (100.0 * v / limit).round().clamp(-100.0, 100.0) as i8)
@@ -371,6 +378,7 @@ mod tests {
             activities: x.view(),
             beta: beta.view(),
             affinity: &lambda,
+            difference: None,
             batch: &batch,
             batches: &names,
             places: places.view(),
@@ -409,6 +417,7 @@ mod tests {
             activities: x.view(),
             beta: none.view(),
             affinity: &[],
+            difference: None,
             batch: &batch,
             batches: &names,
             places: places.view(),

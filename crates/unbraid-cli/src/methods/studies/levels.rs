@@ -100,6 +100,8 @@ pub enum Asked {
     Apply,
     /// `fit` of slices, by a setting.
     Slices,
+    /// The same for groups of slices.
+    Groups,
 }
 
 impl Asked {
@@ -107,6 +109,7 @@ impl Asked {
     fn words(self) -> (&'static str, &'static str, &'static str) {
         match self {
             Asked::Slices => ("batch", "batches", "has no batch"),
+            Asked::Groups => ("group", "groups", "has no group"),
             _ => ("study", "studies", "has no study"),
         }
     }
@@ -118,6 +121,7 @@ fn others(table: &Dataset, but: &str, asked: Asked) -> String {
         Asked::Fit => ("`--set study=COLUMN`", 2),
         Asked::Apply => ("`--study COLUMN`", 1),
         Asked::Slices => ("`--set batch=COLUMN`", 1),
+        Asked::Groups => ("`--set group=COLUMN`", 2),
     };
     let n = table.obs.len();
     let shown = |(name, column): &(String, Column)| {
