@@ -46,6 +46,7 @@ fn with_data() -> Work {
 
 fn files(work: &Work, folder: &str) -> BTreeMap<String, Vec<u8>> {
     let all = std::fs::read_dir(work.path(folder)).unwrap().map(|e| e.unwrap());
+    let all = all.filter(|e| e.path().is_file());
     all.map(|e| (e.file_name().into_string().unwrap(), std::fs::read(e.path()).unwrap())).collect()
 }
 
