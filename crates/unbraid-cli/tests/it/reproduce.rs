@@ -46,6 +46,7 @@ fn with_data() -> Work {
 
 fn files(work: &Work, folder: &str) -> BTreeMap<String, Vec<u8>> {
     let all = std::fs::read_dir(work.path(folder)).unwrap().map(|e| e.unwrap());
+    let all = all.filter(|e| e.path().is_file());
     all.map(|e| (e.file_name().into_string().unwrap(), std::fs::read(e.path()).unwrap())).collect()
 }
 
@@ -306,7 +307,7 @@ fn text_of(work: &Work, path: &str) -> String {
 #[test]
 fn batchblend_writes_every_part_keeps_its_runs_and_takes_slices_from_a_folder() {
     let work = Work::new();
-    let tiny = "--set sets=1 --set side=8 --set grid_seeds=1 --set strengths=[0,2] --set touched=[0.5] --set seeds=1 --set genes=20 --set k=3";
+    let tiny = "--set sets=1 --set side=8 --set grid_seeds=1 --set strengths=0,2 --set touched=0.5 --set seeds=1 --set genes=20 --set k=3";
     std::fs::create_dir_all(work.path("data")).unwrap();
     work.ok("simulate msrt -o data/tissue.h5ad --seed 3 --set side=8");
     let ran = work.ok(&format!("reproduce batchblend -o one --data data --json --threads 1 {tiny}"));
@@ -354,6 +355,7 @@ fn batchblend_writes_every_part_keeps_its_runs_and_takes_slices_from_a_folder() 
     work.ok(&format!("reproduce batchblend -o one --data data --only slices {tiny}"));
     assert_eq!(files(&work, "one")["slices_runs.csv"], one["slices_runs.csv"]);
     work.fails(&format!("reproduce batchblend -o x --only slices {tiny}"), 2, &["--data DIR"]);
-    work.fails("reproduce batchblend -o x --set touched=[2]", 2, &["`touched` is 2", "from 0 to 1"]);
+    work.fails("reproduce batchblend -o x --set touched=2", 2, &["`touched` is 2", "from 0 to 1"]);
+    work.fails("reproduce batchblend -o x --set strengths=0,much", 2, &["strengths", "`much` is no number"]);
     work.fails("reproduce batchblend -o x --data nowhere", 3, &["nowhere"]);
 }

@@ -18,7 +18,7 @@ const WAYS: [Way; 4] = [Way::Nmf, Way::Popari, Way::Thesis, Way::Ray];
 
 /// Pieces of work.
 pub fn pieces(design: &Design) -> u64 {
-    (design.strengths.len() * design.touched.len() * design.grid_seeds * WAYS.len()) as u64
+    (design.strengths.0.len() * design.touched.0.len() * design.grid_seeds * WAYS.len()) as u64
 }
 
 /// A run at a point of the grid.
@@ -34,8 +34,8 @@ struct Point {
 /// What a fit fails with, the user's interrupt.
 pub fn run(design: &Design, runs: &Runs, run: &Run<'_>) -> Result<Section, Fault> {
     let mut jobs = Vec::new();
-    for &sigma in &design.strengths {
-        for &touched in &design.touched {
+    for &sigma in &design.strengths.0 {
+        for &touched in &design.touched.0 {
             for seed in 0..design.grid_seeds as u64 {
                 jobs.push((sigma, touched, run.seed.0.wrapping_add(seed)));
             }
@@ -88,15 +88,16 @@ fn lines(design: &Design, points: &[Point], score: usize, file: &str, title: &st
         .iter()
         .map(|&way| Panel {
             title: way.name().into(),
-            x: Axis::around("strength σ_β", design.strengths.iter().copied()),
+            x: Axis::around("strength σ_β", design.strengths.0.iter().copied()),
             y: Axis::numbers(SCORES[score].0, -0.03..1.03),
             series: design
                 .touched
+                .0
                 .iter()
                 .enumerate()
                 .map(|(tint, &touched)| {
                     let line: Vec<(f64, f64)> =
-                        design.strengths.iter().map(|&s| (s, at(points, way, s, touched, score))).collect();
+                        design.strengths.0.iter().map(|&s| (s, at(points, way, s, touched, score))).collect();
                     let name = format!("K̂ = {touched}");
                     Series { name, tint, marks: vec![Mark::Line(line.clone()), Mark::Dots(line, true)] }
                 })
@@ -115,8 +116,8 @@ fn table(design: &Design, points: &[Point]) -> Table {
     let mut table = Table::new("grid.csv", "Means over the seeds.", &["σ_β", "K̂", "method"]);
     table.columns.extend(SCORES.iter().map(|s| s.0.to_owned()));
     table.shown = false;
-    for &sigma in &design.strengths {
-        for &touched in &design.touched {
+    for &sigma in &design.strengths.0 {
+        for &touched in &design.touched.0 {
             for way in WAYS {
                 let mut row = cells![sigma, touched, way.name()];
                 row.extend((0..SCORES.len()).map(|s| at(points, way, sigma, touched, s).into()));
@@ -129,7 +130,7 @@ fn table(design: &Design, points: &[Point]) -> Table {
 
 fn checks(design: &Design, points: &[Point]) -> Vec<Check> {
     let all = |way: Way, score: usize| {
-        let grid = design.strengths.iter().flat_map(|&s| design.touched.iter().map(move |&t| (s, t)));
+        let grid = design.strengths.0.iter().flat_map(|&s| design.touched.0.iter().map(move |&t| (s, t)));
         grid.map(|(s, t)| at(points, way, s, t, score)).collect::<Vec<_>>()
     };
     let least = |v: Vec<f64>| v.into_iter().filter(|v| v.is_finite()).reduce(f64::min);

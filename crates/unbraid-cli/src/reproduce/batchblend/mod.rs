@@ -8,6 +8,9 @@ mod scores;
 mod sets;
 mod slices;
 
+use std::fmt::{Display, Formatter};
+use std::str::FromStr;
+
 use serde_json::{Map, Value};
 use unbraid::params::{ParamDoc, Params};
 
@@ -19,6 +22,28 @@ use crate::args::BatchblendArgs;
 use crate::fault::Fault;
 use crate::set::listed;
 
+/// Numbers typed as `0,1.5,2`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Numbers(pub Vec<f64>);
+
+impl Display for Numbers {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0.iter().map(f64::to_string).collect::<Vec<_>>().join(","))
+    }
+}
+
+impl FromStr for Numbers {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Numbers, String> {
+        let one = |t: &str| {
+            t.trim().parse().map_err(|_| format!("`{t}` is no number; allowed are numbers as 0,1.5,2"))
+        };
+        text.split(',').map(one).collect::<Result<_, _>>().map(Numbers)
+    }
+}
+
+unbraid::serde_as_text!(Numbers);
+
 unbraid::params! {
     /// Sizes of the experiments. The defaults are the published ones where they are known.
     pub struct Design {
@@ -28,10 +53,10 @@ unbraid::params! {
         pub side: usize = 15,
         /// Seeds of each point of the grid of batch effects; at least 1. Default 5, `--quick` 1.
         pub grid_seeds: usize = 5,
-        /// Strengths σ_β of the batch effect on the grid. Default [0, 1, 1.5, 2, 3, 5], `--quick` [0, 2, 5].
-        pub strengths: Vec<f64> = vec![0.0, 1.0, 1.5, 2.0, 3.0, 5.0],
-        /// Shares K̂ of the metagenes that the batch effect touches on the grid. Default [0, 0.25, 0.5, 0.75, 1], `--quick` [0.5, 1].
-        pub touched: Vec<f64> = vec![0.0, 0.25, 0.5, 0.75, 1.0],
+        /// Strengths σ_β of the batch effect on the grid. Default 0,1,1.5,2,3,5, `--quick` 0,2,5.
+        pub strengths: Numbers = Numbers(vec![0.0, 1.0, 1.5, 2.0, 3.0, 5.0]),
+        /// Shares K̂ of the metagenes that the batch effect touches on the grid. Default 0,0.25,0.5,0.75,1, `--quick` 0.5,1.
+        pub touched: Numbers = Numbers(vec![0.0, 0.25, 0.5, 0.75, 1.0]),
         /// Seeds of the fits of labelled slices; at least 1. Default 3, `--quick` 1.
         pub seeds: usize = 3,
         /// Genes of labelled slices, the most variable; at least 20. Default 500, `--quick` 150.
@@ -49,8 +74,8 @@ impl Params for Design {
         (name == "quick").then(|| Design {
             sets: 2,
             grid_seeds: 1,
-            strengths: vec![0.0, 2.0, 5.0],
-            touched: vec![0.5, 1.0],
+            strengths: Numbers(vec![0.0, 2.0, 5.0]),
+            touched: Numbers(vec![0.5, 1.0]),
             seeds: 1,
             genes: 150,
             ..Design::default()
@@ -64,18 +89,18 @@ impl Design {
             ("sets", self.sets, 1, "at least 1"),
             ("side", self.side, 8, "at least 8"),
             ("grid_seeds", self.grid_seeds, 1, "at least 1"),
-            ("strengths", self.strengths.len(), 1, "a list of one number or more"),
-            ("touched", self.touched.len(), 1, "a list of one number or more"),
+            ("strengths", self.strengths.0.len(), 1, "one number or more"),
+            ("touched", self.touched.0.len(), 1, "one number or more"),
             ("seeds", self.seeds, 1, "at least 1"),
             ("genes", self.genes, 20, "at least 20"),
         ])?;
         let bad = |name, found: f64, rule| {
             Err(unbraid::Error::Param { name, found: found.to_string(), rule }.into())
         };
-        if let Some(v) = self.strengths.iter().find(|v| !(**v >= 0.0 && v.is_finite())) {
+        if let Some(v) = self.strengths.0.iter().find(|v| !(**v >= 0.0 && v.is_finite())) {
             return bad("strengths", *v, "finite and 0 or larger");
         }
-        if let Some(v) = self.touched.iter().find(|v| !(0.0..=1.0).contains(*v)) {
+        if let Some(v) = self.touched.0.iter().find(|v| !(0.0..=1.0).contains(*v)) {
             return bad("touched", *v, "from 0 to 1");
         }
         if self.k == 1 || self.k > 64 {
@@ -179,9 +204,15 @@ mod tests {
         assert!(Design::default().validate().is_ok() && Design::preset("quick").unwrap().validate().is_ok());
         let bad = |d: Design| d.validate().unwrap_err().to_string();
         assert!(bad(Design { side: 3, ..Design::default() }).contains("`side` is 3"));
-        assert!(bad(Design { strengths: vec![-1.0], ..Design::default() }).contains("`strengths` is -1"));
-        assert!(bad(Design { touched: vec![0.5, f64::NAN], ..Design::default() }).contains("`touched`"));
-        assert!(bad(Design { touched: Vec::new(), ..Design::default() }).contains("`touched` is 0"));
+        assert!(
+            bad(Design { strengths: Numbers(vec![-1.0]), ..Design::default() }).contains("`strengths` is -1")
+        );
+        assert!(
+            bad(Design { touched: Numbers(vec![0.5, f64::NAN]), ..Design::default() }).contains("`touched`")
+        );
+        assert!(bad(Design { touched: Numbers(Vec::new()), ..Design::default() }).contains("`touched` is 0"));
+        assert_eq!("0, 1.5,2".parse::<Numbers>().unwrap().to_string(), "0,1.5,2");
+        assert!("0,x".parse::<Numbers>().unwrap_err().contains("`x` is no number"));
         assert!(bad(Design { k: 1, ..Design::default() }).contains("`k` is 1"));
     }
 }
