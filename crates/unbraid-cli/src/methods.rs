@@ -17,6 +17,7 @@ use unbraid::methods::cocluster::kmeans::Kmeans;
 use unbraid::methods::cocluster::lbm::Lbm;
 use unbraid::methods::cocluster::nmtf::Nmtf;
 use unbraid::methods::cocluster::spectral::SpectralCoclustering;
+use unbraid::methods::cocluster::svcc::Svcc;
 use unbraid::methods::factor::choice::{Choice, Ranked};
 use unbraid::methods::factor::nmf::Nmf;
 use unbraid::methods::factor::qmf::Qmf;
@@ -78,6 +79,7 @@ pub const ALL: &[Entry] = &[
     studies::entry::<Mssvae>(),
     studies::entry::<SvaeMerge>(),
     studies::entry::<Msfa>(),
+    entry::<Svcc>(),
     entry::<Itcc>(),
     entry::<SpectralCoclustering>(),
     entry::<Lbm>(),

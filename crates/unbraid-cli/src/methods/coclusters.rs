@@ -8,6 +8,8 @@ use unbraid::methods::cocluster::kmeans::Kmeans;
 use unbraid::methods::cocluster::lbm::Lbm;
 use unbraid::methods::cocluster::nmtf::Nmtf;
 use unbraid::methods::cocluster::spectral::SpectralCoclustering;
+use unbraid::methods::cocluster::svcc::Svcc;
+use unbraid::methods::cocluster::svcc::input::{Missing, Observed};
 use unbraid::preprocess::prepare::{Empty, Prepare};
 
 use super::{Joins, Picture, Shown};
@@ -40,6 +42,24 @@ shown!(
 shown!(Lbm, "Poisson latent block model: clusters with a likelihood, and a criterion for their number");
 shown!(Nmtf, "Orthogonal non-negative factorisation in three: rows, columns and what joins them");
 shown!(Kmeans, "k-means of rows and of columns, each side by itself: the plain baseline");
+
+impl Shown for Svcc {
+    const ABOUT: &'static str =
+        "SVCC: rows and columns coded by autoencoders whose clusters keep the table's information";
+    const EXAMPLE: &'static str = "rows=6";
+    fn prepare(&self) -> Prepare {
+        Prepare { empty: Empty::Drop, ..Prepare::default() }
+    }
+    fn allows_missing(&self) -> bool {
+        self.missing == Missing::Nan
+    }
+    fn input<'a>(&self, tables: &'a [Dataset]) -> Self::Input<'a> {
+        Observed { values: tables[0].values(), missing: self.missing }
+    }
+    fn picture(fit: &Self::Fitted) -> Picture<'_> {
+        picture(&fit.clusters)
+    }
+}
 
 pub(super) fn picture(fit: &Coclusters) -> Picture<'_> {
     Picture {

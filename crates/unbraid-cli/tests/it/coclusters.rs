@@ -27,7 +27,7 @@ fn blocks() -> Work {
 #[test]
 fn clusters_are_written_told_shown_and_judged() {
     let work = blocks();
-    for method in ["itcc", "spectral-coclustering", "lbm", "nmtf", "kmeans"] {
+    for method in ["svcc", "itcc", "spectral-coclustering", "lbm", "nmtf", "kmeans"] {
         let short = if method == "svcc" {
             " --set epochs=8 --set pretrain=8 --set hidden=24,12 --set restarts=1"
         } else {

@@ -22,6 +22,7 @@ fn every_command_has_help_with_an_example() {
         "fit mssvae ",
         "fit svae-merge ",
         "fit msfa ",
+        "fit svcc ",
         "fit itcc ",
         "fit spectral-coclustering ",
         "fit lbm ",

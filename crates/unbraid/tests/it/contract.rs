@@ -9,6 +9,8 @@ use unbraid::methods::cocluster::kmeans::Kmeans;
 use unbraid::methods::cocluster::lbm::Lbm;
 use unbraid::methods::cocluster::nmtf::Nmtf;
 use unbraid::methods::cocluster::spectral::SpectralCoclustering;
+use unbraid::methods::cocluster::svcc::Svcc;
+use unbraid::methods::cocluster::svcc::input::Observed;
 use unbraid::methods::factor::adam::Adam;
 use unbraid::methods::factor::common::{Loss, Nonnegative};
 use unbraid::methods::factor::nmf::{Nmf, Solver};
@@ -243,6 +245,26 @@ fn coclusters_keep_the_contract() {
         keeps_the_contract(&Nmtf { rows: 3, cols: 4, restarts: 8, max_steps: 30, ..Nmtf::default() }, values);
         keeps_the_contract(&SpectralCoclustering { rows: 3, cols: 3, ..Default::default() }, values);
         keeps_the_contract(&Kmeans { rows: 3, cols: 4, ..Kmeans::default() }, values);
+        let observed = || Observed::new(values());
+        keeps_the_contract(&small_svcc(), observed);
+        keeps_the_contract(&Svcc { joint: 1.0, prune: true, restarts: 2, ..small_svcc() }, observed);
+        let short = Svcc { pretrain: 2, epochs: 2, restarts: 2, ..small_svcc() };
+        assert_eq!(resumes_at_every_step(&short, observed, 0), 24, "three batches an epoch");
+    }
+}
+
+/// A fit of clusters that takes a moment.
+fn small_svcc() -> Svcc {
+    Svcc {
+        rows: 3,
+        cols: 4,
+        hidden: [12, 8],
+        latent: 3,
+        batch: 32,
+        pretrain: 4,
+        epochs: 6,
+        restarts: 1,
+        ..Svcc::default()
     }
 }
 

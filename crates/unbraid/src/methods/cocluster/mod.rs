@@ -32,5 +32,6 @@ pub mod lbm;
 pub mod nmtf;
 pub mod spectral;
 pub mod start;
+pub mod svcc;
 pub mod table;
 pub mod weight;
