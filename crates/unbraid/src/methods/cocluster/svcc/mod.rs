@@ -131,7 +131,7 @@ crate::params! {
         pub dirichlet: f64 = 1.0,
         /// Restarts, of which the largest bound with information is kept; 1 ≤ restarts. Default 3.
         pub restarts: usize = 3,
-        /// What NaN means: `error`, or `nan` for an entry that was not measured and takes no part. Default error.
+        /// What an entry that is not a number means: `error`, or `nan` for one that was not measured and takes no part. Default error.
         pub missing: Missing = Missing::Error,
     }
 }

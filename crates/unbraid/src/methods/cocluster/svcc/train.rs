@@ -5,7 +5,7 @@
 //! start           labels of the codes or of the table;  μ_c mean code, σ_c² variance within + mean s² + 10⁻³, π_c share
 //! joint epoch e   β = β₀ + (1 − β₀) min(e/warmup, 1),  cross-loss times min((e + 1)/5, 1);
 //!                 banks of memberships, Q and f afresh from the codes of all lines
-//! step            a batch of rows and one of columns, the shorter side wrapping round:  bound, contrast, cross-loss, joint space
+//! step            a batch of rows and one of columns, the shorter side wrapping round, three steps an epoch at least:  bound, contrast, cross-loss, joint space
 //! end             labels argmax γ(m), polished;  score = mean F_i + (m/n) mean F_j + N I(Q)/n
 //! ```
 //!
@@ -38,6 +38,8 @@ use crate::methods::cocluster::start::{Labels, hardest};
 
 /// Cells of a step in the joint space.
 const CELLS: usize = 512;
+/// Fewest steps of an epoch: lines of small tables are visited several times.
+const STEPS: usize = 3;
 /// Epochs over which the cross-loss rises.
 const RAMP: f64 = 5.0;
 
@@ -498,7 +500,7 @@ impl Iterate for Problem<'_> {
         }
         self.descend(s, &mut sides, &mut space);
         s.next += 1;
-        let steps = self.batches(0).max(self.batches(1));
+        let steps = self.batches(0).max(self.batches(1)).max(STEPS);
         if s.next < steps {
             s.sides = Some((sides, space));
             return Ok(Step::Part);
