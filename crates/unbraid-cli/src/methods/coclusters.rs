@@ -57,7 +57,9 @@ impl Shown for Svcc {
         Observed { values: tables[0].values(), missing: self.missing }
     }
     fn picture(fit: &Self::Fitted) -> Picture<'_> {
-        picture(&fit.clusters)
+        // The number of epochs is part of the schedule: there is nothing to converge to.
+        let epochs = fit.clusters.objective.len();
+        Picture { how: Some(format!("{epochs} epochs")), ..picture(&fit.clusters) }
     }
 }
 

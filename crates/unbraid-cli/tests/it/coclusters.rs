@@ -18,7 +18,7 @@ fn labels(work: &Work, var: bool, key: &str) -> (Vec<Option<u32>>, usize) {
 fn blocks() -> Work {
     let work = Work::new();
     let said = work
-        .ok("simulate blocks -o b.h5ad --seed 1 --set observations=90 --set features=70 --set rows=3 --set cols=3 --set contrast=0.8")
+        .ok("simulate blocks -o b.h5ad --seed 1 --set observations=90 --set features=70 --set rows=3 --set cols=3 --set contrast=1.2 --set mean=4")
         .out;
     assert!(said.contains("next: unbraid fit itcc b.h5ad"), "{said}");
     work
@@ -29,7 +29,7 @@ fn clusters_are_written_told_shown_and_judged() {
     let work = blocks();
     for method in ["svcc", "itcc", "spectral-coclustering", "lbm", "nmtf", "kmeans"] {
         let short = if method == "svcc" {
-            " --set epochs=8 --set pretrain=8 --set hidden=24,12 --set restarts=1"
+            " --set epochs=30 --set hidden=64,32 --set learning_rate=2e-3 --set restarts=1"
         } else {
             ""
         };
