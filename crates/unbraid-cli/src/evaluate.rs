@@ -1,5 +1,6 @@
-//! `unbraid evaluate`: stored networks judged by labels, truth and perturbation, stored factors by the truth.
+//! `unbraid evaluate`: stored networks judged by labels, truth and perturbation, stored factors and clusters by the truth.
 
+mod coclusters;
 mod factors;
 mod suite;
 pub(crate) mod text;
@@ -76,6 +77,19 @@ pub const ALL: &[Suite] = &[
             )])
         },
         run: factors::run,
+    },
+    Suite {
+        name: "coclusters",
+        about: "Clusters of observations and features beside known classes: accuracy, purity, NMI, ARI, information kept",
+        example: "cells.fit.h5ad --label cell_type",
+        help: || {
+            crate::methods::documented(&[(
+                "Settings for --set and --params, with their defaults:",
+                &listed(&coclusters::CoclustersSuite::default()),
+                coclusters::CoclustersSuite::DOCS,
+            )])
+        },
+        run: coclusters::run,
     },
 ];
 

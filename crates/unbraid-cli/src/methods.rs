@@ -1,5 +1,6 @@
 //! All methods behind one list: how each reads its input and what a person sees of its fit.
 
+mod coclusters;
 pub mod factors;
 mod groups;
 mod networks;
@@ -11,6 +12,13 @@ use std::time::Instant;
 
 use unbraid::data::{Annotations, Dataset};
 use unbraid::fit::{Annotate, Ctx, Method, Stop};
+use unbraid::methods::cocluster::fit::Coclusters;
+use unbraid::methods::cocluster::itcc::Itcc;
+use unbraid::methods::cocluster::kmeans::Kmeans;
+use unbraid::methods::cocluster::lbm::Lbm;
+use unbraid::methods::cocluster::nmtf::Nmtf;
+use unbraid::methods::cocluster::spectral::SpectralCoclustering;
+use unbraid::methods::cocluster::svcc::Svcc;
 use unbraid::methods::factor::choice::{Choice, Ranked};
 use unbraid::methods::factor::nmf::Nmf;
 use unbraid::methods::factor::qmf::Qmf;
@@ -72,6 +80,12 @@ pub const ALL: &[Entry] = &[
     studies::entry::<Mssvae>(),
     studies::entry::<SvaeMerge>(),
     studies::entry::<Msfa>(),
+    entry::<Svcc>(),
+    entry::<Itcc>(),
+    entry::<SpectralCoclustering>(),
+    entry::<Lbm>(),
+    entry::<Nmtf>(),
+    entry::<Kmeans>(),
     slices::POPARI,
     slices::BATCHBLEND,
 ];
@@ -163,6 +177,8 @@ pub struct Picture<'a> {
     pub factors: Option<Factors<'a>>,
     /// Learnt increasing maps by what they act on.
     pub maps: Vec<(&'static str, Maps<'a>)>,
+    /// Clusters of rows and columns.
+    pub blocks: Option<&'a Coclusters>,
     /// What else the fit was judged by.
     pub charts: Vec<LineChart>,
     /// What to say in place of how the fit ended, where that says little.
@@ -405,8 +421,8 @@ impl<M: Shown> Plan for Ready<M> {
                 })
                 .collect(),
             annotations,
-            more: serde_json::Map::new(),
-            lines: Vec::new(),
+            more: picture.blocks.map(coclusters::numbers).unwrap_or_default(),
+            lines: picture.blocks.map(coclusters::lines).unwrap_or_default(),
             csv: None,
             next: None,
         })

@@ -8,8 +8,8 @@ use unbraid::methods::kronecker::common::Network;
 use unbraid::methods::kronecker::stability::StabilityFit;
 use unbraid::methods::kronecker::tyler::Side;
 use unbraid::report::{
-    Alert, Comparison, Curve, FactorsFigure, Graph, Input, LineChart, Maps, MapsFigure, NetworkFigure,
-    Report, SliceFit, SlicesFigure, StabilityFigure, StudiesFigure, StudyFactors, Trace,
+    Alert, BlocksFigure, Comparison, Curve, FactorsFigure, Graph, Input, LineChart, Maps, MapsFigure,
+    NetworkFigure, Report, SliceFit, SlicesFigure, StabilityFigure, StudiesFigure, StudyFactors, Trace,
 };
 
 use crate::methods::{Picture, axis};
@@ -49,6 +49,11 @@ impl Page {
                 self.label.as_ref().map(|(name, codes, titles)| (name.as_str(), &codes[..], &titles[..]));
             report.factors = picture.factors.as_ref().map(|f| FactorsFigure::new(f, &names, label));
             report.maps.extend(picture.maps.iter().map(|(title, maps)| map_figure(title, maps, &names)));
+        }
+        if let Some(fit) = picture.blocks {
+            let label =
+                self.label.as_ref().map(|(name, codes, titles)| (name.as_str(), &codes[..], &titles[..]));
+            report.blocks = Some(BlocksFigure::new(fit, &tables[0], label)?);
         }
         for (at, (axis, network)) in picture.networks.iter().enumerate() {
             // Feature networks beyond the first belong to the tables in order.

@@ -4,6 +4,7 @@ use serde_json::json;
 use unbraid::Seed;
 use unbraid::data::{Annotations, Dataset};
 use unbraid::params::Params;
+use unbraid::simulate::blocks::BlocksDesign;
 use unbraid::simulate::kronecker::KroneckerDesign;
 use unbraid::simulate::msrt::MsrtDesign;
 use unbraid::simulate::multistudy::gaussian::MultistudyDesign;
@@ -73,6 +74,15 @@ pub const ALL: &[Design] = &[
         set: " --set study=study --set likelihood=nb",
         help: help::<MultistudyRnaDesign>,
         run: |settings, seed| Ok(settings.taken::<MultistudyRnaDesign>()?.dataset(seed)?),
+    },
+    Design {
+        name: "blocks",
+        about: "Counts with planted clusters of rows and of columns under unknown magnitudes of both",
+        example: "contrast=0.5",
+        next: "fit itcc",
+        set: " --set rows=5 --set cols=4",
+        help: help::<BlocksDesign>,
+        run: |settings, seed| Ok(settings.taken::<BlocksDesign>()?.dataset(seed)?),
     },
     Design {
         name: "msrt",

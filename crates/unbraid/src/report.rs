@@ -4,6 +4,7 @@
 //! that the whole can be written as JSON.
 
 mod chart;
+mod coclusters;
 mod comparison;
 mod evaluation;
 mod explained;
@@ -17,6 +18,7 @@ mod survival;
 mod truth;
 
 pub use chart::{LineChart, Series};
+pub use coclusters::{BlocksFigure, ClassTable, ClusterRow, CoclusterEvaluation};
 pub use comparison::{Class, Comparison, Graph, Row};
 pub use evaluation::{
     AxisEvaluation, Best, Evaluation, JudgedGraph, ModuleRow, ModuleTable, NamedHub, TailSummary, TruthScores,
@@ -55,6 +57,12 @@ pub struct Report {
     /// Factors, where the method finds some.
     #[serde(default)]
     pub factors: Option<FactorsFigure>,
+    /// Clusters of rows and columns, where the method finds some.
+    #[serde(default)]
+    pub blocks: Option<BlocksFigure>,
+    /// Stored clusters beside known classes.
+    #[serde(default)]
+    pub coclusters: Option<CoclusterEvaluation>,
     /// Factors of studies, where the method finds some.
     #[serde(default)]
     pub studies: Option<StudiesFigure>,

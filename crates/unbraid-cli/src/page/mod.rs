@@ -11,6 +11,7 @@
 //! 115 ms. All three draw what we need and look alike once axes are labelled. uPlot leaves a page
 //! four to fourteen times smaller; what it lacks, a heat map, is thirty lines of canvas.
 
+mod coclusters;
 mod evaluation;
 mod explained;
 mod factors;
@@ -52,6 +53,12 @@ pub fn render(report: &Report) -> String {
     }
     if let Some(f) = &report.factors {
         factors::section(&mut page, f);
+    }
+    if let Some(b) = &report.blocks {
+        coclusters::section(&mut page, b);
+    }
+    if let Some(e) = &report.coclusters {
+        coclusters::evaluation(&mut page, e);
     }
     if let Some(s) = &report.studies {
         studies::section(&mut page, s);

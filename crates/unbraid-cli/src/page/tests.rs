@@ -123,6 +123,8 @@ fn example() -> Report {
         ),
         evaluation: Some(evaluation(&cells, &labels, &titles)),
         truth: None,
+        blocks: Some(coclusters::tests::figure(HOSTILE)),
+        coclusters: Some(coclusters::tests::judged(HOSTILE)),
         explained: Some(explained::tests::figure(HOSTILE)),
         studies: None,
         processes: Some(processes::tests::figure(HOSTILE)),

@@ -1,6 +1,7 @@
 //! The program from outside: files in, files and messages out.
 
 mod apply;
+mod coclusters;
 mod errors;
 mod evaluate;
 mod factors;

@@ -62,6 +62,25 @@ impl Contingency {
         }
     }
 
+    /// Classes and clusters that occur.
+    pub fn shape(&self) -> (usize, usize) {
+        (self.rows.len(), self.columns.len())
+    }
+
+    /// (class, cluster, items) wherever there are items, both counted from 0 in the order of the labels.
+    pub fn cells(&self) -> impl Iterator<Item = (usize, usize, u64)> + '_ {
+        self.cells.iter().copied()
+    }
+
+    /// The table of pairs of items, one of `self` and one of `other`, under pairs of labels.
+    pub fn product(&self, other: &Contingency) -> Contingency {
+        let (r, c) = other.shape();
+        let both = self
+            .cells()
+            .flat_map(|(i, j, n)| other.cells().map(move |(k, l, m)| ((i * r + k, j * c + l), n * m)));
+        Contingency::of(both.collect())
+    }
+
     /// Every class of the first labelling scaled to the mean class size, counts rounded (ties to even).
     pub fn balanced(&self) -> Contingency {
         let target = (self.total as f64 / self.rows.len() as f64).round_ties_even();

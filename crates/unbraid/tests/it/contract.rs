@@ -4,6 +4,13 @@ use ndarray::Array2;
 use rand_distr::{Distribution, StandardNormal};
 use unbraid::data::{Annotations, Column, Csr, Matrix, Slot, Value, Values};
 use unbraid::fit::{Annotate, Ctx, Draw, Flow, Method, Observer, Seed, Step};
+use unbraid::methods::cocluster::itcc::Itcc;
+use unbraid::methods::cocluster::kmeans::Kmeans;
+use unbraid::methods::cocluster::lbm::Lbm;
+use unbraid::methods::cocluster::nmtf::Nmtf;
+use unbraid::methods::cocluster::spectral::SpectralCoclustering;
+use unbraid::methods::cocluster::svcc::Svcc;
+use unbraid::methods::cocluster::svcc::input::Observed;
 use unbraid::methods::factor::adam::Adam;
 use unbraid::methods::factor::common::{Loss, Nonnegative};
 use unbraid::methods::factor::nmf::{Nmf, Solver};
@@ -25,6 +32,7 @@ use unbraid::methods::spatial::neighbours::Rule;
 use unbraid::methods::spatial::popari::Popari;
 use unbraid::methods::spatial::slices::Slices;
 use unbraid::methods::spatial::{Init as Start, Sharing as Affinity};
+use unbraid::simulate::blocks::BlocksDesign;
 use unbraid::simulate::msrt::MsrtDesign;
 use unbraid::{Error, Result};
 
@@ -59,8 +67,12 @@ fn numbers(out: &Annotations) -> Vec<u64> {
     }
     let mut all = Vec::new();
     for (_, column) in out.obs.iter().chain(&out.var) {
-        if let Column::Float(x) = column {
-            all.extend(x.iter().map(|v| v.to_bits()));
+        match column {
+            Column::Float(x) => all.extend(x.iter().map(|v| v.to_bits())),
+            Column::Categorical { codes, .. } => {
+                all.extend(codes.iter().map(|c| c.map_or(u64::MAX, u64::from)));
+            }
+            _ => {}
         }
     }
     [&out.obsm, &out.varm, &out.obsp, &out.varp].into_iter().flatten().for_each(|(_, s)| slot(s, &mut all));
@@ -215,6 +227,47 @@ fn fits_of_slices_keep_the_contract() {
         keeps_the_contract(&popari, input);
         let affinity = Affinity::Differential;
         keeps_the_contract(&Popari { affinity, graph: Rule::Knn, init: Start::Random, ..popari }, input);
+    }
+}
+
+#[test]
+fn coclusters_keep_the_contract() {
+    let design = BlocksDesign {
+        observations: 70,
+        features: 50,
+        rows: 3,
+        cols: 4,
+        mean: 2.0,
+        ..BlocksDesign::default()
+    };
+    let x = design.sample(Seed(2)).unwrap().x;
+    for matrix in [Matrix::Dense(x.to_dense()), Matrix::Sparse(x)] {
+        let values = || Values { what: "X", matrix: &matrix };
+        keeps_the_contract(&Itcc { rows: 3, cols: 4, restarts: 8, ..Itcc::default() }, values);
+        keeps_the_contract(&Lbm { rows: 3, cols: 4, restarts: 8, ..Lbm::default() }, values);
+        keeps_the_contract(&Nmtf { rows: 3, cols: 4, restarts: 8, max_steps: 30, ..Nmtf::default() }, values);
+        keeps_the_contract(&SpectralCoclustering { rows: 3, cols: 3, ..Default::default() }, values);
+        keeps_the_contract(&Kmeans { rows: 3, cols: 4, ..Kmeans::default() }, values);
+        let observed = || Observed::new(values());
+        keeps_the_contract(&small_svcc(), observed);
+        keeps_the_contract(&Svcc { joint: 1.0, prune: true, restarts: 2, ..small_svcc() }, observed);
+        let short = Svcc { pretrain: 2, epochs: 2, restarts: 2, ..small_svcc() };
+        assert_eq!(resumes_at_every_step(&short, observed, 0), 24, "three batches an epoch");
+    }
+}
+
+/// A fit of clusters that takes a moment.
+fn small_svcc() -> Svcc {
+    Svcc {
+        rows: 3,
+        cols: 4,
+        hidden: [12, 8],
+        latent: 3,
+        batch: 32,
+        pretrain: 4,
+        epochs: 6,
+        restarts: 1,
+        ..Svcc::default()
     }
 }
 

@@ -1,0 +1,108 @@
+//! Whole fits on planted blocks.
+
+use ndarray::{Array2, Axis};
+
+use super::input::{Missing, Observed};
+use super::likelihood::Law;
+use super::{Start, Svcc};
+use crate::data::{Matrix, Values};
+use crate::fit::{Ctx, Method, Seed};
+use crate::methods::cocluster::svcc::model::SvccFit;
+use crate::metrics::coclusters::agreement;
+use crate::simulate::blocks::{BlocksDesign, BlocksSample};
+
+fn planted() -> BlocksSample {
+    let design = BlocksDesign {
+        observations: 150,
+        features: 100,
+        rows: 3,
+        cols: 3,
+        mean: 4.0,
+        contrast: 0.9,
+        ..BlocksDesign::default()
+    };
+    design.sample(Seed(4)).unwrap()
+}
+
+fn small() -> Svcc {
+    Svcc {
+        rows: 3,
+        cols: 3,
+        hidden: [64, 32],
+        latent: 5,
+        batch: 50,
+        pretrain: 25,
+        epochs: 30,
+        learning_rate: 2e-3,
+        restarts: 1,
+        ..Svcc::default()
+    }
+}
+
+fn fit(params: &Svcc, matrix: &Matrix) -> SvccFit {
+    let input = Observed { values: Values { what: "X", matrix }, missing: params.missing };
+    params.fit(input, &mut Ctx::new(Seed(1), &mut ())).unwrap()
+}
+
+#[test]
+fn planted_blocks_are_found_before_any_polish_and_new_rows_assigned() {
+    let s = planted();
+    let matrix = Matrix::Sparse(s.x.clone());
+    let found = fit(&small(), &matrix);
+    let own = agreement(&s.rows, &found.labels[1].0).unwrap();
+    assert!(own.nmi > 0.8, "{own:?}");
+    assert!(agreement(&s.cols, &found.labels[1].1).unwrap().nmi > 0.85);
+    assert!(agreement(&s.rows, &found.clusters.rows.labels).unwrap().nmi > 0.9);
+    // The rows of the fit, as new ones, have the clusters they had before the polish.
+    let again = found.assign(Values { what: "X", matrix: &matrix }).unwrap();
+    assert_eq!(agreement(&found.labels[1].0, &again.labels).unwrap().ari, 1.0);
+    let some = matrix.rows(&[3, 70, 5]);
+    let three = found.assign(Values { what: "X", matrix: &some }).unwrap();
+    assert_eq!(three.labels, [again.labels[3], again.labels[70], again.labels[5]]);
+    let narrow = matrix.columns(&[0, 1]);
+    assert!(found.assign(Values { what: "X", matrix: &narrow }).is_err());
+}
+
+#[test]
+fn every_law_and_start_finds_them_too() {
+    let s = planted();
+    let matrix = Matrix::Dense(s.x.to_dense());
+    for (likelihood, init) in
+        [(Law::Poisson, Start::Itcc), (Law::Nb, Start::Spectral), (Law::Multinomial, Start::Kmeans)]
+    {
+        let params = Svcc { likelihood, init, joint: 0.5, ..small() };
+        let found = fit(&params, &matrix);
+        let nmi = agreement(&s.rows, &found.labels[1].0).unwrap().nmi;
+        assert!(nmi > 0.7, "{likelihood} from {init}: {nmi}");
+        let traces = &found.clusters.traces;
+        assert!(traces.iter().all(|t| t.1.len() == 55 && t.1.iter().all(|v| v.is_finite())));
+    }
+    // Logarithms less their mean are signed: Gaussian and squares.
+    let mut y = s.x.to_dense().mapv(f64::ln_1p);
+    let mean = y.mean_axis(Axis(1)).unwrap().insert_axis(Axis(1));
+    y -= &mean;
+    let found = fit(&small(), &Matrix::Dense(y));
+    assert!(found.clusters.blocks.information.is_none());
+    let nmi = agreement(&s.rows, &found.labels[1].0).unwrap().nmi;
+    assert!(nmi > 0.3, "signed: {nmi}");
+}
+
+#[test]
+fn a_tenth_of_the_entries_may_be_missing() {
+    let s = planted();
+    let mut x: Array2<f64> = s.x.to_dense();
+    x.indexed_iter_mut().filter(|((i, j), _)| (i * 7 + j * 3) % 10 == 0).for_each(|(_, v)| *v = f64::NAN);
+    let found = fit(&Svcc { missing: Missing::Nan, likelihood: Law::Poisson, ..small() }, &Matrix::Dense(x));
+    let nmi = agreement(&s.rows, &found.labels[1].0).unwrap().nmi;
+    assert!(nmi > 0.7, "{nmi}");
+}
+
+#[test]
+fn too_many_clusters_become_fewer() {
+    let s = planted();
+    let params = Svcc { rows: 8, cols: 8, prune: true, dirichlet: 0.5, epochs: 30, warmup: 5, ..small() };
+    let found = fit(&params, &Matrix::Sparse(s.x.clone()));
+    let (rows, cols) = (found.clusters.rows.clusters, found.clusters.cols.clusters);
+    assert!(rows <= 8 && cols <= 8 && found.clusters.rows.used() == rows, "{rows} × {cols}");
+    assert!(agreement(&s.rows, &found.clusters.rows.labels).unwrap().purity > 0.85);
+}

@@ -1,0 +1,419 @@
+//! The prior of a latent space: a mixture of Gaussians with diagonal covariances, and the divergence from it.
+//!
+//! ```text
+//! l_c(z) = log π_c − Σ_d log σ_cd − (L/2) log 2π − ½ Σ_d ((z_d − μ_cd)/σ_cd)²,   log p(z) = logsumexp_c l_c(z),
+//! γ_c(z) = exp(l_c(z) − log p(z)),
+//! ∂ log p/∂z = −Σ_c γ_c (z − μ_c)/σ_c²,   ∂/∂μ_c = γ_c (z − μ_c)/σ_c²,
+//! ∂/∂ log σ_c = γ_c (((z − μ_c)/σ_c)² − 1),   ∂/∂ logit_c = γ_c − π_c
+//! ```
+//!
+//! | symbol  | shape | meaning                          | field       |
+//! |---------|-------|----------------------------------|-------------|
+//! | π       | c     | shares, softmax of the logits    | `logits`    |
+//! | μ       | c × L | centres                          | `mean`      |
+//! | log σ   | c × L | log standard deviations          | `log_sigma` |
+//!
+//! The divergence of q = N(m, s²) from the mixture has no closed form. Two bounds have ([`Ready::vade`], [`Ready::bound`]):
+//!
+//! ```text
+//! KL_c = ½ Σ_d [ (s_d² + (m_d − μ_cd)²)/σ_cd² + 2 log σ_cd − 2 log s_d − 1 ],
+//! vade:   Σ_c γ_c KL_c + KL(γ ‖ π),  γ = γ(m)            (Jiang and others 2017: `jiang2017`)
+//! bound:  −logsumexp_c( log π_c − KL_c ),  the least of the former over γ, attained at γ*_c ∝ π_c exp(−KL_c)
+//!                                                        (Hershey and Olsen 2007: `hershey2007`)
+//! ```
+
+use ndarray::{Array2, ArrayView2};
+use serde::{Deserialize, Serialize};
+
+use crate::nn::Param;
+
+/// Least standard deviation of a component.
+pub const LEAST_SIGMA: f64 = 0.05;
+
+/// π, μ and σ as they are learnt.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Mixture {
+    /// 1 × c.
+    pub logits: Param<f64>,
+    /// μ, c × L.
+    pub mean: Param<f64>,
+    /// log σ, c × L.
+    pub log_sigma: Param<f64>,
+}
+
+/// log Σ exp, and the exponents turned into shares.
+pub fn softmax(values: &mut [f64]) -> f64 {
+    let top = values.iter().fold(f64::NEG_INFINITY, |a, b| a.max(*b));
+    if top == f64::NEG_INFINITY {
+        return top;
+    }
+    let mut sum = 0.0;
+    for v in values.iter_mut() {
+        *v = (*v - top).exp();
+        sum += *v;
+    }
+    values.iter_mut().for_each(|v| *v /= sum);
+    top + sum.ln()
+}
+
+/// What densities need of the parameters, computed once for many points.
+pub struct Ready {
+    /// π.
+    pub shares: Vec<f64>,
+    /// log π.
+    pub log_shares: Vec<f64>,
+    /// log π_c − Σ log σ − (L/2) log 2π.
+    constant: Vec<f64>,
+    /// μ.
+    mean: Array2<f64>,
+    /// 1/σ².
+    precision: Array2<f64>,
+    /// Σ_d log σ_cd.
+    log_sigma: Vec<f64>,
+}
+
+impl Ready {
+    /// Number of components.
+    pub fn len(&self) -> usize {
+        self.shares.len()
+    }
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.shares.is_empty()
+    }
+
+    /// μ_c.
+    pub fn centre(&self, c: usize) -> ndarray::ArrayView1<'_, f64> {
+        self.mean.row(c)
+    }
+
+    /// l_c(z) of every component.
+    pub fn components(&self, z: &[f64], out: &mut [f64]) {
+        for (c, to) in out.iter_mut().enumerate() {
+            let (mean, precision) = (self.mean.row(c), self.precision.row(c));
+            let mut square = 0.0;
+            for d in 0..z.len() {
+                let e = z[d] - mean[d];
+                square += e * e * precision[d];
+            }
+            *to = self.constant[c] - 0.5 * square;
+        }
+    }
+
+    /// log p(z); γ(z) into `gamma`.
+    pub fn density(&self, z: &[f64], gamma: &mut [f64]) -> f64 {
+        self.components(z, gamma);
+        softmax(gamma)
+    }
+
+    /// Adds w ∂ l_c/∂z, weighted by `weights` of the components, to `out`.
+    pub fn add_slope(&self, z: &[f64], weights: &[f64], out: &mut [f64]) {
+        for (c, w) in weights.iter().enumerate() {
+            let (mean, precision) = (self.mean.row(c), self.precision.row(c));
+            for d in 0..z.len() {
+                out[d] -= w * (z[d] - mean[d]) * precision[d];
+            }
+        }
+    }
+
+    /// Adds Σ_c w_c ∂ l_c/∂(logits, μ, log σ): the chain rule of anything that depends on the l_c.
+    pub fn add_gradient(&self, z: &[f64], weights: &[f64], to: &mut Gradient) {
+        let total: f64 = weights.iter().sum();
+        for (c, w) in weights.iter().enumerate() {
+            to.logits[c] += w - total * self.shares[c];
+            let (mean, precision) = (self.mean.row(c), self.precision.row(c));
+            for d in 0..z.len() {
+                let e = (z[d] - mean[d]) * precision[d];
+                to.mean[[c, d]] += w * e;
+                to.log_sigma[[c, d]] += w * (e * (z[d] - mean[d]) - 1.0);
+            }
+        }
+    }
+
+    /// KL_c of N(m, exp(lv)) from every component.
+    pub fn kl(&self, m: &[f64], lv: &[f64], out: &mut [f64]) {
+        for (c, to) in out.iter_mut().enumerate() {
+            let (mean, precision) = (self.mean.row(c), self.precision.row(c));
+            let mut sum = 2.0 * self.log_sigma[c];
+            for d in 0..m.len() {
+                let e = m[d] - mean[d];
+                sum += (lv[d].exp() + e * e) * precision[d] - lv[d] - 1.0;
+            }
+            *to = 0.5 * sum;
+        }
+    }
+
+    /// Adds Σ_c w_c ∂ KL_c to the gradients of m, of lv and of the mixture.
+    fn add_kl_gradient(
+        &self,
+        m: &[f64],
+        lv: &[f64],
+        weights: &[f64],
+        dm: &mut [f64],
+        dlv: &mut [f64],
+        to: &mut Gradient,
+    ) {
+        for (c, w) in weights.iter().enumerate() {
+            let (mean, precision) = (self.mean.row(c), self.precision.row(c));
+            for d in 0..m.len() {
+                let (e, v) = (m[d] - mean[d], lv[d].exp());
+                dm[d] += w * e * precision[d];
+                dlv[d] += 0.5 * w * (v * precision[d] - 1.0);
+                to.mean[[c, d]] -= w * e * precision[d];
+                to.log_sigma[[c, d]] += w * (1.0 - (v + e * e) * precision[d]);
+            }
+        }
+    }
+
+    /// The bound of Hershey and Olsen for N(m, exp(lv)); γ* into `gamma`.
+    pub fn bound(&self, m: &[f64], lv: &[f64], gamma: &mut [f64]) -> f64 {
+        self.kl(m, lv, gamma);
+        gamma.iter_mut().zip(&self.log_shares).for_each(|(k, p)| *k = p - *k);
+        -softmax(gamma)
+    }
+
+    /// Adds `scale` times the gradient of [`bound`](Self::bound), given its γ*.
+    pub fn add_bound_gradient(
+        &self,
+        (m, lv): (&[f64], &[f64]),
+        gamma: &[f64],
+        scale: f64,
+        (dm, dlv): (&mut [f64], &mut [f64]),
+        to: &mut Gradient,
+    ) {
+        let weights: Vec<f64> = gamma.iter().map(|g| scale * g).collect();
+        self.add_kl_gradient(m, lv, &weights, dm, dlv, to);
+        for (c, g) in gamma.iter().enumerate() {
+            to.logits[c] -= scale * (g - self.shares[c]);
+        }
+    }
+
+    /// VaDE's bound for N(m, exp(lv)); γ(m) into `gamma`.
+    pub fn vade(&self, m: &[f64], lv: &[f64], gamma: &mut [f64]) -> f64 {
+        self.density(m, gamma);
+        let mut kl = vec![0.0; gamma.len()];
+        self.kl(m, lv, &mut kl);
+        gamma
+            .iter()
+            .zip(&kl)
+            .zip(&self.log_shares)
+            .filter(|((g, _), _)| **g > 0.0)
+            .map(|((g, k), p)| g * (k + g.ln() - p))
+            .sum()
+    }
+
+    /// Adds `scale` times the gradient of [`vade`](Self::vade), through γ(m) too.
+    pub fn add_vade_gradient(
+        &self,
+        (m, lv): (&[f64], &[f64]),
+        gamma: &[f64],
+        scale: f64,
+        (dm, dlv): (&mut [f64], &mut [f64]),
+        to: &mut Gradient,
+    ) {
+        let mut kl = vec![0.0; gamma.len()];
+        self.kl(m, lv, &mut kl);
+        let weights: Vec<f64> = gamma.iter().map(|g| scale * g).collect();
+        self.add_kl_gradient(m, lv, &weights, dm, dlv, to);
+        // ∂/∂ log π_c = −γ_c
+        for (c, w) in weights.iter().enumerate() {
+            to.logits[c] -= w - scale * self.shares[c];
+        }
+        // Through γ: e_c = KL_c + log γ_c − log π_c, and the softmax' Jacobian.
+        let e: Vec<f64> = gamma
+            .iter()
+            .zip(&kl)
+            .zip(&self.log_shares)
+            .map(|((g, k), p)| k + g.max(f64::MIN_POSITIVE).ln() - p)
+            .collect();
+        let mean: f64 = gamma.iter().zip(&e).map(|(g, e)| g * e).sum();
+        let through: Vec<f64> = gamma.iter().zip(&e).map(|(g, e)| scale * g * (e - mean)).collect();
+        self.add_slope(m, &through, dm);
+        self.add_gradient(m, &through, to);
+    }
+}
+
+/// Derivatives of a mixture.
+#[derive(Clone, Debug)]
+pub struct Gradient {
+    /// c.
+    pub logits: Vec<f64>,
+    /// c × L.
+    pub mean: Array2<f64>,
+    /// c × L.
+    pub log_sigma: Array2<f64>,
+}
+
+impl Gradient {
+    /// Zeros for c components in L dimensions.
+    pub fn zeros((components, dims): (usize, usize)) -> Gradient {
+        let zero = Array2::zeros((components, dims));
+        Gradient { logits: vec![0.0; components], mean: zero.clone(), log_sigma: zero }
+    }
+}
+
+impl Mixture {
+    /// Components of the given centres, standard deviations and shares.
+    pub fn new(mean: Array2<f64>, sigma: &Array2<f64>, shares: &[f64]) -> Mixture {
+        let logits = shares.iter().map(|s| s.max(1e-6).ln()).collect::<Vec<_>>();
+        let logits = Array2::from_shape_fn((1, logits.len()), |(_, c)| logits[c]);
+        let log_sigma = sigma.mapv(|s| s.max(LEAST_SIGMA).ln());
+        Mixture { logits: Param::new(logits), mean: Param::new(mean), log_sigma: Param::new(log_sigma) }
+    }
+
+    /// One standard normal component: the prior before clusters are known.
+    pub fn standard(dims: usize) -> Mixture {
+        Mixture::new(Array2::zeros((1, dims)), &Array2::ones((1, dims)), &[1.0])
+    }
+
+    /// Components and dimensions.
+    pub fn shape(&self) -> (usize, usize) {
+        self.mean.value.dim()
+    }
+
+    /// What densities need.
+    pub fn ready(&self) -> Ready {
+        let (components, dims) = self.shape();
+        let mut shares: Vec<f64> = self.logits.value.iter().copied().collect();
+        let log_sum = softmax(&mut shares);
+        let log_shares: Vec<f64> = self.logits.value.iter().map(|l| l - log_sum).collect();
+        let log_sigma: Vec<f64> = self.log_sigma.value.rows().into_iter().map(|r| r.sum()).collect();
+        let root = 0.5 * dims as f64 * std::f64::consts::TAU.ln();
+        let constant = (0..components).map(|c| log_shares[c] - log_sigma[c] - root).collect();
+        let precision = self.log_sigma.value.mapv(|l| (-2.0 * l).exp());
+        Ready { shares, log_shares, constant, mean: self.mean.value.clone(), precision, log_sigma }
+    }
+
+    /// Keeps σ at or above its least value.
+    pub fn confine(&mut self) {
+        self.log_sigma.value.mapv_inplace(|l| l.max(LEAST_SIGMA.ln()));
+    }
+
+    /// γ of every row of `points`, tempered by T: ∝ exp(l_c/T).
+    pub fn responsibilities(&self, points: ArrayView2<'_, f64>, temperature: f64) -> Array2<f64> {
+        let ready = self.ready();
+        let mut out = Array2::zeros((points.nrows(), ready.len()));
+        let mut l = vec![0.0; ready.len()];
+        for (mut to, z) in out.rows_mut().into_iter().zip(points.rows()) {
+            let z: Vec<f64> = z.to_vec();
+            ready.components(&z, &mut l);
+            l.iter_mut().for_each(|v| *v /= temperature);
+            softmax(&mut l);
+            to.iter_mut().zip(&l).for_each(|(t, v)| *t = *v);
+        }
+        out
+    }
+
+    /// The components chosen, in that order; what Adam knows of them is forgotten.
+    pub fn select(&self, at: &[usize]) -> Mixture {
+        let rows = |p: &Param<f64>| Param::new(p.value.select(ndarray::Axis(0), at));
+        let logits = Param::new(self.logits.value.select(ndarray::Axis(1), at));
+        Mixture { logits, mean: rows(&self.mean), log_sigma: rows(&self.log_sigma) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::golden::Golden;
+    use ndarray::{Array1, Ix1};
+
+    fn read(case: &Golden) -> Mixture {
+        let logits: Array1<f64> = case.array("logits");
+        Mixture {
+            logits: Param::new(logits.insert_axis(ndarray::Axis(0))),
+            mean: Param::new(case.array("mu")),
+            log_sigma: Param::new(case.array("log_sigma")),
+        }
+    }
+
+    #[test]
+    fn densities_and_gradients_are_those_of_the_golden_case() {
+        let case = Golden::open("svcc/gmm");
+        let (mixture, z): (Mixture, Array2<f64>) = (read(&case), case.array("z"));
+        let ready = mixture.ready();
+        let (n, c) = (z.nrows(), ready.len());
+        let (mut log, mut gamma, mut dz) = (Array1::zeros(n), Array2::zeros((n, c)), Array2::zeros(z.dim()));
+        let mut gradient = Gradient::zeros(mixture.shape());
+        for i in 0..n {
+            let (point, mut g) = (z.row(i).to_vec(), vec![0.0; c]);
+            log[i] = ready.density(&point, &mut g);
+            ready.add_slope(&point, &g, dz.row_mut(i).as_slice_mut().unwrap());
+            ready.add_gradient(&point, &g, &mut gradient);
+            gamma.row_mut(i).assign(&Array1::from(g));
+        }
+        case.assert_close("log_density", &log, 1e-12);
+        case.assert_close("responsibilities", &gamma, 1e-12);
+        case.assert_close("grad_z", &dz, 1e-10);
+        case.assert_close("grad_logits", &Array1::from(gradient.logits), 1e-10);
+        case.assert_close("grad_mu", &gradient.mean, 1e-10);
+        case.assert_close("grad_log_sigma", &gradient.log_sigma, 1e-10);
+        let tempered = mixture.responsibilities(z.view(), 1.0);
+        assert!((&tempered - &gamma).iter().all(|v| v.abs() < 1e-14));
+    }
+
+    #[test]
+    fn closed_divergences_are_those_of_the_golden_case() {
+        let case = Golden::open("svcc/kl_closed_form");
+        let mixture = read(&case);
+        let ready = mixture.ready();
+        let (m, lv): (Array2<f64>, Array2<f64>) = (case.array("q_mean"), case.array("q_logvar"));
+        let (n, c) = (m.nrows(), ready.len());
+        let mut kl = Array2::zeros((n, c));
+        let (mut best, mut at_mean) = (kl.clone(), kl.clone());
+        let (mut bound, mut vade) = (Array1::<f64>::zeros(n), Array1::<f64>::zeros(n));
+        for i in 0..n {
+            let (m, lv) = (m.row(i).to_vec(), lv.row(i).to_vec());
+            ready.kl(&m, &lv, kl.row_mut(i).as_slice_mut().unwrap());
+            bound[i] = ready.bound(&m, &lv, best.row_mut(i).as_slice_mut().unwrap());
+            vade[i] = ready.vade(&m, &lv, at_mean.row_mut(i).as_slice_mut().unwrap());
+            assert!(bound[i] <= vade[i] + 1e-12);
+        }
+        case.assert_close("kl_per_component", &kl, 1e-12);
+        case.assert_close("hershey_olsen", &bound, 1e-12);
+        case.assert_close("optimal_gamma", &best, 1e-10);
+        case.assert_close("gamma_at_mean", &at_mean, 1e-10);
+        case.assert_close::<_, Ix1>("vade_bound", &vade, 1e-12);
+    }
+
+    #[test]
+    fn gradients_of_both_bounds_match_differences() {
+        use crate::nn::check::{normal, slopes};
+        let mixture = Mixture {
+            logits: Param::new(normal(1, 3, 1)),
+            mean: Param::new(normal(3, 2, 2)),
+            log_sigma: Param::new(0.3 * normal(3, 2, 3)),
+        };
+        let (m, lv) = (normal(1, 2, 4), normal(1, 2, 5));
+        type State = (Mixture, Array2<f64>, Array2<f64>);
+        let state: State = (mixture.clone(), m.clone(), lv.clone());
+        for vade in [false, true] {
+            let loss = |s: &State| {
+                let (m, lv, mut gamma) = (s.1.row(0).to_vec(), s.2.row(0).to_vec(), vec![0.0; 3]);
+                let ready = s.0.ready();
+                1.7 * if vade { ready.vade(&m, &lv, &mut gamma) } else { ready.bound(&m, &lv, &mut gamma) }
+            };
+            let ready = mixture.ready();
+            let (point, spread, mut gamma) = (m.row(0).to_vec(), lv.row(0).to_vec(), vec![0.0; 3]);
+            let (mut dm, mut dlv) = (vec![0.0; 2], vec![0.0; 2]);
+            let mut to = Gradient::zeros((3, 2));
+            let at = (&point[..], &spread[..]);
+            match vade {
+                true => {
+                    ready.vade(&point, &spread, &mut gamma);
+                    ready.add_vade_gradient(at, &gamma, 1.7, (&mut dm, &mut dlv), &mut to);
+                }
+                false => {
+                    ready.bound(&point, &spread, &mut gamma);
+                    ready.add_bound_gradient(at, &gamma, 1.7, (&mut dm, &mut dlv), &mut to);
+                }
+            }
+            let row = |v: Vec<f64>| Array2::from_shape_vec((1, v.len()), v).unwrap();
+            slopes("m", &state, |s| &mut s.1, &row(dm), loss);
+            slopes("lv", &state, |s| &mut s.2, &row(dlv), loss);
+            slopes("logits", &state, |s| &mut s.0.logits.value, &row(to.logits), loss);
+            slopes("mean", &state, |s| &mut s.0.mean.value, &to.mean, loss);
+            slopes("log_sigma", &state, |s| &mut s.0.log_sigma.value, &to.log_sigma, loss);
+        }
+    }
+}

@@ -1,0 +1,429 @@
+//! The networks of one side: lines to q(z | x), and z to what the likelihood reads.
+//!
+//! ```text
+//! encoder:  h₁ = relu(x W₁ + b₁),  hₗ = relu(Vₗ hₗ₋₁ + bₗ),   m = V_m h + b_m,   log s² = clamp(V_s h + b_s, −8, 4)
+//! decoder:  the same layers from u, in reverse order, to o = V_o h + b_o
+//! ```
+//!
+//! | symbol | shape      | meaning                            |
+//! |--------|------------|------------------------------------|
+//! | x      | B × width  | lines as the encoder sees them     |
+//! | W₁     | width × h  | first layer; a row for each input  |
+//! | o      | BK × width | outputs                            |
+//!
+//! Where few entries of a line are not 0 the first layer reads those alone: forward a line's own, backward those of the batch by
+//! columns, so that every row of dW₁ is summed by one task in the order of the lines.
+
+use ndarray::{Array2, ArrayView2};
+use rand::Rng;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::bound::Posterior;
+use crate::linalg::{Accum, gemm, settle};
+use crate::nn::activation::{relu, relu_adjoint};
+use crate::nn::lanes::axpy;
+use crate::nn::linear::Linear;
+use crate::nn::wide::fast;
+use crate::nn::{Param, Real};
+
+/// Least and largest log s².
+pub const SPREAD: (f64, f64) = (-8.0, 4.0);
+
+/// All lines of one side as an encoder reads them.
+pub enum Lines<T> {
+    /// Every entry.
+    Dense(Array2<T>),
+    /// Entries that are not 0: where each line begins, places, values; and the width.
+    Sparse(Vec<usize>, Vec<u32>, Vec<T>, usize),
+}
+
+/// Some lines.
+pub enum Batch<T> {
+    /// Every entry.
+    Dense(Array2<T>),
+    /// Entries that are not 0, by lines: beginnings, places, values.
+    Sparse(Vec<usize>, Vec<u32>, Vec<T>),
+}
+
+impl<T: Real> Lines<T> {
+    /// Entries of a line.
+    pub fn width(&self) -> usize {
+        match self {
+            Lines::Dense(x) => x.ncols(),
+            Lines::Sparse(.., width) => *width,
+        }
+    }
+
+    /// The chosen lines. With `drop`, an entry stays where `drop(line, place)` is false: a corrupted copy.
+    pub fn batch(&self, at: &[usize], drop: Option<&(dyn Fn(usize, usize) -> bool + Sync)>) -> Batch<T> {
+        match self {
+            Lines::Dense(x) => {
+                let mut out = x.select(ndarray::Axis(0), at);
+                if let Some(drop) = drop {
+                    for (b, mut row) in out.rows_mut().into_iter().enumerate() {
+                        row.iter_mut()
+                            .enumerate()
+                            .filter(|(j, _)| drop(b, *j))
+                            .for_each(|(_, v)| *v = T::ZERO);
+                    }
+                }
+                Batch::Dense(out)
+            }
+            Lines::Sparse(indptr, places, values, _) => {
+                let (mut begin, mut place, mut value) = (vec![0], Vec::new(), Vec::new());
+                for (b, &i) in at.iter().enumerate() {
+                    for e in indptr[i]..indptr[i + 1] {
+                        if drop.is_none_or(|drop| !drop(b, e - indptr[i])) {
+                            place.push(places[e]);
+                            value.push(values[e]);
+                        }
+                    }
+                    begin.push(place.len());
+                }
+                Batch::Sparse(begin, place, value)
+            }
+        }
+    }
+}
+
+impl<T: Real> Batch<T> {
+    /// Number of lines.
+    pub fn len(&self) -> usize {
+        match self {
+            Batch::Dense(x) => x.nrows(),
+            Batch::Sparse(begin, ..) => begin.len() - 1,
+        }
+    }
+    /// Whether there is no line.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The first layer, x W + b.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(bound = "T: Real")]
+pub struct First<T> {
+    /// W, inputs × outputs.
+    pub weight: Param<T>,
+    /// b, 1 × outputs.
+    pub bias: Param<T>,
+}
+
+impl<T: Real> First<T> {
+    fn new(inputs: usize, outputs: usize, rng: &mut impl Rng) -> First<T> {
+        First {
+            weight: Param::uniform((inputs, outputs), inputs, rng),
+            bias: Param::filled((1, outputs), 0.0),
+        }
+    }
+
+    fn forward(&self, x: &Batch<T>) -> Array2<T> {
+        let width = self.weight.value.ncols();
+        let mut y = Array2::from_elem((x.len(), width), T::ZERO);
+        y.rows_mut().into_iter().for_each(|mut r| r.assign(&self.bias.value.row(0)));
+        match x {
+            Batch::Dense(x) => gemm(y.view_mut(), Accum::Add, x.view(), self.weight.value.view()),
+            Batch::Sparse(begin, place, value) => {
+                let (Some(w), Some(y)) = (self.weight.value.as_slice(), y.as_slice_mut()) else { return y };
+                y.par_chunks_mut(width).enumerate().with_min_len(16).for_each(|(b, to)| {
+                    settle();
+                    fast(|| {
+                        for e in begin[b]..begin[b + 1] {
+                            axpy(value[e], &w[place[e] as usize * width..][..width], to);
+                        }
+                    });
+                });
+            }
+        }
+        y
+    }
+
+    fn backward(&mut self, x: &Batch<T>, dy: &Array2<T>) {
+        let width = dy.ncols();
+        for row in dy.rows() {
+            self.bias.grad.row_mut(0).iter_mut().zip(row).for_each(|(to, d)| *to += *d);
+        }
+        match x {
+            Batch::Dense(x) => gemm(self.weight.grad.view_mut(), Accum::Add, x.t(), dy.view()),
+            Batch::Sparse(begin, place, value) => {
+                let inputs = self.weight.grad.nrows();
+                // The batch by columns.
+                let mut from = vec![0usize; inputs + 1];
+                place.iter().for_each(|j| from[*j as usize + 1] += 1);
+                for j in 0..inputs {
+                    from[j + 1] += from[j];
+                }
+                let mut next = from.clone();
+                let mut entries = vec![(0u32, T::ZERO); place.len()];
+                for b in 0..begin.len() - 1 {
+                    for e in begin[b]..begin[b + 1] {
+                        let at = &mut next[place[e] as usize];
+                        entries[*at] = (b as u32, value[e]);
+                        *at += 1;
+                    }
+                }
+                let (Some(grad), Some(dy)) = (self.weight.grad.as_slice_mut(), dy.as_slice()) else { return };
+                grad.par_chunks_mut(width).enumerate().with_min_len(64).for_each(|(j, to)| {
+                    settle();
+                    fast(|| {
+                        for (b, v) in &entries[from[j]..from[j + 1]] {
+                            axpy(*v, &dy[*b as usize * width..][..width], to);
+                        }
+                    });
+                });
+            }
+        }
+    }
+}
+
+fn rectify<T: Real>(a: &mut Array2<T>) {
+    if let Some(a) = a.as_slice_mut() {
+        fast(|| relu(a));
+    }
+}
+
+fn rectify_adjoint<T: Real>(a: &Array2<T>, d: &mut Array2<T>) {
+    if let (Some(a), Some(d)) = (a.as_slice(), d.as_slice_mut()) {
+        fast(|| relu_adjoint(a, d));
+    }
+}
+
+/// Lines to q(z | x).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(bound = "T: Real")]
+pub struct Encoder<T> {
+    first: First<T>,
+    deeper: Vec<Linear<T>>,
+    mean: Linear<T>,
+    spread: Linear<T>,
+}
+
+/// What the backward pass needs of a forward pass.
+pub struct Coded<T> {
+    /// h₁, h₂, …
+    pub layers: Vec<Array2<T>>,
+    /// m and log s².
+    pub posterior: Posterior,
+    /// Where log s² is not at its ends.
+    free: Array2<bool>,
+}
+
+impl<T: Real> Coded<T> {
+    /// The last hidden layer.
+    pub fn hidden(&self) -> &Array2<T> {
+        &self.layers[self.layers.len() - 1]
+    }
+}
+
+impl<T: Real> Encoder<T> {
+    /// Of lines of the given width; there is at least one hidden layer.
+    pub fn new(width: usize, hidden: &[usize], latent: usize, rng: &mut impl Rng) -> Encoder<T> {
+        let first = First::new(width, hidden[0], rng);
+        let deeper = hidden.windows(2).map(|w| Linear::new(w[0], w[1], rng)).collect();
+        let top = hidden[hidden.len() - 1];
+        Encoder { first, deeper, mean: Linear::new(top, latent, rng), spread: Linear::new(top, latent, rng) }
+    }
+
+    /// q(z | x) of some lines.
+    pub fn forward(&self, x: &Batch<T>) -> Coded<T> {
+        let mut h = self.first.forward(x);
+        rectify(&mut h);
+        let mut layers = vec![h];
+        for linear in &self.deeper {
+            let mut h = linear.forward(layers[layers.len() - 1].view());
+            rectify(&mut h);
+            layers.push(h);
+        }
+        let top = layers[layers.len() - 1].view();
+        let raw = self.spread.forward(top).mapv(|v| v.wide());
+        let mean = self.mean.forward(top).mapv(|v| v.wide());
+        let free = raw.mapv(|v| v > SPREAD.0 && v < SPREAD.1);
+        let log_variance = raw.mapv(|v| v.clamp(SPREAD.0, SPREAD.1));
+        Coded { layers, posterior: Posterior { mean, log_variance }, free }
+    }
+
+    /// Adds the gradients of every parameter from those of m and log s², and of the last hidden layer where there is one.
+    pub fn backward(&mut self, x: &Batch<T>, coded: &Coded<T>, d: &Posterior, hidden: Option<&Array2<T>>) {
+        let top = coded.hidden();
+        let dm = d.mean.mapv(T::of);
+        let mut ds = d.log_variance.mapv(T::of);
+        ds.zip_mut_with(&coded.free, |d, free| *d = if *free { *d } else { T::ZERO });
+        self.mean.backward(top.view(), &dm);
+        self.spread.backward(top.view(), &ds);
+        let mut dh = hidden.cloned().unwrap_or_else(|| Array2::from_elem(top.dim(), T::ZERO));
+        self.mean.backward_input(&dm, &mut dh);
+        self.spread.backward_input(&ds, &mut dh);
+        for (l, linear) in self.deeper.iter_mut().enumerate().rev() {
+            rectify_adjoint(&coded.layers[l + 1], &mut dh);
+            let below = &coded.layers[l];
+            linear.backward(below.view(), &dh);
+            let mut next = Array2::from_elem(below.dim(), T::ZERO);
+            linear.backward_input(&dh, &mut next);
+            dh = next;
+        }
+        rectify_adjoint(&coded.layers[0], &mut dh);
+        self.first.backward(x, &dh);
+    }
+
+    /// Calls `f` with each parameter and its name.
+    pub fn visit(&mut self, f: &mut impl FnMut(&str, &mut Param<T>)) {
+        f("encoder.first.weight", &mut self.first.weight);
+        f("encoder.first.bias", &mut self.first.bias);
+        for (l, linear) in self.deeper.iter_mut().enumerate() {
+            linear.visit(&format!("encoder.l{}", l + 2), f);
+        }
+        self.mean.visit("encoder.mean", f);
+        self.spread.visit("encoder.spread", f);
+    }
+}
+
+/// Points to what the likelihood reads.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(bound = "T: Real")]
+pub struct Decoder<T> {
+    hidden: Vec<Linear<T>>,
+    /// The last layer, whose bias starts at the log shares of the outputs.
+    pub out: Linear<T>,
+}
+
+impl<T: Real> Decoder<T> {
+    /// From L numbers through the given hidden layers to lines of the given width, whose biases start at `bias`.
+    pub fn new(latent: usize, hidden: &[usize], bias: &[f64], rng: &mut impl Rng) -> Decoder<T> {
+        let mut width = latent;
+        let layers = hidden.iter().map(|&size| {
+            let layer = Linear::new(width, size, rng);
+            width = size;
+            layer
+        });
+        let hidden = layers.collect();
+        let mut out = Linear::new(width, bias.len(), rng);
+        out.bias.value.iter_mut().zip(bias).for_each(|(to, v)| *to = T::of(*v));
+        Decoder { hidden, out }
+    }
+
+    /// Hidden layers and outputs.
+    pub fn forward(&self, u: ArrayView2<'_, T>) -> (Vec<Array2<T>>, Array2<T>) {
+        let mut layers: Vec<Array2<T>> = Vec::new();
+        for linear in &self.hidden {
+            let mut h = linear.forward(layers.last().map_or(u, |h| h.view()));
+            rectify(&mut h);
+            layers.push(h);
+        }
+        let out = self.out.forward(layers.last().map_or(u, |h| h.view()));
+        (layers, out)
+    }
+
+    /// Adds the gradients of every parameter from that of the outputs; the gradient of u.
+    pub fn backward(&mut self, u: ArrayView2<'_, T>, layers: &[Array2<T>], dout: &Array2<T>) -> Array2<T> {
+        let top = layers.last().map_or(u, |h| h.view());
+        self.out.backward(top, dout);
+        let mut d = Array2::from_elem(top.dim(), T::ZERO);
+        self.out.backward_input(dout, &mut d);
+        for (l, linear) in self.hidden.iter_mut().enumerate().rev() {
+            rectify_adjoint(&layers[l], &mut d);
+            let below = if l == 0 { u } else { layers[l - 1].view() };
+            linear.backward(below, &d);
+            let mut next = Array2::from_elem(below.dim(), T::ZERO);
+            linear.backward_input(&d, &mut next);
+            d = next;
+        }
+        d
+    }
+
+    /// Calls `f` with each parameter and its name.
+    pub fn visit(&mut self, f: &mut impl FnMut(&str, &mut Param<T>)) {
+        for (l, linear) in self.hidden.iter_mut().enumerate() {
+            linear.visit(&format!("decoder.l{}", l + 1), f);
+        }
+        self.out.visit("decoder.out", f);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fit::{Draw, Seed};
+    use crate::nn::check::{normal, slopes};
+
+    fn sparse(x: &Array2<f64>) -> Batch<f64> {
+        let (mut begin, mut place, mut value) = (vec![0], vec![], vec![]);
+        for row in x.rows() {
+            row.iter().enumerate().filter(|(_, v)| **v != 0.0).for_each(|(j, v)| {
+                place.push(j as u32);
+                value.push(*v);
+            });
+            begin.push(place.len());
+        }
+        Batch::Sparse(begin, place, value)
+    }
+
+    #[test]
+    fn encoders_follow_differences_sparse_or_not() {
+        let mut rng = Seed(1).stream(Draw::Init, 0);
+        let mut encoder = Encoder::<f64>::new(6, &[5, 4], 2, &mut rng);
+        let x = normal(7, 6, 2).mapv(|v| if v > 0.2 { v } else { 0.0 });
+        let (to_mean, to_spread, to_hidden) = (normal(7, 2, 3), normal(7, 2, 4), normal(7, 4, 5));
+        let loss = |e: &Encoder<f64>| {
+            let c = e.forward(&Batch::Dense(x.clone()));
+            (&c.posterior.mean * &to_mean).sum()
+                + (&c.posterior.log_variance * &to_spread).sum()
+                + (c.hidden() * &to_hidden).sum()
+        };
+        let start = encoder.clone();
+        let d = Posterior { mean: to_mean.clone(), log_variance: to_spread.clone() };
+        let mut grads = Vec::new();
+        for batch in [Batch::Dense(x.clone()), sparse(&x)] {
+            let mut e = start.clone();
+            let coded = e.forward(&batch);
+            e.backward(&batch, &coded, &d, Some(&to_hidden));
+            let mut all = Vec::new();
+            e.visit(&mut |name, p| all.push((name.to_owned(), p.grad.clone())));
+            grads.push(all);
+        }
+        for (a, b) in grads[0].iter().zip(&grads[1]) {
+            assert!((&a.1 - &b.1).iter().all(|v| v.abs() < 1e-12), "{}", a.0);
+        }
+        fn nth(e: &mut Encoder<f64>, at: usize) -> &mut Array2<f64> {
+            match at {
+                0 => &mut e.first.weight.value,
+                1 => &mut e.first.bias.value,
+                2 => &mut e.deeper[0].weight.value,
+                3 => &mut e.deeper[0].bias.value,
+                4 => &mut e.mean.weight.value,
+                5 => &mut e.mean.bias.value,
+                6 => &mut e.spread.weight.value,
+                _ => &mut e.spread.bias.value,
+            }
+        }
+        for (at, (name, grad)) in grads[0].iter().enumerate() {
+            slopes(name, &start, |e| nth(e, at), grad, loss);
+        }
+        encoder.visit(&mut |_, p| p.clear());
+    }
+
+    #[test]
+    fn decoders_follow_differences() {
+        let mut rng = Seed(2).stream(Draw::Init, 0);
+        let mut decoder = Decoder::<f64>::new(2, &[4, 5], &[0.1; 6], &mut rng);
+        let (u, weights) = (normal(7, 2, 6), normal(7, 6, 7));
+        let state = (decoder.clone(), u.clone());
+        let loss = |s: &(Decoder<f64>, Array2<f64>)| (s.0.forward(s.1.view()).1 * &weights).sum();
+        let (layers, _) = decoder.forward(u.view());
+        let du = decoder.backward(u.view(), &layers, &weights);
+        slopes("u", &state, |s| &mut s.1, &du, loss);
+        slopes("out", &state, |s| &mut s.0.out.weight.value, &decoder.out.weight.grad, loss);
+        slopes("l1", &state, |s| &mut s.0.hidden[0].weight.value, &decoder.hidden[0].weight.grad, loss);
+        slopes("l2", &state, |s| &mut s.0.hidden[1].bias.value, &decoder.hidden[1].bias.grad, loss);
+    }
+
+    #[test]
+    fn corrupted_copies_lack_what_was_dropped() {
+        let x = Lines::<f64>::Sparse(vec![0, 2, 3], vec![0, 2, 1], vec![1.0, 2.0, 3.0], 3);
+        let Batch::Sparse(begin, place, value) = x.batch(&[1, 0], Some(&|b, e| b == 1 && e == 0)) else {
+            panic!()
+        };
+        assert_eq!((begin, place, value), (vec![0, 1, 2], vec![1, 2], vec![3.0, 2.0]));
+    }
+}

@@ -1,0 +1,535 @@
+//! The schedule: pre-training, a start for the clusters, joint epochs, polish, restarts.
+//!
+//! ```text
+//! pre-training    prior N(0, I), β = β₀, each side by itself
+//! start           labels of the codes or of the table;  μ_c mean code, σ_c² variance within + mean s² + 10⁻³, π_c share
+//! joint epoch e   β = β₀ + (1 − β₀) min(e/warmup, 1),  cross-loss times min((e + 1)/5, 1);
+//!                 banks of memberships, Q and f afresh from the codes of all lines
+//! step            a batch of rows and one of columns, the shorter side wrapping round, three steps an epoch at least:  bound, contrast, cross-loss, joint space
+//! end             labels argmax γ(m), polished;  score = mean F_i + (m/n) mean F_j + N I(Q)/n
+//! ```
+//!
+//! Q is that of the whole table at every step: memberships outside the batch are those of the banks, and what a batch changes in
+//! the banks it changes in Q.
+
+use ndarray::{Array2, Axis};
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+
+use super::bound::{Objective, Posterior};
+use super::cells::{Cells, Joint as Space, LATENT};
+use super::cross::{Cross, assignment, masses, slopes_of_information, squares_slope};
+use super::input::{Observed, Tables};
+use super::likelihood::Law;
+use super::model::SvccFit;
+use super::prune::survivors;
+use super::side::{Pass, Rates, Side, Sizes, noise_of};
+use super::{Start, Svcc};
+use crate::data::Values;
+use crate::error::Result;
+use crate::fit::{Course, Ctx, Draw, Iterate, Seed, Step, StopRule, drive};
+use crate::graph::kmeans::kmeans;
+use crate::linalg::matmul;
+use crate::methods::cocluster::blocks::{by_size, information, soft_profiles, table};
+use crate::methods::cocluster::fit::{Blocks, Coclusters, Side as Found};
+use crate::methods::cocluster::itcc::Itcc;
+use crate::methods::cocluster::spectral;
+use crate::methods::cocluster::start::{Labels, hardest};
+
+/// Cells of a step in the joint space.
+const CELLS: usize = 512;
+/// Fewest steps of an epoch: lines of small tables are visited several times.
+const STEPS: usize = 3;
+/// Epochs over which the cross-loss rises.
+const RAMP: f64 = 5.0;
+
+/// Parameters bound to a table.
+pub struct Problem<'a> {
+    params: &'a Svcc,
+    tables: Tables,
+    shape: (usize, usize),
+}
+
+/// What a restart has ended in.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Ended {
+    /// What restarts are compared by.
+    pub score: f64,
+    /// Both sides.
+    pub sides: [Side<f32>; 2],
+    /// Codes of both.
+    pub mean: [Array2<f64>; 2],
+    /// γ at the codes.
+    pub membership: [Array2<f64>; 2],
+    /// Labels at the start of the joint epochs, at their end, and after the polish.
+    pub labels: [Labels; 3],
+    /// F of rows, F of columns, contrast and share of information kept, after each epoch.
+    pub traces: Vec<[f64; 4]>,
+}
+
+/// Both sides, and the joint space where there is one.
+type Networks = ([Side<f32>; 2], Option<Space<f32>>);
+
+/// All that changes.
+#[derive(Serialize, Deserialize)]
+pub struct State {
+    seed: Seed,
+    restart: usize,
+    /// Epoch of this restart, those of pre-training first.
+    epoch: usize,
+    /// Next batch of the epoch.
+    next: usize,
+    sides: Option<Networks>,
+    /// Γ and Δ, tempered.
+    banks: [Array2<f64>; 2],
+    /// Q without its division by N, or S of the squares.
+    q: Array2<f64>,
+    start: Labels,
+    /// F of both sides and the contrast, summed over the steps of the epoch.
+    sums: [f64; 3],
+    traces: Vec<[f64; 4]>,
+    best: Option<Ended>,
+}
+
+impl<'a> Problem<'a> {
+    /// Reads the table.
+    ///
+    /// # Errors
+    /// Those of [`Tables::new`].
+    pub fn new(params: &'a Svcc, input: Observed<'_>) -> Result<Problem<'a>> {
+        let tables = Tables::new(input, params.likelihood, params.cross)?;
+        Ok(Problem { params, tables, shape: input.values.matrix.shape() })
+    }
+
+    fn lines(&self, side: usize) -> usize {
+        [self.shape.0, self.shape.1][side]
+    }
+
+    fn batches(&self, side: usize) -> usize {
+        self.lines(side).div_ceil(self.params.batch)
+    }
+
+    fn seed(&self, s: &State) -> Seed {
+        s.seed.child(Draw::Restart, s.restart as u64)
+    }
+
+    /// The lines of a batch, in an order of its own each time round.
+    fn items(&self, s: &State, side: usize) -> Vec<usize> {
+        let (n, batches) = (self.lines(side), self.batches(side));
+        let (round, at) = (s.next / batches, s.next % batches);
+        let mut order: Vec<usize> = (0..n).collect();
+        let mut rng = self.seed(s).stream(Draw::Shuffle, (s.epoch as u64) << 24 | (2 * round + side) as u64);
+        order.shuffle(&mut rng);
+        order[at * n / batches..(at + 1) * n / batches].to_vec()
+    }
+
+    fn pretraining(&self, s: &State) -> bool {
+        s.epoch < self.params.pretrain
+    }
+
+    fn objective(&self, s: &State) -> Objective {
+        let p = self.params;
+        let risen = match self.pretraining(s) {
+            true => 0.0,
+            false => ((s.epoch - p.pretrain) as f64 / p.warmup.max(1) as f64).min(1.0),
+        };
+        let beta = p.beta + (1.0 - p.beta) * risen;
+        Objective { samples: p.samples, beta, divergence: p.kl, encoder: p.encoder_grad }
+    }
+
+    fn rates(&self, s: &State) -> Rates {
+        let p = self.params;
+        Rates {
+            network: p.learning_rate,
+            prior: p.learning_rate_prior,
+            decay: p.decay,
+            gradient: p.prior_grad,
+            moves: !self.pretraining(s),
+        }
+    }
+
+    fn begin(&self, seed: Seed) -> Networks {
+        let p = self.params;
+        let sizes = Sizes { hidden: p.hidden.to_vec(), latent: p.latent };
+        let sides = [0, 1].map(|at| Side::new(&self.tables.sides[at], &sizes, seed, at as u64));
+        let space = (p.joint > 0.0).then(|| {
+            let blocks = if p.blocks > 0 { p.blocks } else { (p.rows * p.cols).div_ceil(2) };
+            let counts = self.tables.law != Law::Gaussian;
+            Space::new(p.latent, blocks, p.joint_sees_x, counts, &mut seed.stream(Draw::Init, 2))
+        });
+        (sides, space)
+    }
+
+    fn embed(&self, sides: &[Side<f32>; 2]) -> [Posterior; 2] {
+        [0, 1].map(|at| {
+            let all: Vec<usize> = (0..self.lines(at)).collect();
+            sides[at].embed(&self.tables.sides[at].lines, &all)
+        })
+    }
+
+    /// Labels of the codes or of the table become mixtures.
+    fn start_clusters(
+        &self,
+        s: &mut State,
+        sides: &mut [Side<f32>; 2],
+        codes: &[Posterior; 2],
+    ) -> Result<()> {
+        let (seed, p) = (self.seed(s), self.params);
+        let shape = (p.rows, p.cols);
+        s.start = match (p.init, &self.tables.joint) {
+            (Start::Itcc, Some(joint)) => {
+                Itcc { rows: shape.0, cols: shape.1, ..Itcc::default() }.labels(joint, seed)?
+            }
+            (Start::Spectral, Some(joint)) => spectral::labels(joint, shape, 10, seed)?,
+            _ => {
+                let means = |at: usize, clusters| {
+                    let seed = seed.child(Draw::Init, 7 + at as u64);
+                    kmeans(codes[at].mean.view(), clusters, 10, seed).labels
+                };
+                (means(0, shape.0), means(1, shape.1))
+            }
+        };
+        sides[0].set_mixture(&codes[0], &s.start.0, shape.0);
+        sides[1].set_mixture(&codes[1], &s.start.1, shape.1);
+        Ok(())
+    }
+
+    /// Before a joint epoch: fewer clusters where that is asked for; banks, Q and stretches from the codes of all lines.
+    fn refresh(&self, s: &mut State, sides: &mut [Side<f32>; 2], codes: &[Posterior; 2], prune: bool) {
+        for at in 0..2 {
+            if prune {
+                let membership = sides[at].mixture.responsibilities(codes[at].mean.view(), 1.0);
+                let (stay, shares) = survivors(&sides[at].mixture, membership.view());
+                if stay.len() < membership.ncols() {
+                    sides[at].keep(&stay, &shares);
+                }
+            }
+            s.banks[at] = sides[at].mixture.responsibilities(codes[at].mean.view(), self.params.temperature);
+            if self.params.scale {
+                sides[at].set_stretch(&codes[at].mean);
+            }
+        }
+        s.q = matmul(s.banks[0].t(), soft_profiles(&self.tables.cross[0], s.banks[1].view()).view());
+    }
+
+    /// X Δ of the lines of a batch, Δ the other side's bank.
+    fn profile(&self, s: &State, at: usize, items: &[usize]) -> Array2<f64> {
+        let (x, other) = (&self.tables.cross[at], &s.banks[1 - at]);
+        let mut out = Array2::<f64>::zeros((items.len(), other.ncols()));
+        for (mut to, &i) in out.rows_mut().into_iter().zip(items) {
+            let (places, values) = x.row(i);
+            places.iter().zip(values).for_each(|(&j, &v)| to.scaled_add(v, &other.row(j as usize)));
+        }
+        out
+    }
+
+    /// What Q becomes, this side first, where the lines of a batch change their memberships.
+    fn changed(
+        &self,
+        s: &State,
+        at: usize,
+        items: &[usize],
+        gamma: &Array2<f64>,
+        profile: &Array2<f64>,
+    ) -> Array2<f64> {
+        let old = s.banks[at].select(Axis(0), items);
+        let q = if at == 0 { s.q.clone() } else { s.q.t().to_owned() };
+        q + matmul((gamma - &old).t(), profile.view())
+    }
+
+    /// Adds the cross-loss to both passes, and moves banks and Q to the memberships at the codes.
+    fn cross(&self, s: &mut State, sides: &[Side<f32>; 2], passes: &mut [Pass<f32>; 2], weight: f64) {
+        let p = self.params;
+        let memberships = [0, 1].map(|at| {
+            let z = &passes[at].samples.z;
+            let first = Array2::from_shape_fn(passes[at].extra.dim(), |(i, d)| z[[i * p.samples, d]]);
+            sides[at].mixture.responsibilities(first.view(), p.temperature)
+        });
+        if self.tables.kind == Cross::Assignment {
+            let (_, rows, cols) = assignment(memberships[0].view(), memberships[1].view());
+            for (at, slope) in [(0, rows), (1, cols)] {
+                let slope = slope * weight;
+                sides[at].pull_memberships(
+                    &mut passes[at],
+                    memberships[at].view(),
+                    slope.view(),
+                    p.temperature,
+                );
+            }
+            return;
+        }
+        let profiles = [0, 1].map(|at| self.profile(s, at, &passes[at].items));
+        for at in 0..2 {
+            let (gamma, profile, items) = (&memberships[at], &profiles[at], &passes[at].items);
+            let q = self.changed(s, at, items, gamma, profile);
+            let slope = match self.tables.kind {
+                Cross::Squares => {
+                    let (n, m) = (masses(s.banks[at].view()), masses(s.banks[1 - at].view()));
+                    let mean = Array2::from_shape_fn(q.dim(), |(r, c)| q[[r, c]] / (n[r] * m[c]));
+                    // ½ of the sum of squares is the log-likelihood at unit variance.
+                    0.5 * squares_slope(&mean, &m, profile.view())
+                }
+                _ => matmul(profile.view(), slopes_of_information(q.view()).t()),
+            };
+            let slope = slope * (-weight / items.len() as f64);
+            sides[at].pull_memberships(&mut passes[at], gamma.view(), slope.view(), p.temperature);
+        }
+        for at in 0..2 {
+            let mean = &passes[at].coded.posterior.mean;
+            let fresh = sides[at].mixture.responsibilities(mean.view(), p.temperature);
+            // The rows of this step have moved when the columns' profile is taken again.
+            let profile = if at == 0 { profiles[0].clone() } else { self.profile(s, 1, &passes[1].items) };
+            let q = self.changed(s, at, &passes[at].items, &fresh, &profile);
+            s.q = if at == 0 { q } else { q.t().to_owned() };
+            for (row, &i) in fresh.rows().into_iter().zip(&passes[at].items) {
+                s.banks[at].row_mut(i).assign(&row);
+            }
+        }
+    }
+
+    /// Adds the joint space to both passes, and steps it.
+    fn join(
+        &self,
+        s: &State,
+        space: &mut Space<f32>,
+        passes: &mut [Pass<f32>; 2],
+        objective: Objective,
+        rates: &Rates,
+    ) {
+        let (p, seed) = (self.params, self.seed(s).child(Draw::Latent, 2));
+        let place = (s.epoch as u64) << 32 | s.next as u64;
+        let mut rng = seed.stream(Draw::Shuffle, place);
+        let [first, second] = passes;
+        let x = &self.tables.cross[0];
+        let margins = self.tables.joint.as_ref().filter(|_| self.tables.law != Law::Gaussian);
+        let margins = margins.map(|j| (&j.row_mass[..], &j.col_mass[..], j.total));
+        let cells = Cells::draw(x, &first.items, &second.items, CELLS, margins, &mut rng);
+        let k = p.samples;
+        let codes =
+            |pass: &Pass<f32>| Array2::from_shape_fn(pass.extra.dim(), |(i, d)| pass.samples.z[[i * k, d]]);
+        let (z, w) = (codes(first), codes(second));
+        let noise = super::bound::noise(CELLS * k, LATENT, &mut seed.stream(Draw::Latent, place));
+        let noise = Array2::from_shape_vec((CELLS * k, LATENT), noise)
+            .unwrap_or_else(|_| Array2::zeros((CELLS * k, LATENT)));
+        // Beside a mean over rows: λ_J (m/10) times the mean over cells.
+        let scale = p.joint * self.shape.1 as f64 / 10.0;
+        let (_, dz, dw) = space.pass((&z, &w), &cells, objective, noise, scale, rates);
+        first.extra += &dz;
+        second.extra += &dw;
+        space.descend(rates);
+    }
+
+    /// One step of everything.
+    fn descend(&self, s: &mut State, sides: &mut [Side<f32>; 2], space: &mut Option<Space<f32>>) {
+        let p = self.params;
+        let (objective, rates, seed) = (self.objective(s), self.rates(s), self.seed(s));
+        let joint = !self.pretraining(s);
+        // A line may be visited twice in an epoch, when the shorter side wraps round.
+        let place = |at: usize| ((s.epoch * 128 + s.next / self.batches(at) % 64) * 2 + at) as u64;
+        let places = [place(0), place(1)];
+        let items = [self.items(s, 0), self.items(s, 1)];
+        // Products of one side are too small for all cores; both sides at a time are not.
+        let forward = |side: &Side<f32>, at: usize| {
+            let eps = noise_of(seed, places[at], &items[at], p.samples, p.latent);
+            side.forward(&self.tables.sides[at], &items[at], objective, eps)
+        };
+        let (first, second) = rayon::join(|| forward(&sides[0], 0), || forward(&sides[1], 1));
+        let mut passes = [first, second];
+        if joint {
+            if p.nce > 0.0 {
+                let contrast = |side: &mut Side<f32>, pass: &mut Pass<f32>, at: usize| {
+                    side.contrast(&self.tables.sides[at], pass, p.symmetric, p.nce, seed, places[at])
+                };
+                let ([a, b], [of_a, of_b]) = (&mut *sides, &mut passes);
+                let (rows, cols) = rayon::join(|| contrast(a, of_a, 0), || contrast(b, of_b, 1));
+                s.sums[2] += rows + cols;
+            }
+            if p.kappa > 0.0 {
+                let ramp = ((s.epoch - p.pretrain + 1) as f64 / RAMP).min(1.0);
+                self.cross(s, sides, &mut passes, p.kappa * ramp);
+            }
+            if let Some(space) = space {
+                self.join(s, space, &mut passes, objective, &rates);
+            }
+            if p.dirichlet != 1.0 {
+                for at in 0..2 {
+                    passes[at].lean(p.dirichlet, self.lines(at));
+                }
+            }
+        }
+        let back = |side: &mut Side<f32>, pass: Pass<f32>, at: usize| {
+            let value = side.backward(&self.tables.sides[at], pass, objective, &rates);
+            side.descend(&rates);
+            value
+        };
+        let ([a, b], [of_a, of_b]) = (sides, passes);
+        let (rows, cols) = rayon::join(|| back(a, of_a, 0), || back(b, of_b, 1));
+        s.sums[0] += rows;
+        s.sums[1] += cols;
+    }
+
+    /// Mean of F over all lines at β = 1.
+    fn value(&self, side: &Side<f32>, at: usize, seed: Seed) -> f64 {
+        let p = self.params;
+        let objective =
+            Objective { samples: p.samples, beta: 1.0, divergence: p.kl, encoder: p.encoder_grad };
+        let n = self.lines(at);
+        let mut sum = 0.0;
+        for from in (0..n).step_by(p.batch) {
+            let items: Vec<usize> = (from..(from + p.batch).min(n)).collect();
+            // Noise of no epoch.
+            let eps = noise_of(seed.child(Draw::Latent, 3), at as u64, &items, p.samples, p.latent);
+            sum += side.value(&self.tables.sides[at], &items, objective, eps);
+        }
+        sum / n as f64
+    }
+
+    /// Labels, memberships and what restarts are compared by.
+    fn end(&self, s: &mut State, sides: [Side<f32>; 2]) -> Result<Ended> {
+        let codes = self.embed(&sides);
+        let membership = [0, 1].map(|at| sides[at].mixture.responsibilities(codes[at].mean.view(), 1.0));
+        let labels = (hardest(membership[0].view()), hardest(membership[1].view()));
+        let shape = (membership[0].ncols(), membership[1].ncols());
+        let mut polished = labels.clone();
+        let kept = match &self.tables.joint {
+            Some(joint) => {
+                if self.params.polish {
+                    let itcc = Itcc { rows: shape.0, cols: shape.1, ..Itcc::default() };
+                    polished = itcc.polish(joint, labels.clone())?;
+                }
+                joint.total * information(table(joint, &labels.0, &labels.1, shape).view())
+            }
+            None => {
+                let blocks = Blocks::of(&self.tables.cross[0], (&labels.0, shape.0), (&labels.1, shape.1));
+                0.5 * blocks.explained * self.tables.cross[0].values().iter().map(|v| v * v).sum::<f64>()
+            }
+        };
+        let seed = self.seed(s);
+        let [of_rows, of_cols] = [0, 1].map(|at| self.value(&sides[at], at, seed));
+        let n = self.shape.0 as f64;
+        let score = of_rows + self.shape.1 as f64 / n * of_cols + kept / n;
+        let mean = codes.map(|c| c.mean);
+        let labels = [s.start.clone(), labels, polished];
+        Ok(Ended { score, sides, mean, membership, labels, traces: std::mem::take(&mut s.traces) })
+    }
+
+    /// Runs all restarts.
+    ///
+    /// # Errors
+    /// Those of [`drive`].
+    pub fn fit(&self, ctx: &mut Ctx<'_>) -> Result<SvccFit> {
+        let p = self.params;
+        let rule = StopRule { max_steps: p.restarts * (p.pretrain + p.epochs), tol: 0.0 };
+        let (course, stop) = drive(self, rule, ctx)?;
+        let Course { state, objective } = course;
+        let ended = self.ended(state)?;
+        let side = |at: usize, labels: &[usize]| {
+            let soft = ended.membership[at].clone();
+            let clusters = soft.ncols();
+            Found {
+                embedding: Some(ended.mean[at].clone()),
+                membership: Some(soft),
+                ..Found::hard(labels.to_vec(), clusters)
+            }
+        };
+        let (rows, cols) = (side(0, &ended.labels[2].0), side(1, &ended.labels[2].1));
+        let components = by_size(&rows.labels, rows.clusters).1;
+        let values = Values { what: "X", matrix: &self.tables.known };
+        let mut clusters = Coclusters::new(values, rows, cols, objective, Some(stop), ctx)?;
+        clusters.numbers.push(("score", ended.score));
+        let names = ["bound_of_rows", "bound_of_cols", "contrast", "kept"];
+        for (at, name) in names.into_iter().enumerate() {
+            clusters.traces.push((name, ended.traces.iter().map(|t| t[at]).collect()));
+        }
+        let [rows, cols] = ended.sides;
+        let reader = self.tables.readers[0].clone();
+        Ok(SvccFit { clusters, labels: ended.labels, rows, cols, reader, law: self.tables.law, components })
+    }
+
+    /// The best restart, or the one under way.
+    ///
+    /// # Errors
+    /// Those of the start.
+    pub fn ended(&self, mut state: State) -> Result<Ended> {
+        if let Some(best) = state.best.take() {
+            return Ok(best);
+        }
+        let seed = self.seed(&state);
+        let (mut sides, _) = state.sides.take().unwrap_or_else(|| self.begin(seed));
+        // A fit that was stopped before its clusters began has those of the codes so far.
+        if state.epoch <= self.params.pretrain && state.start.0.is_empty() {
+            let codes = self.embed(&sides);
+            self.start_clusters(&mut state, &mut sides, &codes)?;
+        }
+        self.end(&mut state, sides)
+    }
+}
+
+impl Iterate for Problem<'_> {
+    type State = State;
+
+    fn start(&self, seed: Seed) -> Result<State> {
+        let none = Array2::zeros((0, 0));
+        Ok(State {
+            seed,
+            restart: 0,
+            epoch: 0,
+            next: 0,
+            sides: None,
+            banks: [none.clone(), none.clone()],
+            q: none,
+            start: (Vec::new(), Vec::new()),
+            sums: [0.0; 3],
+            traces: Vec::new(),
+            best: None,
+        })
+    }
+
+    fn step(&self, s: &mut State) -> Result<Step> {
+        let p = self.params;
+        let seed = self.seed(s);
+        let (mut sides, mut space) = s.sides.take().unwrap_or_else(|| self.begin(seed));
+        if s.next == 0 && s.epoch >= p.pretrain {
+            let codes = self.embed(&sides);
+            if s.epoch == p.pretrain {
+                self.start_clusters(s, &mut sides, &codes)?;
+            }
+            // Components are judged once the prior counts in full.
+            let prune = p.prune && s.epoch > p.pretrain + p.warmup;
+            self.refresh(s, &mut sides, &codes, prune);
+        }
+        self.descend(s, &mut sides, &mut space);
+        s.next += 1;
+        let steps = self.batches(0).max(self.batches(1)).max(STEPS);
+        if s.next < steps {
+            s.sides = Some((sides, space));
+            return Ok(Step::Part);
+        }
+        let [rows, cols, contrast] = s.sums.map(|v| v / steps as f64);
+        let kept = match (&self.tables.joint, self.pretraining(s), self.tables.kind) {
+            (Some(joint), false, Cross::Data) if joint.information > 0.0 => {
+                information((&s.q / joint.total).view()) / joint.information
+            }
+            _ => 0.0,
+        };
+        s.traces.push([rows, cols, contrast, kept]);
+        (s.next, s.sums, s.epoch) = (0, [0.0; 3], s.epoch + 1);
+        if s.epoch < p.pretrain + p.epochs {
+            s.sides = Some((sides, space));
+        } else {
+            let ended = self.end(s, sides)?;
+            if s.best.as_ref().is_none_or(|b| ended.score > b.score) {
+                s.best = Some(ended);
+            }
+            s.start = (Vec::new(), Vec::new());
+            (s.epoch, s.restart) = (0, s.restart + 1);
+        }
+        // What falls: the loss of both sides, a line each.
+        Ok(Step::Sweep(-rows - cols))
+    }
+
+    /// The rise of β belongs to the number of epochs, so that all are taken.
+    fn converged(&self, _: &State, _: f64, _: &[f64]) -> bool {
+        false
+    }
+}
