@@ -14,6 +14,7 @@ use unbraid::graph::kmeans::kmeans;
 use unbraid::graph::pca::{Scale, principal_components};
 use unbraid::methods::factor::common::{Loss, Nonnegative};
 use unbraid::methods::factor::nmf::{Init, Nmf};
+use unbraid::methods::spatial::Amount;
 use unbraid::methods::spatial::batchblend::Batchblend;
 use unbraid::methods::spatial::fit::TissueFit;
 use unbraid::methods::spatial::neighbours::Rule;
@@ -55,6 +56,8 @@ pub enum Way {
     Alone,
     /// The default: shared rays, then the tissue.
     Ray,
+    /// The same with as much of the neighbours as predicts held-out genes best.
+    Asked,
 }
 
 impl Way {
@@ -70,6 +73,7 @@ impl Way {
             Way::Tissue => "thesis, then tissue",
             Way::Alone => "BATCHBLEND, hmrf=false",
             Way::Ray => "BATCHBLEND",
+            Way::Asked => "BATCHBLEND, neighbor_weight=auto",
         }
     }
 
@@ -85,6 +89,7 @@ impl Way {
             Way::Tissue => "tissue",
             Way::Alone => "alone",
             Way::Ray => "ray",
+            Way::Asked => "asked",
         }
     }
 
@@ -95,6 +100,7 @@ impl Way {
             Way::Prior => Batchblend { lambda_beta: 1.0, ..paper },
             Way::Tissue => Batchblend { hmrf: true, max_steps: 50, relearn: true, ..paper },
             Way::Alone => Batchblend { hmrf: false, ..Batchblend::default() },
+            Way::Asked => Batchblend { neighbor_weight: Amount::Auto, ..Batchblend::default() },
             _ => Batchblend::default(),
         };
         Batchblend { k, graph, ..base }

@@ -84,12 +84,14 @@ crate::params! {
 impl Params for Batchblend {
     const DOCS: &'static [ParamDoc] = Batchblend::FIELDS;
 
-    /// `paper`: the thesis' prior, 50 iterations of factorisation, no affinities.
+    /// `paper`: the thesis' prior, 50 iterations of factorisation, no affinities (with `hmrf=true` they count in full), no scales of genes.
     fn preset(name: &str) -> Option<Batchblend> {
         (name == "paper").then(|| Batchblend {
             form: Form::Thesis,
             nmf_steps: 50,
             hmrf: false,
+            neighbor_weight: Amount::Of(1.0),
+            gene_scale: Amount::Of(0.0),
             ..Batchblend::default()
         })
     }
