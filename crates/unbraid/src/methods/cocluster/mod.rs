@@ -21,7 +21,8 @@
 //! | g, h   |       | numbers of clusters              | `rows`, `cols`                             |
 //!
 //! Clusters are numbered from 0 by falling size. [`itcc`] makes I(Q) large, [`spectral`] cuts the bipartite graph of rows and
-//! columns, [`lbm`] gives the blocks a likelihood, [`nmtf`] factorises, and [`kmeans`] clusters either side by itself.
+//! columns, [`lbm`] gives the blocks a likelihood, [`nmtf`] factorises, [`kmeans`] clusters either side by itself, and
+//! [`svcc`] learns both sides by variational autoencoders that share the table.
 
 pub mod blocks;
 pub mod climb;
