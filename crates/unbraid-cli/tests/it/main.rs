@@ -51,7 +51,7 @@ impl Work {
     /// A folder with `data.h5ad`: 30 × 24 simulated values beside their truth.
     pub(crate) fn with_data() -> Work {
         let work = Work::new();
-        work.ok("simulate kronecker -o data.h5ad --seed 1 --set observations=30 --set features=24");
+        work.ok("simulate kronecker -o data.h5ad --seed 2 --set observations=30 --set features=24");
         work
     }
 

@@ -341,7 +341,7 @@ fn batchblend_writes_every_part_keeps_its_runs_and_takes_slices_from_a_folder() 
     }
     let table = text(&one, "table3_1.csv");
     assert!(table.contains("BATCHBLEND,printed,0.833,0.547,0.061,0.012,0.479"), "{table}");
-    assert_eq!(text(&one, "slices.csv").lines().count(), 1 + 2 * 8);
+    assert_eq!(text(&one, "slices.csv").lines().count(), 1 + 2 * 9);
     // The same bits on other threads, but for seconds.
     work.ok(&format!("reproduce batchblend -o two --data data --threads 2 {tiny}"));
     let two = files(&work, "two");
