@@ -40,7 +40,9 @@ impl Page {
         if !picture.objective.is_empty() {
             report.objective.push(Trace::new("objective", picture.objective));
         }
-        report.objective.extend(picture.traces.iter().map(|(name, values)| Trace::new(*name, values)));
+        report
+            .objective
+            .extend(picture.traces.iter().map(|(name, values)| Trace::new(name.replace('_', " "), values)));
         report.charts.extend(picture.charts.iter().cloned());
         if picture.factors.is_some() || !picture.maps.is_empty() {
             // A factorisation reads joined tables side by side.
