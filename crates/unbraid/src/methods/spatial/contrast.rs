@@ -70,6 +70,15 @@ pub fn contrast(
     }
     let fields: Vec<Fields> = cells.iter().map(|c| Fields::new(z, neighbours, c)).collect();
     let all = partitions(second, chosen, seed);
+    let fitted = |own: &[&Fields], start: &Array2<f64>| {
+        let share = 1.0 / own.len() as f64;
+        let slices: Vec<(f64, &Fields)> = own.iter().map(|f| (share, *f)).collect();
+        let mut lambda = start.clone();
+        affinity::update(&slices, Ridges { own: ridge, mean: None }, &mut lambda, STEPS, TOL);
+        lambda
+    };
+    // Every partition starts where all slices together end.
+    let pooled = fitted(&fields.iter().collect::<Vec<_>>(), &Array2::zeros((z.ncols(), z.ncols())));
     let found: Vec<[Array2<f64>; 2]> = all
         .par_iter()
         .map(|second| {
@@ -77,11 +86,7 @@ pub fn contrast(
             [false, true].map(|group| {
                 let own: Vec<&Fields> =
                     fields.iter().zip(second).filter(|(_, s)| **s == group).map(|(f, _)| f).collect();
-                let share = 1.0 / own.len() as f64;
-                let slices: Vec<(f64, &Fields)> = own.into_iter().map(|f| (share, f)).collect();
-                let mut lambda = Array2::zeros((z.ncols(), z.ncols()));
-                affinity::update(&slices, Ridges { own: ridge, mean: None }, &mut lambda, STEPS, TOL);
-                lambda
+                fitted(&own, &pooled)
             })
         })
         .collect();

@@ -16,7 +16,7 @@ use ndarray::Array2;
 use super::neighbours::{Neighbours, Rule};
 use super::partition::MOST;
 use super::slices::Slices;
-use super::tissue::{Blend, Plan, State, Tissue, WEIGHTS};
+use super::tissue::{Blend, Plan, State, Tissue, WEIGHTS, gains};
 use crate::data::{Annotations, Slot, Value};
 use crate::error::{Error, Result};
 use crate::fit::{Annotate, Ctx, Stop, StopRule, drive};
@@ -225,8 +225,7 @@ impl Annotate for TissueFit {
             notes.insert("neighbor_errors".into(), Value::Map(tried.collect()));
         }
         if !self.scaled.is_empty() {
-            let gain = self.scaled.iter().map(|[without, with]| (without - with) / without).collect();
-            notes.insert("gene_scale_gain".into(), Value::Floats(gain));
+            notes.insert("gene_scale_gain".into(), Value::Floats(gains(&self.scaled)));
         }
         if self.gene_scale.nrows() > 0 {
             notes.insert("gene_scale".into(), Value::Matrix(self.gene_scale.clone()));

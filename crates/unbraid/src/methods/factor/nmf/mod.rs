@@ -277,11 +277,8 @@ impl Nmf {
         let matrix = input.values.matrix;
         let (n, d) = matrix.shape();
         super::common::refuse_rank(self.k, d, n)?;
-        let mut tally = table::Tally::of(matrix, 1.0);
-        let matrix = &*table::stored(matrix, tally);
-        if !std::ptr::eq(matrix, input.values.matrix) {
-            tally = table::Tally::of(matrix, 1.0);
-        }
+        let (matrix, tally) = table::stored(matrix);
+        let matrix = &*matrix;
         let count = n as f64 * d as f64 - tally.absent as f64;
         let mean = tally.total / count;
         let scale = scale_of(mean);

@@ -156,17 +156,22 @@ impl WithSimd for Count<'_> {
 }
 
 /// The table sparse where less than half is filled and dense otherwise, whatever it was, so that both forms of one table give the
-/// same bits; `tally` is its own.
-pub(super) fn stored(matrix: &Matrix, tally: Tally) -> Cow<'_, Matrix> {
+/// same bits; and what one pass over it finds.
+pub(super) fn stored(matrix: &Matrix) -> (Cow<'_, Matrix>, Tally) {
     let (n, d) = matrix.shape();
-    match (matrix, 2 * tally.filled < n * d) {
-        (Matrix::Dense(x), true) => Cow::Owned(Matrix::Sparse(Csr::from_dense(x.view()))),
-        (Matrix::Sparse(x), false) => Cow::Owned(Matrix::Dense(x.to_dense())),
-        _ => Cow::Borrowed(matrix),
-    }
+    let tally = Tally::of(matrix, 1.0);
+    // From half full on, 24 bytes for an entry and its mirror weigh more than 8 for each of both.
+    let other = match (matrix, 2 * tally.filled < n * d) {
+        (Matrix::Dense(x), true) => Matrix::Sparse(Csr::from_dense(x.view())),
+        (Matrix::Sparse(x), false) => Matrix::Dense(x.to_dense()),
+        _ => return (Cow::Borrowed(matrix), tally),
+    };
+    let tally = Tally::of(&other, 1.0);
+    (Cow::Owned(other), tally)
 }
 
-/// Samples and features of a table whose values are multiplied by `scale`, a power of two; `tally` is [`Tally::of`] both.
+/// Samples and features of a table as it is [`stored`], whose values are multiplied by `scale`, a power of two; `tally` is
+/// [`Tally::of`] both.
 pub(super) fn sides(matrix: &Matrix, tally: Tally, loss: Loss, scale: f64) -> (Side<'_>, Side<'_>) {
     let (n, d) = matrix.shape();
     let (mut absent, mut across) = (Vec::new(), Vec::new());
@@ -181,27 +186,30 @@ pub(super) fn sides(matrix: &Matrix, tally: Tally, loss: Loss, scale: f64) -> (S
     }
     let as_is = absent.is_empty() && scale == 1.0;
     let clean = |v: f64| if v.is_nan() { 0.0 } else { v * scale };
-    // From half full on, 24 bytes for an entry and its mirror weigh more than 8 for each of both.
-    let (samples, features) = if 2 * tally.filled < n * d {
-        let kept = match matrix {
-            Matrix::Dense(x) => Cow::Owned(Csr::from_dense(x.mapv(clean).view())),
-            Matrix::Sparse(x) if as_is && x.nnz() == tally.filled => Cow::Borrowed(x),
-            Matrix::Sparse(x) => Cow::Owned(Matrix::Sparse(x.map(clean)).to_csr()),
-        };
-        let features = Cow::Owned(kept.transpose());
-        (Store::Sparse(kept), Store::Sparse(features))
-    } else {
-        let x: CowArray<'_, f64, Ix2> = match matrix {
-            Matrix::Dense(x) if as_is && x.is_standard_layout() => x.view().into(),
-            Matrix::Dense(x) => x.mapv(clean).as_standard_layout().into_owned().into(),
-            Matrix::Sparse(x) => x.map(clean).to_dense().into(),
-        };
-        // Squared error reads the table by products alone, which take any layout.
-        let features: CowArray<'_, f64, Ix2> = match (loss, matrix) {
-            (Loss::Frobenius, Matrix::Dense(x)) if as_is => x.t().into(),
-            _ => transposed(x.view()).into(),
-        };
-        (Store::Dense(x), Store::Dense(features))
+    let (samples, features) = match matrix {
+        Matrix::Sparse(x) => {
+            let kept = if as_is && x.nnz() == tally.filled {
+                Cow::Borrowed(x)
+            } else {
+                Cow::Owned(Matrix::Sparse(x.map(clean)).to_csr())
+            };
+            let features = Cow::Owned(kept.transpose());
+            (Store::Sparse(kept), Store::Sparse(features))
+        }
+        Matrix::Dense(values) => {
+            let x: CowArray<'_, f64, Ix2> = if as_is && values.is_standard_layout() {
+                values.view().into()
+            } else {
+                values.mapv(clean).as_standard_layout().into_owned().into()
+            };
+            // Squared error reads the table by products alone, which take any layout.
+            let features: CowArray<'_, f64, Ix2> = if loss == Loss::Frobenius && as_is {
+                values.t().into()
+            } else {
+                transposed(x.view()).into()
+            };
+            (Store::Dense(x), Store::Dense(features))
+        }
     };
     let mut both = (Side::new(samples, absent, loss), Side::new(features, across, loss));
     if loss == Loss::Frobenius {

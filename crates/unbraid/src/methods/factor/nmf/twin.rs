@@ -5,7 +5,7 @@ use rand::RngExt;
 
 use super::Solver;
 use super::sweep::{How, sweep};
-use super::table::{Tally, sides};
+use super::table::{sides, stored};
 use crate::data::{Csr, Matrix};
 use crate::fit::{Draw, Seed};
 use crate::methods::factor::common::{Loss, TINY};
@@ -159,7 +159,8 @@ fn half(
 ) -> (Array2<f64>, f64) {
     let mut v = odd.v.clone();
     let matrix = if turned { form.transpose() } else { form.clone() };
-    let (samples, features) = sides(&matrix, Tally::of(&matrix, 1.0), loss, 1.0);
+    let (matrix, tally) = stored(&matrix);
+    let (samples, features) = sides(&matrix, tally, loss, 1.0);
     let how = How { loss, solver, passes, measured: true };
     let total = sweep(how, if turned { &features } else { &samples }, odd.f.view(), None, &mut v);
     (v, total)

@@ -39,19 +39,19 @@ impl Tissue<'_> {
             let target = self.target(&s.noise, &projected, &gram, &offset);
             let (own, seen) = (&whole.0 - &gram, &whole.1 - &projected);
             mixtures::alone(&target, &mut kept.x);
+            let (mut sizes, alone) = mixtures::parts(&kept.x);
+            sizes.iter_mut().for_each(|s| *s = s.max(LEAST));
             for (error, weight) in errors.iter_mut().zip(WEIGHTS) {
-                let mut found = kept.clone();
                 if weight > 0.0 {
-                    let (mut sizes, mut z) = mixtures::parts(&kept.x);
-                    sizes.iter_mut().for_each(|s| *s = s.max(LEAST));
+                    let (mut sizes, mut z) = (sizes.clone(), alone.clone());
                     let felt = self.felt(s, weight);
                     let each: Vec<&Array2<f64>> = felt.iter().collect();
                     let (rounds, tol) = (self.plan.rounds, 10.0 * self.plan.tol);
                     mixtures::in_tissue(&target, &each, &self.neighbours, &mut sizes, &mut z, rounds, tol);
                     z.rows_mut().into_iter().zip(&sizes).for_each(|(mut row, s)| row *= *s);
-                    found.x = z;
+                    kept.x = z;
                 }
-                let w = self.blended(&found);
+                let w = self.blended(&kept);
                 let image = w.dot(&own);
                 for (i, w) in w.rows().into_iter().enumerate() {
                     let fitted: f64 = w

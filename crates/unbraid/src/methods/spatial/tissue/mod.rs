@@ -36,7 +36,7 @@ use serde::{Deserialize, Serialize};
 
 use self::expression::{Slice, Table, scatter};
 pub use self::heldout::WEIGHTS;
-pub use self::scales::{pays, predicted};
+pub use self::scales::{gains, pays, predicted};
 use super::affinity::{self, Fields, Ridges};
 use super::amount::Amount;
 use super::metagenes;

@@ -78,13 +78,25 @@ pub fn predicted(plan: &Plan, input: &Slices<'_>, deviation: f64, seed: Seed) ->
     Ok(out)
 }
 
+/// Least gain of a fold: scales that ran away do not count for more.
+const RUIN: f64 = -1e3;
+
+/// Share of e(H) that scales of genes save, for every half and fold whose genes have any error to save.
+pub fn gains(errors: &[[f64; 2]]) -> Vec<f64> {
+    let gain = |e: &[f64; 2]| {
+        let gain = (e[0] - e[1]) / e[0];
+        if gain.is_finite() { gain.max(RUIN) } else { RUIN }
+    };
+    errors.iter().filter(|e| e[0] > 0.0 && e[0].is_finite()).map(gain).collect()
+}
+
 /// Whether scales of genes pay.
 pub fn pays(errors: &[[f64; 2]]) -> bool {
-    let n = errors.len() as f64;
-    let gain: Vec<f64> = errors.iter().map(|e| (e[0] - e[1]) / e[0]).collect();
+    let gain = gains(errors);
+    let n = gain.len() as f64;
     let mean = gain.iter().sum::<f64>() / n;
     let spread = gain.iter().map(|g| (g - mean).powi(2)).sum::<f64>() / (n - 1.0);
-    errors.len() > 1 && mean > 2.0 * (spread / n).sqrt()
+    gain.len() > 1 && mean > 2.0 * (spread / n).sqrt()
 }
 
 /// Some of the cells.
@@ -161,5 +173,12 @@ mod tests {
         assert!(
             !pays(&[[1.0, 0.9], [1.0, 1.1], [1.0, 0.99]]) && !pays(&[[1.0, 1.1], [1.0, 1.2], [1.0, 1.1]])
         );
+    }
+    #[test]
+    fn folds_without_error_and_scales_that_ran_away_give_finite_gains() {
+        // Fewer genes than folds leave a fold empty.
+        let found = gains(&[[0.0, 0.0], [2.0, 1.0], [1.0, f64::NAN], [1.0, f64::INFINITY], [1.0, 1e9]]);
+        assert_eq!(found, [0.5, RUIN, RUIN, RUIN]);
+        assert!(pays(&[[0.0, 0.0], [1.0, 0.9], [1.0, 0.89]]) && !pays(&[[1.0, 0.1], [1.0, f64::NAN]]));
     }
 }
