@@ -11,7 +11,7 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::kernel::padded;
+use super::kernel::{PAD, padded};
 
 /// A factorised Laplacian; reused.
 #[derive(Clone, Debug, Default)]
@@ -37,16 +37,23 @@ const APART: f64 = 1e-3;
 const ROUNDING: f64 = 4.0 * f64::EPSILON;
 
 impl Laplacian {
-    /// Factorises, with the edges in the strict lower triangle of an m' × m' table, m' = `padded(m)`.
-    pub fn factorise(&mut self, arch: Arch, s: &[f64], below: &[f64]) {
-        let m = s.len();
+    /// Room for the edges between m targets: a symmetric m' × m' table, m' = `padded(m)`, whose diagonal is left out.
+    pub fn edges(&mut self, m: usize) -> &mut [f64] {
         let wide = padded(m);
         if self.order.len() != m {
             for table in [&mut self.edges, &mut self.turned] {
                 table.clear();
                 table.resize(wide * wide, 0.0);
             }
+            self.order.resize(m, 0);
         }
+        &mut self.edges
+    }
+
+    /// Factorises, with the edges that [`Laplacian::edges`] was given and their sums s.
+    pub fn factorise(&mut self, arch: Arch, s: &[f64]) {
+        let m = s.len();
+        let wide = padded(m);
         self.order.clear();
         self.order.extend(0..m);
         let (mut light, mut heavy) = (0, 0);
@@ -54,17 +61,20 @@ impl Laplacian {
             light = if *v < s[light] { j } else { light };
             heavy = if *v > s[heavy] { j } else { heavy };
         }
-        let order = &mut self.order;
+        let Laplacian { order, edges, room, .. } = self;
         if s[light] < APART * s[heavy] {
             order.sort_unstable_by(|&j, &k| s[j].total_cmp(&s[k]));
-        } else {
-            order.swap(heavy, m - 1);
-        }
-        for (row, (p, &j)) in self.edges.chunks_exact_mut(wide).zip(order.iter().enumerate()) {
-            row.fill(0.0);
-            for (edge, &k) in row[p + 1..m].iter_mut().zip(&order[p + 1..]) {
-                *edge = below[if j > k { j * wide + k } else { k * wide + j }];
+            room.clear();
+            room.extend_from_slice(edges);
+            for (to, &j) in edges.chunks_exact_mut(wide).zip(&*order) {
+                let from = &room[j * wide..(j + 1) * wide];
+                to.iter_mut().zip(&*order).for_each(|(to, &k)| *to = from[k]);
             }
+        } else if heavy != m - 1 {
+            order.swap(heavy, m - 1);
+            let (above, last) = edges.split_at_mut((m - 1) * wide);
+            above[heavy * wide..(heavy + 1) * wide].swap_with_slice(&mut last[..wide]);
+            edges.chunks_exact_mut(wide).take(m).for_each(|row| row.swap(heavy, m - 1));
         }
         self.over.clear();
         self.over.resize(m, 0.0);
@@ -166,33 +176,65 @@ impl WithSimd for Eliminate<'_> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
+        // Loops over the vectors of a row are unrolled where their number is known.
+        match self.edges.len().isqrt() / S::F64_LANES {
+            1 => self.run(simd, 1),
+            2 => self.run(simd, 2),
+            4 => self.run(simd, 4),
+            lanes => self.run(simd, lanes),
+        }
+    }
+}
+
+/// Zeros, then ones: the part from place r on of a vector of ones begins at PAD − r.
+const STEP: [f64; 2 * PAD] = {
+    let mut step = [0.0; 2 * PAD];
+    let mut i = PAD;
+    while i < 2 * PAD {
+        step[i] = 1.0;
+        i += 1;
+    }
+    step
+};
+
+impl Eliminate<'_> {
+    /// With rows of `lanes` vectors.
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S, lanes: usize) {
         let Eliminate { edges, turned, over } = self;
         let m = over.len();
-        let wide = padded(m);
+        let wide = lanes * S::F64_LANES;
+        let mut rest = &mut edges[..];
         for p in 0..m - 1 {
-            let (row, below) = edges[p * wide..].split_at_mut(wide);
+            let (row, below) = rest.split_at_mut(wide);
+            rest = below;
             // Updates by whole vectors also wrote to the places up to p.
-            let first = (p + 1) / S::F64_LANES;
-            row[first * S::F64_LANES..p + 1].fill(0.0);
+            let (first, part) = ((p + 1) / S::F64_LANES, (p + 1) % S::F64_LANES);
             let (vectors, _) = S::as_mut_simd_f64s(row);
+            let vectors = &mut vectors[..lanes];
+            vectors[..first].fill(simd.splat_f64s(0.0));
+            if let Some(v) = vectors.get_mut(first) {
+                let (step, _) = S::as_simd_f64s(&STEP[PAD - part..][..S::F64_LANES]);
+                *v = simd.mul_f64s(*v, step[0]);
+            }
             let mut sum = simd.splat_f64s(0.0);
-            for v in &vectors[first..] {
+            for v in &*vectors {
                 sum = simd.add_f64s(sum, *v);
             }
             let sum = simd.reduce_sum_f64s(sum);
             over[p] = if sum >= f64::MIN_POSITIVE { 1.0 / sum } else { 0.0 };
             let share = simd.splat_f64s(over[p]);
-            for v in &mut vectors[first..] {
+            for v in &mut *vectors {
                 *v = simd.mul_f64s(*v, share);
             }
-            for (k, target) in (p + 1..m - 1).zip(below.chunks_exact_mut(wide)) {
-                turned[k * wide + p] = row[k];
+            let turned = &mut turned[p..];
+            for (k, target) in (p + 1..m - 1).zip(rest.chunks_exact_mut(wide)) {
+                turned[k * wide] = row[k];
                 // e_kl += e_kp (e_pl / sum)
                 let edge = simd.splat_f64s(row[k] * sum);
-                let first = (k + 1) / S::F64_LANES;
-                let (vectors, _) = S::as_simd_f64s(row);
                 let (target, _) = S::as_mut_simd_f64s(target);
-                for (t, v) in target[first..].iter_mut().zip(&vectors[first..]) {
+                let (row, _) = S::as_simd_f64s(row);
+                for (t, v) in target[..lanes].iter_mut().zip(&row[..lanes]) {
                     *t = simd.mul_add_e_f64s(edge, *v, *t);
                 }
             }
@@ -212,34 +254,48 @@ impl WithSimd for Substitute<'_> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
+        match self.right.len() / S::F64_LANES {
+            1 => self.run(simd, 1),
+            2 => self.run(simd, 2),
+            4 => self.run(simd, 4),
+            lanes => self.run(simd, lanes),
+        }
+    }
+}
+
+impl Substitute<'_> {
+    /// With rows of `lanes` vectors.
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S, lanes: usize) {
         let Substitute { edges, turned, over, right, size } = self;
         let m = over.len();
-        let wide = padded(m);
+        let wide = lanes * S::F64_LANES;
+        let (right, size) = (&mut right[..wide], &mut size[..wide]);
         for (p, row) in edges.chunks_exact(wide).take(m - 1).enumerate() {
+            // A place is written by whole vectors alone, as they are read, but in the rare case.
             if right[p].abs() <= ROUNDING * size[p] {
                 right[p] = 0.0;
             }
             let (r, z) = (simd.splat_f64s(right[p]), simd.splat_f64s(size[p]));
             // Edges up to place p are 0, so that whole vectors may be added.
-            let first = (p + 1) / S::F64_LANES;
             let (row, _) = S::as_simd_f64s(row);
             let (to, _) = S::as_mut_simd_f64s(right);
             let (bound, _) = S::as_mut_simd_f64s(size);
-            for ((to, bound), e) in to[first..].iter_mut().zip(&mut bound[first..]).zip(&row[first..]) {
+            for ((to, bound), e) in to.iter_mut().zip(bound).zip(&row[..lanes]) {
                 *to = simd.mul_add_e_f64s(r, *e, *to);
                 *bound = simd.mul_add_e_f64s(z, *e, *bound);
             }
         }
-        right[m - 1..].fill(0.0);
-        for (r, over) in right.iter_mut().zip(over) {
+        for (r, over) in right.iter_mut().zip(&*over) {
             *r *= over;
         }
-        for k in (1..m - 1).rev() {
+        right[m - 1..].fill(0.0);
+        for (k, column) in turned.chunks_exact(wide).enumerate().take(m - 1).skip(1).rev() {
             let z = simd.splat_f64s(right[k]);
-            let (column, _) = S::as_simd_f64s(&turned[k * wide..][..wide]);
+            let (column, _) = S::as_simd_f64s(column);
             let (to, _) = S::as_mut_simd_f64s(right);
-            // Only places before k are edges of the column.
-            for (to, e) in to.iter_mut().zip(column).take(k.div_ceil(S::F64_LANES)) {
+            // Only places before k are edges of the column: the others are 0.
+            for (to, e) in to.iter_mut().zip(&column[..lanes]) {
                 *to = simd.mul_add_e_f64s(z, *e, *to);
             }
         }

@@ -2,7 +2,7 @@
 
 use pulp::{Arch, WithSimd};
 
-use super::kernel::{self, Carry, Direct, Edges, Marginals, Powers, padded};
+use super::kernel::{self, Carry, Direct, Edges, Excess, Factors, Hankel, Marginals, Powers, padded};
 use super::laplacian::Laplacian;
 use super::layer::Layer;
 
@@ -26,7 +26,6 @@ pub struct Row {
     pub scratch: Vec<f64>,
     /// Where the squashed inputs lie.
     pub bounds: (f64, f64),
-    edges: Vec<f64>,
     sums: Vec<f64>,
     vz: Vec<f64>,
     /// Whether the table holds powers (fixed for the row) or the softmax itself.
@@ -58,7 +57,6 @@ impl Row {
         self.table.resize(long * m, 0.0);
         self.v.resize(m, 0.0);
         self.s.resize(m, 0.0);
-        self.edges.resize(wide * wide, 0.0);
         self.sums.resize(kernel::sums(m), 0.0);
         self.scratch.resize((wide + 1) * kernel::BLOCK, 0.0);
     }
@@ -108,18 +106,11 @@ impl Row {
     /// W and s at g; returns max_j |s_j − b_j| / b_j, infinite if s is not finite.
     pub fn marginals(&mut self, layer: &Layer, b: &[f64], g: &[f64]) -> f64 {
         if self.powers {
-            // logit_ij = (g_j − y_j² + 2 c y_j)/ε + (j − (m−1)/2) log r_i + a constant of the row.
-            let (mut low, mut high) = (f64::MAX, f64::MIN);
             let (over, centre) = (1.0 / layer.epsilon(), self.centre());
-            for ((v, g), y) in self.v.iter_mut().zip(g).zip(layer.targets()) {
-                *v = (g - y * y + 2.0 * centre * y) * over;
-                low = low.min(*v);
-                high = high.max(*v);
-            }
-            // Edges are summed before they are multiplied by v_j v_k, as small as the square of v.
-            self.powers = self.reach + (high - low) <= SAFE && 2.0 * (high - low) <= SAFE;
             let Row { arch, v, .. } = self;
-            arch.dispatch(kernel::Exp { values: v, less: high });
+            let range = arch.dispatch(Factors { g, y: layer.targets(), centre, over, v });
+            // Edges are summed before they are multiplied by v_j v_k, as small as the square of v.
+            self.powers = self.reach + range <= SAFE && 2.0 * range <= SAFE;
         }
         if !self.powers {
             self.v.fill(1.0);
@@ -128,18 +119,19 @@ impl Row {
         }
         let Row { arch, table, v, a, inverse, s, scratch, .. } = self;
         arch.dispatch(Marginals { table, v, a, inverse, s, scratch });
-        let error = b.iter().zip(&self.s).fold(0.0, |m: f64, (b, s)| {
-            let e = (s - b).abs() / b;
-            if e > m || e.is_nan() { e } else { m }
-        });
-        if error.is_nan() { f64::INFINITY } else { error }
+        arch.dispatch(Excess { s, b })
     }
 
     /// Factorises the Laplacian at the potentials of the last [`Row::marginals`].
     pub fn factorise(&mut self) {
-        let Row { arch, table, v, root, inverse, edges, scratch, sums, .. } = self;
-        arch.dispatch(Edges { table, v, root, inverse, edges, scratch, sums });
-        self.laplacian.factorise(self.arch, &self.s, &self.edges);
+        let Row { arch, table, v, root, inverse, laplacian, scratch, sums, powers, .. } = self;
+        let edges = laplacian.edges(v.len());
+        if *powers {
+            arch.dispatch(Hankel { table, v, root, inverse, edges, scratch });
+        } else {
+            arch.dispatch(Edges { table, v, root, inverse, edges, scratch, sums });
+        }
+        self.laplacian.factorise(self.arch, &self.s);
     }
 
     /// L z at the potentials of the last [`Row::marginals`].

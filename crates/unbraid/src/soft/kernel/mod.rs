@@ -28,16 +28,18 @@ macro_rules! groups {
 }
 
 mod exp;
+mod hankel;
 mod jacobian;
 mod plan;
 mod squash;
 mod table;
 
 pub use exp::Exp;
+pub use hankel::Hankel;
 pub use jacobian::{Pull, Push, Transport};
-pub use plan::{Carry, Edges, Marginals, sums};
+pub use plan::{Carry, Edges, Excess, Marginals, sums};
 pub use squash::{Centre, Logistic, Spread, Total, Unsquash};
-pub use table::{Direct, Powers};
+pub use table::{Direct, Factors, Powers};
 
 /// Samples per block.
 pub const BLOCK: usize = 128;
@@ -103,7 +105,7 @@ pub(super) mod tests {
 
     #[test]
     fn passes_agree_with_plain_sums() {
-        for (n, m) in [(1, 1), (7, 2), (129, 3), (80, 5), (300, 16), (61, 21)] {
+        for (n, m) in [(1, 1), (7, 2), (129, 3), (80, 5), (300, 16), (61, 21), (40, 33)] {
             let at = |i: usize| (0.37 * i as f64).sin();
             let padded_n = usize::next_multiple_of(n, PAD);
             let x: Vec<f64> = (0..padded_n).map(|i| 0.5 + 0.5 * at(i)).collect();
@@ -155,7 +157,8 @@ pub(super) mod tests {
                         carried[j]
                     );
                 }
-                let (mut edges, mut parts) = (vec![0.0; padded(m) * padded(m)], vec![0.0; sums(m)]);
+                let wide = padded(m);
+                let (mut edges, mut same) = (vec![0.0; wide * wide], vec![0.0; wide * wide]);
                 arch.dispatch(Edges {
                     table: &table,
                     v: &v,
@@ -163,18 +166,50 @@ pub(super) mod tests {
                     inverse: &inverse,
                     edges: &mut edges,
                     scratch: &mut scratch,
-                    sums: &mut parts,
+                    sums: &mut vec![0.0; sums(m)],
                 });
-                for j in 0..m {
-                    for k in 0..j {
-                        let twin: f64 = (0..n).map(|i| a[i] * w(i, j) * w(i, k)).sum();
-                        let found = edges[j * padded(m) + k];
+                arch.dispatch(Hankel {
+                    table: &table,
+                    v: &v,
+                    root: &root,
+                    inverse: &inverse,
+                    edges: &mut same,
+                    scratch: &mut scratch,
+                });
+                for (j, k) in (0..m).flat_map(|j| (0..m).map(move |k| (j, k))).filter(|(j, k)| j != k) {
+                    let twin: f64 = (0..n).map(|i| a[i] * w(i, j) * w(i, k)).sum();
+                    for found in [edges[j * wide + k], same[j * wide + k]] {
                         assert!(
                             (found - twin).abs() <= 1e-13 * twin,
                             "{arch:?} {n} {m} {j} {k}: {found} {twin}"
                         );
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn excess_and_factors_agree_with_plain_ones() {
+        for m in [1, 2, 7, 8, 16, 21] {
+            let at = |f: f64| (0..m).map(move |j| 1.5 + (f * j as f64).sin()).collect::<Vec<f64>>();
+            let (mut s, b, g, y) = (at(1.3), at(0.7), at(2.9), at(0.1));
+            let logit = |j: usize| (g[j] - y[j] * y[j] + 2.0 * 0.4 * y[j]) * 3.0;
+            let (low, high) = (0..m).map(logit).fold((f64::MAX, f64::MIN), |(l, h), v| (l.min(v), h.max(v)));
+            for arch in paths() {
+                let twin = s.iter().zip(&b).map(|(s, b)| (s - b).abs() / b).fold(0.0, f64::max);
+                assert_eq!(arch.dispatch(Excess { s: &s, b: &b }), twin, "{arch:?} {m}");
+                let mut v = vec![0.0; m];
+                let range = arch.dispatch(Factors { g: &g, y: &y, centre: 0.4, over: 3.0, v: &mut v });
+                assert!((range - (high - low)).abs() <= 1e-14 * high.abs(), "{arch:?} {m}: {range}");
+                for (j, v) in v.iter().enumerate() {
+                    let twin = (logit(j) - high).exp();
+                    assert!((v - twin).abs() <= 1e-13 * twin, "{arch:?} {m} {j}: {v} {twin}");
+                }
+            }
+            for bad in [f64::NAN, f64::INFINITY] {
+                s[m / 2] = bad;
+                assert!(paths().iter().all(|arch| arch.dispatch(Excess { s: &s, b: &b }) == f64::INFINITY));
             }
         }
     }

@@ -83,6 +83,35 @@ fn gather<S: Simd, const G: usize>(
     }
 }
 
+/// max_j |s_j − b_j| / b_j, infinite if one of them is not a number.
+pub struct Excess<'a> {
+    pub s: &'a [f64],
+    pub b: &'a [f64],
+}
+
+impl WithSimd for Excess<'_> {
+    type Output = f64;
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> f64 {
+        let mut most = [0.0f64; PAD];
+        let excess = |s: f64, b: f64, most: &mut f64| {
+            let e = (s - b).abs() / b;
+            let e = if e < f64::INFINITY { e } else { f64::INFINITY };
+            *most = if e > *most { e } else { *most };
+        };
+        let ((s, s_rest), (b, b_rest)) = (self.s.as_chunks::<PAD>(), self.b.as_chunks::<PAD>());
+        for (s, b) in s.iter().zip(b) {
+            for l in 0..PAD {
+                excess(s[l], b[l], &mut most[l]);
+            }
+        }
+        for ((s, b), most) in s_rest.iter().zip(b_rest).zip(&mut most) {
+            excess(*s, *b, most);
+        }
+        most.iter().fold(0.0, |m: f64, e| m.max(*e))
+    }
+}
+
 /// Wᵀ diag(a) W z: what the samples carry from target to target.
 pub struct Carry<'a> {
     pub table: &'a [f64],
@@ -142,14 +171,14 @@ fn carry<S: Simd, const G: usize>(
     gather::<S, G>(simd, block, a.len(), &c, sums, i);
 }
 
-/// Σ_i a_i W_ij W_ik for k < j, the weights of the edges of the Laplacian.
+/// Σ_i a_i W_ij W_ik for all j ≠ k, the weights of the edges of the Laplacian, from any table.
 pub struct Edges<'a> {
     pub table: &'a [f64],
     pub v: &'a [f64],
     /// √a, zero on the padding.
     pub root: &'a [f64],
     pub inverse: &'a [f64],
-    /// m' × m' with m' = [`padded`]`(m)`; row j, column k < j.
+    /// m' × m' with m' = [`padded`]`(m)`, symmetric; the diagonal is of no meaning.
     pub edges: &'a mut [f64],
     /// (m' + 1) × [`BLOCK`].
     pub scratch: &'a mut [f64],
@@ -244,7 +273,8 @@ impl WithSimd for Edges<'_> {
         let mut at = 0;
         let mut put = |j: usize, k: usize, sum: S::f64s| {
             if j < m && k < j {
-                edges[j * wide + k] = simd.reduce_sum_f64s(sum) * (v[j] * v[k]);
+                let edge = simd.reduce_sum_f64s(sum) * (v[j] * v[k]);
+                (edges[j * wide + k], edges[k * wide + j]) = (edge, edge);
             }
         };
         for j in (2..m).step_by(2) {

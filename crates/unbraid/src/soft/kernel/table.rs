@@ -2,7 +2,7 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::exp::{exp, exp_each};
+use super::exp::{Exp, exp, exp_each};
 use super::{BLOCK, PAD};
 
 /// Table of powers r_i^(j − c), r_i = exp(rate · (x_i − centre)), c = (m − 1)/2: two exponentials a sample.
@@ -41,6 +41,48 @@ impl WithSimd for Powers<'_> {
                 powers::<S, 1>(simd, ratio, block, i)
             );
         }
+    }
+}
+
+/// v_j = exp(l_j − max l), what the columns of the table of powers are multiplied by, with
+///
+/// ```text
+/// (g_j − (x_i − y_j)²)/ε = l_j + (j − (m−1)/2) log r_i + a constant of the row,   l_j = (g_j − y_j² + 2 c y_j)/ε;
+/// ```
+///
+/// max l − min l is returned.
+pub struct Factors<'a> {
+    pub g: &'a [f64],
+    pub y: &'a [f64],
+    /// c, and 1/ε.
+    pub centre: f64,
+    pub over: f64,
+    pub v: &'a mut [f64],
+}
+
+impl WithSimd for Factors<'_> {
+    type Output = f64;
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> f64 {
+        let Factors { g, y, centre, over, v } = self;
+        let twice = 2.0 * centre;
+        for ((v, g), y) in v.iter_mut().zip(g).zip(y) {
+            *v = (g - y * y + twice * y) * over;
+        }
+        let (mut low, mut high) = ([f64::MAX; PAD], [f64::MIN; PAD]);
+        let (chunks, rest) = v.as_chunks::<PAD>();
+        let mut bound = |l: usize, v: f64| {
+            low[l] = if v < low[l] { v } else { low[l] };
+            high[l] = if v > high[l] { v } else { high[l] };
+        };
+        for v in chunks {
+            (0..PAD).for_each(|l| bound(l, v[l]));
+        }
+        rest.iter().enumerate().for_each(|(l, v)| bound(l, *v));
+        let low = low.iter().fold(f64::MAX, |m: f64, v| m.min(*v));
+        let high = high.iter().fold(f64::MIN, |m: f64, v| m.max(*v));
+        Exp { values: v, less: high }.with_simd(simd);
+        high - low
     }
 }
 
