@@ -375,7 +375,7 @@ impl Layer {
         coarse.bounds = row.bounds;
         coarse.arch = row.arch;
         coarse.table(self);
-        newton.solve(coarse, self, b, g, 1e-6_f64.max(self.tol), None, &mut false);
+        newton.solve(coarse, self, b, g, 1e-5_f64.max(self.tol), None, &mut false);
         coarse.factorise();
         std::mem::swap(&mut row.laplacian, &mut coarse.laplacian);
         *near = true;

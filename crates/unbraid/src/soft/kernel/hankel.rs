@@ -51,6 +51,7 @@ impl WithSimd for Hankel<'_> {
                     products::<S, 4>(simd, block, root, inverse, sums, i + 4)
                 },
                 products::<S, 4>(simd, block, root, inverse, sums, i),
+                products::<S, 2>(simd, block, root, inverse, sums, i),
                 products::<S, 1>(simd, block, root, inverse, sums, i)
             );
         }

@@ -29,6 +29,7 @@ impl WithSimd for Transport<'_> {
                 i,
                 transport::<S, 8>(simd, block, c, inverse, t, i),
                 transport::<S, 4>(simd, block, c, inverse, t, i),
+                transport::<S, 2>(simd, block, c, inverse, t, i),
                 transport::<S, 1>(simd, block, c, inverse, t, i)
             );
         }
@@ -86,6 +87,7 @@ impl WithSimd for Pull<'_> {
                     pull::<S, 4>(simd, block, inverse, t, cot, sums, i + 4)
                 },
                 pull::<S, 4>(simd, block, inverse, t, cot, sums, i),
+                pull::<S, 2>(simd, block, inverse, t, cot, sums, i),
                 pull::<S, 1>(simd, block, inverse, t, cot, sums, i)
             );
         }

@@ -8,9 +8,9 @@
 
 use pulp::Simd;
 
-/// Calls a body for 8, then 4, then single vectors of a block.
+/// Calls a body for 8, 4, 2 and 1 vectors of a block.
 macro_rules! groups {
-    ($lanes:expr, $at:ident, $eight:expr, $four:expr, $one:expr) => {
+    ($lanes:expr, $at:ident, $eight:expr, $four:expr, $two:expr, $one:expr) => {
         let mut $at = 0;
         while $at + 8 <= $lanes {
             $eight;
@@ -19,6 +19,10 @@ macro_rules! groups {
         while $at + 4 <= $lanes {
             $four;
             $at += 4;
+        }
+        if $at + 2 <= $lanes {
+            $two;
+            $at += 2;
         }
         while $at < $lanes {
             $one;

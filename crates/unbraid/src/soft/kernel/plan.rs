@@ -36,6 +36,7 @@ impl WithSimd for Marginals<'_> {
                 i,
                 marginals::<S, 8>(simd, block, v, a, inverse, sums, i),
                 marginals::<S, 4>(simd, block, v, a, inverse, sums, i),
+                marginals::<S, 2>(simd, block, v, a, inverse, sums, i),
                 marginals::<S, 1>(simd, block, v, a, inverse, sums, i)
             );
         }
@@ -144,6 +145,7 @@ impl WithSimd for Carry<'_> {
                 i,
                 carry::<S, 8>(simd, block, vz, a, inverse, sums, i),
                 carry::<S, 4>(simd, block, vz, a, inverse, sums, i),
+                carry::<S, 2>(simd, block, vz, a, inverse, sums, i),
                 carry::<S, 1>(simd, block, vz, a, inverse, sums, i)
             );
         }

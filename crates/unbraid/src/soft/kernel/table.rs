@@ -38,6 +38,7 @@ impl WithSimd for Powers<'_> {
                     powers::<S, 4>(simd, ratio, block, i + 4)
                 },
                 powers::<S, 4>(simd, ratio, block, i),
+                powers::<S, 2>(simd, ratio, block, i),
                 powers::<S, 1>(simd, ratio, block, i)
             );
         }
