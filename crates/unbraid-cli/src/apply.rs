@@ -245,7 +245,7 @@ fn apply(args: &ApplyArgs, reading: &FitArgs) -> Result<(), Fault> {
         )));
     }
     let stored = Stored::read(&model.slots, &key, model.var.len()).map_err(at_model)?;
-    let Inputs { tables, hashes, columns, mut warnings, .. } = fit::read(reading, Joins::Stacked)?;
+    let Inputs { tables, hashes, columns, mut warnings, .. } = fit::read(reading, Joins::Stacked, None)?;
     let model_hash = unbraid_io::input_sha256(&args.model)?;
     let together = tables.len() == 1 && stored.preparation.len() > 1;
     if tables.len() != stored.preparation.len() && !together {

@@ -338,7 +338,13 @@ fn several(method: &methods::Entry) -> String {
                  New observations of the same studies:\n  unbraid apply cells.fit.h5ad new.h5ad -o new.scored.h5ad"
             );
         }
-        _ => {}
+        methods::Joins::Slices => {
+            return format!(
+                "\n\nA file for each slice, genes matched by name:\n  \
+                 unbraid fit {name} first.h5ad second.h5ad -o slices.fit.h5ad"
+            );
+        }
+        methods::Joins::Tables | methods::Joins::Stacked => {}
     }
     format!(
         "\n\nSeveral tables of the same observations, features in rows, the second in logarithms:\n  \

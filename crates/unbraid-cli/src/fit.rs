@@ -50,18 +50,20 @@ pub fn check_arguments(args: &FitArgs, (what, joins): (&str, Joins), key: &str) 
     if !(args.checkpoint_every >= 0.0 && args.checkpoint_every.is_finite()) {
         return usage("`--checkpoint-every` must be a number of seconds, 0 or larger".into());
     }
-    if args.files.len() > 1 && args.join.is_none() && joins != Joins::Studies {
+    if args.files.len() > 1 && args.join.is_none() && joins.below().is_none() {
         return usage("several files need `--join obs`, which says how they belong together".into());
     }
     let folder = args.files.iter().find(|f| unbraid_io::omics::is_folder(f));
-    if joins == Joins::Studies {
+    if let Some((each, _)) = joins.below() {
         if args.join.is_some() {
-            let why = "takes every file as a study of other observations; leave out --join, or name one file";
-            return usage(format!("`{what}` {why}"));
+            let why = "of other observations; leave out --join, or name one file";
+            return usage(format!("`{what}` takes every file as a {each} {why}"));
         }
         if let Some(folder) = folder {
             let folder = folder.display();
-            return usage(format!("{folder} is a folder of tables of the same observations, not of studies"));
+            return usage(format!(
+                "{folder} is a folder of tables of the same observations; `{what}` takes every file as a {each}"
+            ));
         }
     }
     if (args.files.len() > 1 || folder.is_some()) && joins == Joins::No {
@@ -142,10 +144,14 @@ pub struct Inputs {
     pub warnings: Vec<String>,
 }
 
-/// Reads the files or the folder, and the columns of the observations; files of studies come as one table.
-pub fn read(args: &FitArgs, joins: Joins) -> Result<Inputs, Fault> {
-    let options =
-        ReadOptions { layer: args.layer.clone(), max_bytes: args.max_memory, transpose: args.transpose };
+/// Reads the files or the folder, the `graph` of the observations, and their columns; files of studies and of slices come as one table.
+pub fn read(args: &FitArgs, joins: Joins, graph: Option<&str>) -> Result<Inputs, Fault> {
+    let options = ReadOptions {
+        layer: args.layer.clone(),
+        max_bytes: args.max_memory,
+        transpose: args.transpose,
+        graph: graph.map(str::to_owned),
+    };
     let mut beside: Vec<PathBuf> = Vec::new();
     let mut each: Vec<report::Input> = Vec::new();
     let (mut tables, files, mut warnings) = match &args.files[..] {
@@ -162,11 +168,13 @@ pub fn read(args: &FitArgs, joins: Joins) -> Result<Inputs, Fault> {
             let mut warnings = Vec::new();
             let tables = match args.join {
                 Some(Join::Obs) => align(tables)?,
-                None if joins == Joins::Studies && tables.len() > 1 => {
-                    each = tables.iter().map(|t| picture::input(t, "")).collect();
-                    vec![below(tables, files, &mut warnings)?]
-                }
-                None => tables,
+                None => match joins.below() {
+                    Some((_, column)) if tables.len() > 1 => {
+                        each = tables.iter().map(|t| picture::input(t, "")).collect();
+                        vec![below(tables, files, column, &mut warnings)?]
+                    }
+                    _ => tables,
+                },
             };
             (tables, files.to_vec(), warnings)
         }
@@ -203,7 +211,7 @@ pub fn read(args: &FitArgs, joins: Joins) -> Result<Inputs, Fault> {
 
 fn fit(args: &FitArgs, plan: &dyn Plan, key: &str, apart: &Apart) -> Result<Option<String>, Fault> {
     let Inputs { tables, files, hashes, studies, beside: others, columns, mut warnings } =
-        read(args, plan.joins())?;
+        read(args, plan.joins(), plan.graph())?;
     let joined = tables.len() > 1;
     // Studies are prepared together.
     let parts = if studies.is_empty() { files.clone() } else { vec![PathBuf::from(&tables[0].source)] };

@@ -1,9 +1,9 @@
 //! Several tables as one: the same observations side by side, or studies below each other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use ndarray::Array2;
+use ndarray::{Array2, Axis, concatenate};
 use unbraid::data::{Column, Csr, Dataset, Matrix, Selection, Table};
 
 use crate::fault::Fault;
@@ -94,18 +94,23 @@ pub fn combine(tables: &[Dataset], chosen: &[Selection]) -> Selection {
     Selection { obs: chosen[0].obs.clone(), var: Some(var) }
 }
 
-/// Studies below each other: features that every file has, by name, in the order of the first; columns of obs that
-/// every file has; the file of each observation in `obs["study"]`, unless all have that column already. An observation
-/// name that several files use gets its study's name behind it.
-pub fn below(tables: Vec<Dataset>, files: &[PathBuf], warnings: &mut Vec<String>) -> Result<Dataset, Fault> {
-    let studies = study_names(files);
+/// Studies or slices below each other: features that every file has, by name, in the order of the first; columns of obs and
+/// slots of obsm that every file has; the file of each observation in the given `column` of obs, unless all have that column already.
+/// An observation name that several files use gets its file's name behind it.
+pub fn below(
+    tables: Vec<Dataset>,
+    files: &[PathBuf],
+    column: &str,
+    warnings: &mut Vec<String>,
+) -> Result<Dataset, Fault> {
+    let parts = part_names(files);
     let mut at: Vec<BTreeMap<&str, usize>> = Vec::new();
     for table in &tables {
         let of: BTreeMap<&str, usize> =
             table.var.names.iter().enumerate().map(|(j, name)| (name.as_str(), j)).collect();
         if of.len() < table.var.len() {
             let what = "one feature of each name".to_owned();
-            let hint = "studies are joined by names of features; rename with adata.var_names_make_unique()";
+            let hint = "files are joined by names of features; rename with adata.var_names_make_unique()";
             return Err(Fault::on(table, unbraid::Error::Missing { what, hint: hint.into() }));
         }
         at.push(of);
@@ -141,8 +146,8 @@ pub fn below(tables: Vec<Dataset>, files: &[PathBuf], warnings: &mut Vec<String>
     let mut uses: BTreeMap<&String, usize> = BTreeMap::new();
     tables.iter().flat_map(|t| &t.obs.names).for_each(|name| *uses.entry(name).or_default() += 1);
     let unique = |m: usize| {
-        let (uses, study) = (&uses, &studies[m]);
-        move |name: &String| if uses[name] > 1 { format!("{name} ({study})") } else { name.clone() }
+        let (uses, part) = (&uses, &parts[m]);
+        move |name: &String| if uses[name] > 1 { format!("{name} ({part})") } else { name.clone() }
     };
     let sparse = tables.iter().any(|t| matches!(t.x, Matrix::Sparse(_)));
     let n = tables.iter().map(|t| t.shape().0).sum();
@@ -169,18 +174,17 @@ pub fn below(tables: Vec<Dataset>, files: &[PathBuf], warnings: &mut Vec<String>
     joined.slot = tables[0].slot.clone();
     joined.obs = Table { names: obs, columns: common_columns(&tables, warnings) };
     joined.var = Table::named(names);
-    if joined.obs.column(STUDY).is_none() {
-        let column = Column::Categorical { codes: from, categories: studies, ordered: false };
-        joined.obs.columns.push((STUDY.into(), column));
+    joined.obsm = common_slots(&tables, warnings);
+    joined.obsp = apart(&tables);
+    if joined.obs.column(column).is_none() {
+        let file = Column::Categorical { codes: from, categories: parts, ordered: false };
+        joined.obs.columns.push((column.into(), file));
     }
     Ok(joined)
 }
 
-/// The column of `obs` that says which file an observation of several studies came from.
-pub const STUDY: &str = "study";
-
 /// Names of files without their endings, or whole where two would be the same.
-fn study_names(files: &[PathBuf]) -> Vec<String> {
+fn part_names(files: &[PathBuf]) -> Vec<String> {
     let stem = |f: &Path| {
         let name = f.file_name().unwrap_or(f.as_os_str()).to_string_lossy().into_owned();
         let plain = name.strip_suffix(".gz").unwrap_or(&name);
@@ -212,6 +216,46 @@ fn common_columns(tables: &[Dataset], warnings: &mut Vec<String>) -> Vec<(String
         ));
     }
     out
+}
+
+/// Slots of obsm that all tables have in one width, one below the other.
+fn common_slots(tables: &[Dataset], warnings: &mut Vec<String>) -> BTreeMap<String, Array2<f64>> {
+    let mut out = BTreeMap::new();
+    let mut lost: BTreeSet<&str> = BTreeSet::new();
+    for name in tables.iter().flat_map(|t| t.obsm.keys()) {
+        let all: Option<Vec<_>> = tables.iter().map(|t| Some(t.obsm.get(name)?.view())).collect();
+        match all.and_then(|all| concatenate(Axis(0), &all).ok()) {
+            Some(slot) => drop(out.insert(name.clone(), slot)),
+            None => drop(lost.insert(name)),
+        }
+    }
+    if !lost.is_empty() {
+        warnings.push(format!(
+            "Slots of obsm that not every file has in the same width were left out: {}.",
+            lost.into_iter().collect::<Vec<_>>().join(", ")
+        ));
+    }
+    out
+}
+
+/// Graphs that all tables have, in which observations of two tables are not joined.
+fn apart(tables: &[Dataset]) -> BTreeMap<String, Csr> {
+    let n = tables.iter().map(|t| t.obs.len()).sum();
+    let names = tables[0].obsp.keys().filter(|name| tables.iter().all(|t| t.obsp.contains_key(*name)));
+    names
+        .map(|name| {
+            let (mut entries, mut offset) = (Vec::new(), 0);
+            for table in tables {
+                for i in 0..table.obs.len() {
+                    let (ends, values) = table.obsp[name].row(i);
+                    let row = (offset + i) as u32;
+                    entries.extend(ends.iter().zip(values).map(|(&j, &v)| (row, offset as u32 + j, v)));
+                }
+                offset += table.obs.len();
+            }
+            (name.clone(), Csr::from_triplets((n, n), entries))
+        })
+        .collect()
 }
 
 /// Columns of one form as one; `None` where numbers and labels meet.

@@ -135,7 +135,24 @@ pub enum Joins {
     Stacked,
     /// It reads one table, in which their observations stand below each other: every file is a study.
     Studies,
+    /// The same: every file is a slice.
+    Slices,
 }
+
+impl Joins {
+    /// Where files stand below each other, what each of them is, and the column of obs that says which.
+    pub fn below(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Joins::Studies => Some(("study", STUDY)),
+            Joins::Slices => Some(("slice", SLICE)),
+            Joins::No | Joins::Tables | Joins::Stacked => None,
+        }
+    }
+}
+
+/// The columns of `obs` that say which file an observation came from.
+pub const STUDY: &str = "study";
+pub const SLICE: &str = "batch";
 
 /// What the program adds to a method.
 pub trait Shown: Method + Send + Sync + 'static {
@@ -257,6 +274,10 @@ pub trait Plan: Sync + Send {
     }
     /// What it makes of several tables.
     fn joins(&self) -> Joins;
+    /// The slot of obsp that it reads, if any.
+    fn graph(&self) -> Option<&str> {
+        None
+    }
     /// The preparation before it.
     fn prepare(&self) -> &Prepare;
     /// Whether NaN is a missing entry, and not an error.

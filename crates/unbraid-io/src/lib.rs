@@ -51,6 +51,8 @@ pub struct ReadOptions {
     /// Rows and columns of an `.h5ad` file are then exchanged with their tables, and its embeddings of the
     /// rows are not read. A 10x folder is turned in any case.
     pub transpose: bool,
+    /// A graph of the observations to read from `obsp`; only `.h5ad` files have them.
+    pub graph: Option<String>,
     /// Most memory that one array may take, in bytes; `None` is what is free now.
     pub max_bytes: Option<u64>,
 }
@@ -82,7 +84,20 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Dataset> {
             "leave out the transposition",
         ));
     }
-    let data = match format {
+    if let Some(graph) = &options.graph
+        && (format != Format::H5ad || options.transpose)
+    {
+        let found = if options.transpose { "a file that is turned".into() } else { format.to_string() };
+        let rule = "graphs of observations are read from .h5ad files as they are";
+        return Err(Error::input(
+            &name,
+            format!("obsp[{graph:?}]"),
+            found,
+            rule,
+            "find neighbours by coordinates",
+        ));
+    }
+    let mut data = match format {
         Format::H5ad => h5ad::read(path, &name, options),
         Format::TenX => tenx::read(path, &name, options.max_bytes),
         Format::MatrixMarket => mtx::read(path, &name, options.max_bytes),
@@ -90,6 +105,10 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Dataset> {
         Format::Npy => npy::read_npy(path, &name, options.max_bytes),
         Format::Npz => npy::read_npz(path, &name, options.max_bytes),
     }?;
+    if let Some(graph) = &options.graph {
+        let found = Pairs::open(path, options)?.obsp(graph, data.obs.len())?.to_csr();
+        data.obsp.insert(graph.clone(), found);
+    }
     Ok(if options.transpose { turned(data) } else { data })
 }
 

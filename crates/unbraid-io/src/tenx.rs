@@ -64,7 +64,7 @@ pub(crate) fn read(dir: &Path, name: &str, max_bytes: Option<u64>) -> Result<Dat
         var.columns.push(("feature_types".into(), Column::Text(kinds.into_iter().map(Some).collect())));
     }
     let obsm = Default::default();
-    Ok(Dataset { source: name.to_owned(), slot: "X".into(), x, obs, var, obsm })
+    Ok(Dataset { source: name.to_owned(), slot: "X".into(), x, obs, var, obsm, obsp: Default::default() })
 }
 
 fn columns(path: &Path, budget: &Budget) -> Result<Vec<Vec<String>>> {

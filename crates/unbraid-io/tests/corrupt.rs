@@ -20,7 +20,8 @@ impl Lcg {
 fn everything(path: &Path, out: &Path) -> usize {
     let mut fine = 0;
     for layer in ["X", "raw", "csc", "dense32"] {
-        let options = ReadOptions { layer: Some(layer.into()), max_bytes: Some(1 << 30), transpose: false };
+        let options =
+            ReadOptions { layer: Some(layer.into()), max_bytes: Some(1 << 30), ..Default::default() };
         fine += usize::from(read(path, &options).is_ok());
     }
     fine += usize::from(read_anndata(path).is_ok());

@@ -167,7 +167,7 @@ pub(super) fn apply(args: &ApplyArgs, reading: &FitArgs, fitted: &Fitted) -> std
     let slots = Slots::of(&fitted.slots, key, fitted.var.len()).map_err(at_model)?;
     let model = Model::read(&slots, fitted).map_err(at_model)?;
     let preparation = slots.preparation().map_err(at_model)?;
-    let Inputs { tables, hashes, columns, mut warnings, .. } = fit::read(reading, Joins::Stacked)?;
+    let Inputs { tables, hashes, columns, mut warnings, .. } = fit::read(reading, Joins::Stacked, None)?;
     let table = &tables[0];
     let begun = Instant::now();
     let column = args.study.as_deref().unwrap_or(&model.column);

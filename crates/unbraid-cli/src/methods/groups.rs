@@ -1,12 +1,12 @@
 //! `--set group=COLUMN`: affinities of two groups of slices compared.
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::Array2;
 use unbraid::data::{Dataset, Value};
 use unbraid::error::{Error, Result};
 use unbraid::fit::Seed;
 use unbraid::methods::spatial::contrast::{Contrast, contrast};
 use unbraid::methods::spatial::fit::TissueFit;
-use unbraid::methods::spatial::neighbours::{Neighbours, Rule};
+use unbraid::methods::spatial::neighbours::Neighbours;
 
 use super::studies::{Asked, Levels, levels};
 
@@ -51,19 +51,18 @@ impl Groups {
     /// The comparison at the mixtures of a fit.
     ///
     /// # Errors
-    /// Too few slices, or coordinates without neighbours.
+    /// Too few slices.
     pub fn compare(
         &self,
         fit: &TissueFit,
         mixtures: &Array2<f64>,
-        places: ArrayView2<'_, f64>,
-        (rule, nearest, ridge): (Rule, usize, f64),
+        neighbours: &Neighbours,
+        ridge: f64,
         seed: Seed,
     ) -> Result<Contrast> {
-        let neighbours = Neighbours::find(places, &fit.batch, rule, nearest)?;
         let mut cells = vec![Vec::new(); fit.batches.len()];
         fit.batch.iter().enumerate().for_each(|(i, &t)| cells[t].push(i));
-        contrast(mixtures, &neighbours, &cells, &self.second, ridge, seed)
+        contrast(mixtures, neighbours, &cells, &self.second, ridge, seed)
     }
 
     /// What goes into the file.

@@ -18,7 +18,7 @@ use unbraid::report::{Factors, LineChart, Parameter, Series, SliceFit, finite};
 
 use super::groups::Groups;
 use super::studies::{Asked, Levels, levels};
-use super::{Done, Entry, FactorSummary, Joins, Picture, Plan, documented, preparation};
+use super::{Done, Entry, FactorSummary, Joins, Picture, Plan, SLICE, documented, preparation};
 use crate::fault::Fault;
 use crate::picture::Page;
 use crate::set::{Settings, listed};
@@ -62,7 +62,7 @@ const fn entry<M: Sliced>(about: &'static str, example: &'static str) -> Entry {
         name: M::NAME,
         about,
         example,
-        joins: Joins::No,
+        joins: Joins::Slices,
         help: help::<M>,
         plan: plan::<M>,
         stability: None,
@@ -74,10 +74,13 @@ unbraid::params! {
     /// Where the slices are.
     pub struct Of {
         /// Column of obs that says which slice (batch) a cell belongs to: labels, texts or whole numbers. Without it `popari` takes
-        /// all cells for one slice. Default batch.
-        pub batch: String = "batch".into(),
+        /// all cells for one slice. Of several files each is a slice, unless all have this column. Default batch.
+        pub batch: String = SLICE.into(),
         /// Slot of obsm that holds the coordinates of the cells. Default spatial.
         pub spatial: String = "spatial".into(),
+        /// With `graph=given`, slot of obsp whose entries other than 0 make two cells neighbours. Default spatial_connectivities, as
+        /// squidpy has it.
+        pub edges: String = "spatial_connectivities".into(),
         /// Column of obs with two values, one for all cells of a slice: affinities of both groups of slices are compared by exchanging slices.
         /// Default none.
         pub group: String = "none".into(),
@@ -131,7 +134,7 @@ impl<M: Sliced> Ready<M> {
             None => {
                 let there: Vec<&str> = table.obsm.keys().map(String::as_str).collect();
                 let hint = match there.is_empty() {
-                    true => "obsm is empty; the file must hold coordinates, cells × 2".into(),
+                    true => "obsm is empty; every file must hold coordinates, cells × 2".into(),
                     false => format!("`--set spatial=KEY` names it; obsm has {}", there.join(", ")),
                 };
                 Err(Error::Missing { what: format!("the coordinates, obsm[{key:?}],"), hint })
@@ -151,7 +154,10 @@ impl<M: Sliced> Plan for Ready<M> {
         ["iterations", "mean squared error"]
     }
     fn joins(&self) -> Joins {
-        Joins::No
+        Joins::Slices
+    }
+    fn graph(&self) -> Option<&str> {
+        (self.params.space().0 == Rule::Given).then_some(self.of.edges.as_str())
     }
     fn prepare(&self) -> &Prepare {
         &self.prepare
@@ -176,7 +182,8 @@ impl<M: Sliced> Plan for Ready<M> {
         let groups = asked.then(|| Groups::read(table, &self.of.group, &batches)).transpose()?;
         let Levels { codes, names } = batches;
         let begun = Instant::now();
-        let input = Slices { values: table.values(), batch: &codes, names: &names, places };
+        let edges = self.graph().and_then(|name| table.obsp.get(name));
+        let input = Slices { values: table.values(), batch: &codes, names: &names, places, edges };
         let fit = self.params.fit(input, ctx)?;
         let seconds = begun.elapsed().as_secs_f64();
         let mut annotations = Annotations::default();
@@ -184,7 +191,9 @@ impl<M: Sliced> Plan for Ready<M> {
         let mixtures = fit.mixtures();
         let compared = groups
             .map(|g| {
-                let found = g.compare(&fit, &mixtures, places, self.params.space(), ctx.seed);
+                let (rule, nearest, ridge) = self.params.space();
+                let neighbours = input.neighbours(rule, nearest)?;
+                let found = g.compare(&fit, &mixtures, &neighbours, ridge, ctx.seed);
                 found.map(|found| (found, g))
             })
             .transpose()?;

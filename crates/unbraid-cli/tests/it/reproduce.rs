@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use unbraid::data::{Column, Dataset, Matrix};
+use unbraid::data::{Annotations, Column, Dataset, Matrix, Selection};
+use unbraid_io::Input;
 
 use crate::{Work, counts, gz, mtx};
 
@@ -310,9 +311,20 @@ fn batchblend_writes_every_part_keeps_its_runs_and_takes_slices_from_a_folder() 
     let tiny = "--set sets=1 --set side=8 --set grid_seeds=1 --set strengths=0,2 --set touched=0.5 --set seeds=1 --set genes=20 --set k=3";
     std::fs::create_dir_all(work.path("data")).unwrap();
     work.ok("simulate msrt -o data/tissue.h5ad --seed 3 --set side=8");
+    // One slice of these with its labels is a section; both without labels are batches without labels.
+    let read = |name: &str| unbraid_io::read(&work.path(name), &unbraid_io::ReadOptions::default()).unwrap();
+    let write = |name: &str, data: &Dataset| {
+        unbraid_io::write_h5ad(&work.path(name), Input::Dataset(data), &Annotations::default()).unwrap()
+    };
+    let tissue = read("data/tissue.h5ad");
+    let half = Selection { obs: Some((0..tissue.obs.len() / 2).collect()), var: None };
+    write("data/section.h5ad", &tissue.select(&half));
+    let mut bare = tissue.clone();
+    bare.obs.columns.retain(|(name, _)| name == "batch");
+    write("data/bare.h5ad", &bare);
     let ran = work.ok(&format!("reproduce batchblend -o one --data data --json --threads 1 {tiny}"));
     let said: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
-    assert_eq!((said["paper"].as_str(), said["parts"].as_array().unwrap().len()), (Some("batchblend"), 4));
+    assert_eq!((said["paper"].as_str(), said["parts"].as_array().unwrap().len()), (Some("batchblend"), 5));
     let one = files(&work, "one");
     for name in [
         "affinities.svg",
@@ -322,8 +334,12 @@ fn batchblend_writes_every_part_keeps_its_runs_and_takes_slices_from_a_folder() 
         "figure3_7.svg",
         "grid.csv",
         "index.html",
+        "affinities_section_counts.svg",
+        "meetings.csv",
         "metagenes.svg",
+        "metagenes_bare_logs.svg",
         "metagenes_popari.svg",
+        "metagenes_section_logs.svg",
         "pictures.csv",
         "scores.csv",
         "sizes.svg",
@@ -336,16 +352,29 @@ fn batchblend_writes_every_part_keeps_its_runs_and_takes_slices_from_a_folder() 
         "umap_popari.svg",
         "umap_thesis.svg",
         "umap_types.svg",
+        "unlabelled.csv",
     ] {
         assert!(one.contains_key(name), "no {name}");
     }
     let table = text(&one, "table3_1.csv");
     assert!(table.contains("BATCHBLEND,printed,0.833,0.547,0.061,0.012,0.479"), "{table}");
-    assert_eq!(text(&one, "slices.csv").lines().count(), 1 + 2 * 9);
+    // The slices, and the section in halves under two effects.
+    assert_eq!(text(&one, "slices.csv").lines().count(), 1 + 3 * 2 * 10);
+    assert!(text(&one, "slices.csv").contains("section, halves, one adds"));
+    assert_eq!(text(&one, "unlabelled.csv").lines().count(), 1 + 2 * 6);
+    assert_eq!(text(&one, "meetings.csv").lines().count(), 1 + 2 * 2);
     // The same bits on other threads, but for seconds.
     work.ok(&format!("reproduce batchblend -o two --data data --threads 2 {tiny}"));
     let two = files(&work, "two");
-    for name in ["grid.csv", "table3_1.csv", "umap.svg", "metagenes.svg", "pictures.csv"] {
+    for name in [
+        "grid.csv",
+        "table3_1.csv",
+        "umap.svg",
+        "metagenes.svg",
+        "pictures.csv",
+        "meetings.csv",
+        "unlabelled.csv",
+    ] {
         assert_eq!(one[name], two[name], "{name}");
     }
     // A run that is kept is not run again: its seconds stay.
@@ -355,6 +384,7 @@ fn batchblend_writes_every_part_keeps_its_runs_and_takes_slices_from_a_folder() 
     work.ok(&format!("reproduce batchblend -o one --data data --only slices {tiny}"));
     assert_eq!(files(&work, "one")["slices_runs.csv"], one["slices_runs.csv"]);
     work.fails(&format!("reproduce batchblend -o x --only slices {tiny}"), 2, &["--data DIR"]);
+    work.fails(&format!("reproduce batchblend -o x --only patterns {tiny}"), 2, &["--data DIR", "section"]);
     work.fails("reproduce batchblend -o x --set touched=2", 2, &["`touched` is 2", "from 0 to 1"]);
     work.fails("reproduce batchblend -o x --set strengths=0,much", 2, &["strengths", "`much` is no number"]);
     work.fails("reproduce batchblend -o x --data nowhere", 3, &["nowhere"]);

@@ -1,6 +1,6 @@
 //! `fit popari` and `fit batchblend`: slices with coordinates, what is written, and what is refused.
 
-use unbraid::data::{Annotations, Column, Dataset, Matrix};
+use unbraid::data::{Annotations, Column, Csr, Dataset, Matrix, Selection, Slot};
 use unbraid_io::Input;
 
 use crate::{Work, assert_finite, dense, dict, text};
@@ -92,7 +92,8 @@ fn what_is_missing_is_named() {
         2,
         &["k", "no more than cells or genes"],
     );
-    work.fails("fit popari s.h5ad s.h5ad -o x.h5ad", 2, &["several files"]);
+    work.fails("fit popari s.h5ad s.h5ad -o x.h5ad", 2, &["named twice"]);
+    work.fails("fit popari s.h5ad t.h5ad -o x.h5ad --join obs", 2, &["`popari` takes every file as a slice"]);
     // One slice is enough for POPARI alone.
     let data = |places: ndarray::Array2<f64>, x: ndarray::Array2<f64>| {
         let mut data = Dataset::from_matrix("one", Matrix::Dense(x));
@@ -121,6 +122,96 @@ fn what_is_missing_is_named() {
     negative[[2, 3]] = -1.0;
     write("negative.h5ad", &data(places, negative));
     work.fails("fit popari negative.h5ad -o x.h5ad --set k=3", 3, &["-1", "0 or larger"]);
+}
+
+#[test]
+fn a_file_for_each_slice_is_joined_on_shared_genes() {
+    let work = slices();
+    let all = unbraid_io::read(&work.path("s.h5ad"), &unbraid_io::ReadOptions::default()).unwrap();
+    for (name, cells, lacks) in [("a.h5ad", 0..64, 3), ("b.h5ad", 64..128, 5)] {
+        let var = Some((0..100).filter(|j| *j != lacks).collect());
+        let mut part = all.select(&Selection { obs: Some(cells.collect()), var });
+        part.obs.columns.retain(|(column, _)| column != "batch");
+        if name == "a.h5ad" {
+            part.obsm.insert("X_pca".into(), ndarray::Array2::ones((64, 3)));
+        }
+        unbraid_io::write_h5ad(&work.path(name), Input::Dataset(&part), &Annotations::default()).unwrap();
+    }
+    let ran = work.ok(&format!("fit batchblend a.h5ad b.h5ad -o ab.h5ad --report ab.html {SMALL}"));
+    for part in ["a.h5ad: 1 of 99 features", "b.h5ad: 1 of 99 features", "obsm", "X_pca"] {
+        assert!(ran.err.contains(part), "{part}: {}", ran.err);
+    }
+    let both = work.read("ab.h5ad");
+    assert_eq!(dense(&both.obsm["X_batchblend"]).dim(), (128, 6));
+    assert_eq!(dense(&both.varm["batchblend_metagenes"]).dim(), (98, 6));
+    let batch = unbraid_io::read(&work.path("ab.h5ad"), &unbraid_io::ReadOptions::default()).unwrap();
+    let batch = batch.obs.column("batch").unwrap().texts().unwrap();
+    assert!((0..128).all(|i| batch[i].as_deref() == Some(if i < 64 { "a" } else { "b" })));
+    // The same as of one file with the same genes.
+    let shared =
+        all.select(&Selection { obs: None, var: Some((0..100).filter(|j| ![3, 5].contains(j)).collect()) });
+    unbraid_io::write_h5ad(&work.path("one.h5ad"), Input::Dataset(&shared), &Annotations::default()).unwrap();
+    work.ok(&format!("fit batchblend one.h5ad -o one.fit.h5ad {SMALL}"));
+    assert_eq!(dense(&both.obsm["X_batchblend"]), dense(&work.read("one.fit.h5ad").obsm["X_batchblend"]));
+    // A slice without coordinates.
+    let mut bare = unbraid_io::read(&work.path("b.h5ad"), &unbraid_io::ReadOptions::default()).unwrap();
+    bare.obsm.clear();
+    unbraid_io::write_h5ad(&work.path("bare.h5ad"), Input::Dataset(&bare), &Annotations::default()).unwrap();
+    work.fails(
+        "fit batchblend a.h5ad bare.h5ad -o x.h5ad",
+        3,
+        &["obsm[\"spatial\"]", "every file must hold coordinates"],
+    );
+}
+
+#[test]
+fn neighbours_can_be_given() {
+    let work = slices();
+    let all = unbraid_io::read(&work.path("s.h5ad"), &unbraid_io::ReadOptions::default()).unwrap();
+    let places = &all.obsm["spatial"];
+    let far = |i: usize, j: usize| {
+        (places[[i, 0]] - places[[j, 0]]).abs() + (places[[i, 1]] - places[[j, 1]]).abs()
+    };
+    let step = (1..64).map(|j| far(0, j)).fold(f64::MAX, f64::min);
+    let pair = |i: usize, j: usize| i != j && far(i, j) < 1.2 * step && (i < 64) == (j < 64);
+    let pairs = (0..128).flat_map(|i| (0..128).map(move |j| (i, j))).filter(|&(i, j)| pair(i, j));
+    let within: Vec<(u32, u32, f64)> = pairs.map(|(i, j)| (i as u32, j as u32, 1.0)).collect();
+    let across = [&within[..], &[(3, 100, 1.0)]].concat();
+    let mut slots = Annotations::default();
+    for (name, edges) in [("spatial_connectivities", within), ("across", across)] {
+        slots.obsp.insert(name.into(), Slot::Csr(Csr::from_triplets((128, 128), edges)));
+    }
+    unbraid_io::write_h5ad(&work.path("g.h5ad"), Input::Dataset(&all), &slots).unwrap();
+    let small = SMALL.replace("grid", "given");
+    work.ok(&format!("fit batchblend g.h5ad -o given.h5ad {small}"));
+    work.ok(&format!("fit batchblend s.h5ad -o found.h5ad {SMALL}"));
+    let z = |file: &str| dense(&work.read(file).obsm["X_batchblend"]);
+    assert_eq!(z("given.h5ad"), z("found.h5ad"));
+    // A file for each slice: the graphs stand side by side.
+    for (name, cells) in [("a.h5ad", 0..64), ("b.h5ad", 64..128)] {
+        let options =
+            unbraid_io::ReadOptions { graph: Some("spatial_connectivities".into()), ..Default::default() };
+        let read = unbraid_io::read(&work.path("g.h5ad"), &options).unwrap();
+        let mut part = read.select(&Selection { obs: Some(cells.collect()), var: None });
+        part.obs.columns.retain(|(column, _)| column != "batch");
+        let mut slots = Annotations::default();
+        slots
+            .obsp
+            .insert("spatial_connectivities".into(), Slot::Csr(part.obsp["spatial_connectivities"].clone()));
+        unbraid_io::write_h5ad(&work.path(name), Input::Dataset(&part), &slots).unwrap();
+    }
+    work.ok(&format!("fit batchblend a.h5ad b.h5ad -o ab.h5ad {small}"));
+    assert_eq!(z("ab.h5ad"), z("found.h5ad"));
+    work.fails(
+        &format!("fit batchblend g.h5ad -o x.h5ad {small} --set edges=across"),
+        3,
+        &["graph of neighbours", "row 3", "column 100", "two batches"],
+    );
+    work.fails(
+        &format!("fit batchblend s.h5ad -o x.h5ad {small}"),
+        3,
+        &["obsp[\"spatial_connectivities\"]", "obsp is empty"],
+    );
 }
 
 #[test]

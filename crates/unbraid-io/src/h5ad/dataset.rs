@@ -30,7 +30,7 @@ pub(crate) fn read(path: &Path, name: &str, options: &ReadOptions) -> Result<Dat
     let var = store.features(&place)?;
     let x = store.matrix(&place, (obs.len(), var.len()))?;
     let obsm = store.embeddings(obs.len())?;
-    Ok(Dataset { source: name.to_owned(), slot: place.slot, x, obs, var, obsm })
+    Ok(Dataset { source: name.to_owned(), slot: place.slot, x, obs, var, obsm, obsp: Default::default() })
 }
 
 impl Store {

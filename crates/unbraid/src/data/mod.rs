@@ -28,6 +28,8 @@ pub struct Dataset {
     pub var: Table,
     /// Embeddings and coordinates of the observations, n × anything.
     pub obsm: BTreeMap<String, Array2<f64>>,
+    /// Graphs of the observations that were asked for, n × n.
+    pub obsp: BTreeMap<String, Csr>,
 }
 
 impl Dataset {
@@ -41,6 +43,7 @@ impl Dataset {
             obs: Table::numbered("obs", n),
             var: Table::numbered("var", m),
             obsm: BTreeMap::new(),
+            obsp: BTreeMap::new(),
         }
     }
 
@@ -77,6 +80,17 @@ impl Dataset {
                 .map(|(name, a)| {
                     let a =
                         chosen.obs.as_ref().map_or_else(|| a.clone(), |at| a.select(ndarray::Axis(0), at));
+                    (name.clone(), a)
+                })
+                .collect(),
+            obsp: self
+                .obsp
+                .iter()
+                .map(|(name, a)| {
+                    let a = match &chosen.obs {
+                        Some(at) => Matrix::Sparse(a.clone()).rows(at).columns(at).to_csr(),
+                        None => a.clone(),
+                    };
                     (name.clone(), a)
                 })
                 .collect(),

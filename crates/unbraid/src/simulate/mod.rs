@@ -1,5 +1,6 @@
 //! Simulated data with a known truth.
 
+pub mod batch;
 pub mod blocks;
 pub mod kronecker;
 pub mod msrt;

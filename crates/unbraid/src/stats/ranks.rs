@@ -59,6 +59,16 @@ pub fn spearman(rows: ArrayView2<'_, f64>) -> Array2<f64> {
     rho
 }
 
+/// Spearman's rank correlation of two lists of the same length; 0 where one of them is constant.
+///
+/// # Panics
+/// Lists of different lengths.
+pub fn correlation(a: &[f64], b: &[f64]) -> f64 {
+    assert_eq!(a.len(), b.len(), "a pair of each");
+    let both = Array2::from_shape_fn((2, a.len()), |(i, j)| if i == 0 { a[j] } else { b[j] });
+    spearman(both.view())[[0, 1]]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,6 +81,13 @@ mod tests {
         assert_eq!(average_ranks(&[7.0; 4]), [2.5; 4]);
         assert!(average_ranks(&[]).is_empty());
         assert_eq!(average_ranks(&[f64::NAN, 1.0]).len(), 2);
+    }
+
+    #[test]
+    fn two_lists_are_two_rows() {
+        let (a, b) = ([1.0, 5.0, 2.0, 9.0], [0.1, 0.2, 0.4, 0.3]);
+        assert!((correlation(&a, &b) - 0.4).abs() < 1e-12);
+        assert_eq!(correlation(&a, &[1.0; 4]), 0.0);
     }
 
     #[test]

@@ -215,7 +215,13 @@ fn fits_of_slices_keep_the_contract() {
     let sparse = s.y.mapv(|v| if v > 0.5 { v } else { 0.0 });
     for matrix in [Matrix::Dense(s.y.clone()), Matrix::Sparse(Csr::from_dense(sparse.view()))] {
         let values = || Values { what: "X", matrix: &matrix };
-        let input = || Slices { values: values(), batch: &batch, names: &names, places: s.places.view() };
+        let input = || Slices {
+            values: values(),
+            batch: &batch,
+            names: &names,
+            places: s.places.view(),
+            edges: None,
+        };
         let graph = Rule::Grid;
         let blend = Batchblend { k: 5, graph, nmf_steps: 4, max_steps: 3, ..Batchblend::default() };
         keeps_the_contract(&blend, input);

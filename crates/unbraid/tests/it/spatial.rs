@@ -20,7 +20,7 @@ where
     let batch: Vec<u32> = s.batch.iter().map(|&t| t as u32).collect();
     let names = ["a", "b"].map(String::from);
     let values = Values { what: "X", matrix };
-    let input = Slices { values, batch: &batch, names: &names, places: s.places.view() };
+    let input = Slices { values, batch: &batch, names: &names, places: s.places.view(), edges: None };
     params.fit(input, &mut Ctx::new(Seed(1), &mut ())).unwrap()
 }
 

@@ -17,9 +17,8 @@ use unbraid::preprocess::prepare::Prepare;
 use unbraid::report::{Parameter, StudyFactors, Trace};
 
 use self::levels::{enough, some};
-use super::{Done, Entry, Joins, Plan, documented, preparation};
+use super::{Done, Entry, Joins, Plan, STUDY, documented, preparation};
 use crate::fault::Fault;
-use crate::join::STUDY;
 use crate::picture::Page;
 use crate::set::{Settings, listed};
 

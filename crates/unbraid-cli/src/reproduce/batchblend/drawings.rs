@@ -80,24 +80,62 @@ pub fn tissue(maps: &[Map], places: &Array2<f64>, batch: &[usize], slices: usize
     svg + "</svg>\n"
 }
 
-/// Square tables side by side: blue above 0, orange below, the largest size of each in full colour.
-pub fn affinities(tables: &[(String, &Array2<f64>)]) -> String {
+/// A table with names: of its rows and columns, numbers where there are none.
+pub struct Square<'a> {
+    pub title: String,
+    pub values: &'a Array2<f64>,
+    pub rows: Vec<String>,
+    pub columns: Vec<String>,
+}
+
+impl<'a> Square<'a> {
+    /// With numbers for names.
+    pub fn numbered(title: String, values: &'a Array2<f64>) -> Square<'a> {
+        let names = |count: usize| (1..=count).map(|f| f.to_string()).collect();
+        Square { title, values, rows: names(values.nrows()), columns: names(values.ncols()) }
+    }
+}
+
+/// Tables side by side: blue above 0, orange below, the largest size of each in full colour.
+pub fn affinities(tables: &[Square<'_>]) -> String {
     const CELL: f64 = 24.0;
-    let k = tables.iter().map(|t| t.1.nrows()).max().unwrap_or(0) as f64;
-    let wide = CELL * k + 40.0;
-    let mut svg = open(wide * tables.len() as f64, CELL * k + 56.0);
-    for (at, (title, table)) in tables.iter().enumerate() {
-        let left = at as f64 * wide + 28.0;
-        text(&mut svg, left, 16.0, "start", title);
-        let limit = table.iter().filter(|v| v.is_finite()).fold(f64::MIN_POSITIVE, |m, v| m.max(v.abs()));
-        for f in 0..table.nrows() {
-            let middle = CELL * (f as f64 + 0.5);
-            text(&mut svg, left + middle, 38.0, "middle", &(f + 1).to_string());
-            text(&mut svg, left - 6.0, 44.0 + middle + 4.0, "end", &(f + 1).to_string());
+    /// Pixels of a letter, about.
+    const LETTER: f64 = 7.0;
+    let longest = |names: for<'a> fn(&'a Square<'_>) -> &'a Vec<String>| {
+        let letters = tables.iter().flat_map(names).map(|n| n.chars().count()).max().unwrap_or(1);
+        LETTER * letters as f64
+    };
+    let (side, above) = (longest(|t| &t.rows) + 16.0, longest(|t| &t.columns) + 8.0);
+    // Names that are longer than a cell stand on end.
+    let upright = above > CELL;
+    let head = 24.0 + if upright { above } else { 20.0 };
+    let most = |of: fn(&Square<'_>) -> usize| tables.iter().map(of).max().unwrap_or(0) as f64;
+    let wide = CELL * most(|t| t.values.ncols()) + side + 12.0;
+    let mut svg = open(wide * tables.len() as f64, CELL * most(|t| t.values.nrows()) + head + 12.0);
+    for (at, table) in tables.iter().enumerate() {
+        let left = at as f64 * wide + side;
+        text(&mut svg, left, 16.0, "start", &table.title);
+        for (f, name) in table.columns.iter().enumerate() {
+            let middle = left + CELL * (f as f64 + 0.5);
+            if upright {
+                let (x, y) = (middle + 4.0, head - 6.0);
+                let _ = writeln!(
+                    svg,
+                    "<text x=\"{x:.1}\" y=\"{y:.1}\" transform=\"rotate(-90 {x:.1} {y:.1})\" {FONT} fill=\"#1d2327\">{}</text>",
+                    escape(name)
+                );
+            } else {
+                text(&mut svg, middle, head - 6.0, "middle", name);
+            }
         }
-        for ((i, j), v) in table.indexed_iter() {
+        for (f, name) in table.rows.iter().enumerate() {
+            text(&mut svg, left - 6.0, head + CELL * (f as f64 + 0.5) + 4.0, "end", name);
+        }
+        let size = |m: f64, v: &f64| m.max(v.abs());
+        let limit = table.values.iter().filter(|v| v.is_finite()).fold(f64::MIN_POSITIVE, size);
+        for ((i, j), v) in table.values.indexed_iter() {
             let fill = colour([255.0; 3], if *v > 0.0 { ALL } else { BELOW }, (v.abs() / limit).sqrt());
-            let (x, y) = (left + CELL * j as f64, 44.0 + CELL * i as f64);
+            let (x, y) = (left + CELL * j as f64, head + CELL * i as f64);
             let _ = writeln!(
                 svg,
                 "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{CELL}\" height=\"{CELL}\" fill=\"{fill}\" stroke=\"#e4e7e9\"/>"
@@ -122,7 +160,17 @@ mod tests {
         assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n") && svg.contains("&lt;b&gt;"));
         assert_eq!((svg.matches("<circle").count(), svg.contains("NaN")), (6, false));
         assert!(svg.contains("#054e99") && svg.contains("#e4eaef"));
-        let svg = affinities(&[("Λ".into(), &ndarray::array![[1.0, -1.0], [-1.0, 0.0]])]);
+        let values = ndarray::array![[1.0, -1.0], [-1.0, 0.0]];
+        let svg = affinities(&[Square::numbered("Λ".into(), &values)]);
         assert!(svg.matches("<rect").count() == 5 && svg.contains("#be4200") && svg.contains("#ffffff"));
+        assert!(!svg.contains("rotate"));
+        let named = |names: [&str; 2]| names.map(String::from).to_vec();
+        let svg = affinities(&[Square {
+            title: "R".into(),
+            values: &values,
+            rows: named(["a", "b"]),
+            columns: named(["a long name", "<b>"]),
+        }]);
+        assert!(svg.matches("rotate(-90").count() == 2 && svg.contains("&lt;b&gt;"));
     }
 }

@@ -32,7 +32,7 @@ use crate::watch::UntilInterrupted;
 /// Starts of k-means, of which the one of least inertia counts.
 const STARTS: u64 = 10;
 /// Components of the table before integration, and of the principal components that compete.
-const BEFORE: usize = 50;
+pub const BEFORE: usize = 50;
 const COMPONENTS: usize = 20;
 
 /// What is compared.
@@ -46,6 +46,8 @@ pub enum Way {
     Pca,
     /// POPARI as published: 10 iterations of factorisation, 50 in the tissue.
     Popari,
+    /// POPARI as this program runs it unless told otherwise.
+    Own,
     /// The thesis: its prior, 50 iterations of factorisation.
     Thesis,
     /// With the prior of β of its section 2.6.
@@ -68,6 +70,7 @@ impl Way {
             Way::Nmf => "NMF",
             Way::Pca => "batch-centred PCA",
             Way::Popari => "POPARI, preset=paper",
+            Way::Own => "POPARI",
             Way::Thesis => "BATCHBLEND, thesis",
             Way::Prior => "thesis, prior of β",
             Way::Tissue => "thesis, then tissue",
@@ -84,6 +87,7 @@ impl Way {
             Way::Nmf => "nmf",
             Way::Pca => "pca",
             Way::Popari => "popari",
+            Way::Own => "own",
             Way::Thesis => "thesis",
             Way::Prior => "prior",
             Way::Tissue => "tissue",
@@ -106,8 +110,10 @@ impl Way {
         Batchblend { k, graph, ..base }
     }
 
-    fn popari(k: usize, graph: Rule) -> Popari {
-        Popari { k, graph, ..Popari::preset("paper").unwrap_or_default() }
+    /// Of the two forms of POPARI, the one that is meant.
+    fn popari(self, k: usize, graph: Rule) -> Popari {
+        let paper = Popari::preset("paper").unwrap_or_default();
+        Popari { k, graph, ..if self == Way::Popari { paper } else { Popari::default() } }
     }
 
     fn nmf(k: usize) -> Nmf {
@@ -120,7 +126,7 @@ impl Way {
             Way::Truth => serde_json::Map::new(),
             Way::Nmf => listed(&Way::nmf(k)),
             Way::Pca => [("components".into(), COMPONENTS.into())].into_iter().collect(),
-            Way::Popari => listed(&Way::popari(k, graph)),
+            Way::Popari | Way::Own => listed(&self.popari(k, graph)),
             _ => listed(&self.batchblend(k, graph)),
         })
     }
@@ -181,7 +187,7 @@ pub fn tissue(way: Way, set: &Set, k: usize, seed: u64) -> Result<TissueFit, Fau
     let mut observer = UntilInterrupted;
     let mut ctx = Ctx::new(Seed(seed), &mut observer);
     Ok(match way {
-        Way::Popari => Way::popari(k, rule(set)).fit(set.input(), &mut ctx)?,
+        Way::Popari | Way::Own => way.popari(k, rule(set)).fit(set.input(), &mut ctx)?,
         _ => way.batchblend(k, rule(set)).fit(set.input(), &mut ctx)?,
     })
 }
@@ -208,6 +214,14 @@ impl From<Array2<f64>> for Embedding {
     fn from(points: Array2<f64>) -> Embedding {
         Embedding { points, drift: None, left: None }
     }
+}
+
+/// What of a method is scored, cells × anything.
+///
+/// # Errors
+/// As [`tissue`].
+pub fn points(way: Way, set: &Set, k: usize, seed: u64) -> Result<Array2<f64>, Fault> {
+    Ok(embedding(way, set, k, seed)?.points)
 }
 
 fn embedding(way: Way, set: &Set, k: usize, seed: u64) -> Result<Embedding, Fault> {
@@ -302,7 +316,7 @@ fn scored(way: Way, set: &Set, points: &Array2<f64>, seed: u64, seconds: f64) ->
     let labels: Vec<usize> = known.iter().filter_map(|&i| set.labels[i]).collect();
     let batch: Vec<usize> = known.iter().map(|&i| set.batch.codes[i] as usize).collect();
     let of = points.select(Axis(0), &known);
-    let found = kmeans(of.view(), set.classes, STARTS, Seed(seed)).labels;
+    let found = kmeans(of.view(), set.kinds.len(), STARTS, Seed(seed)).labels;
     let mut within = Vec::new();
     for t in 0..set.batch.names.len() {
         let at: Vec<usize> = (0..batch.len()).filter(|&i| batch[i] == t).collect();

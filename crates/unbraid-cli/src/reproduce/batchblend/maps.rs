@@ -6,7 +6,7 @@ use unbraid::graph::umap::Umap;
 use unbraid::metrics::trustworthiness::trustworthiness;
 
 use super::Design;
-use super::drawings::{self, Map};
+use super::drawings::{self, Map, Square};
 use super::fits::{Way, parts, tissue};
 use super::scores::METAGENES;
 use super::sets::{self, Set, Sources};
@@ -48,14 +48,14 @@ pub fn run(design: &Design, sources: &Sources, run: &Run<'_>) -> Result<Section,
         figures.push(Figure {
             file: file.into(),
             title: format!("Metagenes in space: {}", way.name()),
-            caption: "Both slices side by side; colour: the part of a cell's mixture, up to the largest of each metagene.".into(),
+            caption: "Both slices side by side; colour: the part of a cell's mixture, in full from what one cell in a hundred exceeds.".into(),
             svg: drawings::tissue(&maps(&z), &set.places, &batch, slices, ACROSS),
         });
     }
-    let tables: Vec<(String, &Array2<f64>)> = fits
+    let tables: Vec<Square<'_>> = fits
         .iter()
         .filter(|(way, _)| matches!(way, Way::Popari | Way::Ray))
-        .filter_map(|(way, fit)| Some((format!("Λ, {}", way.name()), fit.affinity.first()?)))
+        .filter_map(|(way, fit)| Some(Square::numbered(format!("Λ, {}", way.name()), fit.affinity.first()?)))
         .collect();
     figures.push(Figure {
         file: "affinities.svg".into(),
@@ -159,10 +159,14 @@ fn kinds(set: &Set, batch: &[usize]) -> Result<Figure, Fault> {
     })
 }
 
-fn maps(z: &Array2<f64>) -> Vec<Map> {
+/// A map of each metagene, in full colour from what one cell in a hundred exceeds.
+pub fn maps(z: &Array2<f64>) -> Vec<Map> {
     let one = |(f, column): (usize, ndarray::ArrayView1<'_, f64>)| {
-        let most = column.iter().fold(f64::MIN_POSITIVE, |m, v| m.max(*v));
-        Map { title: format!("metagene {}", f + 1), values: column.iter().map(|v| v / most).collect() }
+        let mut sorted = column.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let full = sorted.get(sorted.len() * 99 / 100).copied().filter(|v| *v > 0.0);
+        let full = full.or(sorted.last().copied()).unwrap_or(1.0).max(f64::MIN_POSITIVE);
+        Map { title: format!("metagene {}", f + 1), values: column.iter().map(|v| v / full).collect() }
     };
     z.columns().into_iter().enumerate().map(one).collect()
 }

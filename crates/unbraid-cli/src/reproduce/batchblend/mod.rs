@@ -3,7 +3,9 @@
 mod drawings;
 mod fits;
 mod grid;
+mod halves;
 mod maps;
+mod patterns;
 mod scores;
 mod sets;
 mod slices;
@@ -121,12 +123,18 @@ pub enum Part {
     Robustness,
     /// Labelled slices of tissue under --data
     Slices,
+    /// Affinities of a section under --data beside how often its cell types meet, and metagenes of batches without labels
+    Patterns,
 }
 
 impl Part {
-    /// Whether there is nothing to do without data.
-    fn needs_data(self) -> bool {
-        self == Part::Slices
+    /// Whether the data for it are there.
+    fn has_data(self, sources: &Sources) -> bool {
+        match self {
+            Part::Slices => !(sources.slices.is_empty() && sources.sections.is_empty()),
+            Part::Patterns => !(sources.unlabelled.is_empty() && sources.sections.is_empty()),
+            Part::Maps | Part::Scores | Part::Robustness => true,
+        }
     }
 }
 
@@ -155,6 +163,7 @@ impl Paper for BatchBlend {
             Part::Robustness => Value::Null,
             Part::Maps | Part::Scores => self.sources.simulated_fingerprint(),
             Part::Slices => self.sources.slices_fingerprint(),
+            Part::Patterns => self.sources.patterns_fingerprint(),
         }
     }
     fn pieces(&self, part: Part) -> u64 {
@@ -163,6 +172,7 @@ impl Paper for BatchBlend {
             Part::Scores => scores::pieces(&self.design, &self.sources),
             Part::Robustness => grid::pieces(&self.design),
             Part::Slices => slices::pieces(&self.design, &self.sources),
+            Part::Patterns => patterns::pieces(&self.sources),
         }
     }
     fn run(&self, part: Part, run: &Run<'_>) -> Result<Section, Fault> {
@@ -171,6 +181,7 @@ impl Paper for BatchBlend {
             Part::Scores => scores::run(&self.design, &self.sources, &self.runs, run),
             Part::Robustness => grid::run(&self.design, &self.runs, run),
             Part::Slices => slices::run(&self.design, &self.sources, &self.runs, run),
+            Part::Patterns => patterns::run(&self.design, &self.sources, run),
         }
     }
 }
@@ -180,15 +191,19 @@ pub fn run(args: &BatchblendArgs) -> Result<(), Fault> {
     let design: Design = design(&args.common)?;
     design.validate()?;
     let sources = Sources::find(&args.data)?;
-    if let Some(part) = args.only.iter().find(|p| p.needs_data() && sources.slices.is_empty()) {
+    if let Some(part) = args.only.iter().find(|p| !p.has_data(&sources)) {
+        let what = match part {
+            Part::Patterns => "a labelled section of one batch, or batches without labels",
+            _ => "labelled slices",
+        };
         let name = name(*part);
         return Err(Fault::Usage(format!(
-            "`--only {name}` needs labelled slices: give a folder with .h5ad files with `--data DIR`"
+            "`--only {name}` needs {what}: give a folder with .h5ad files with `--data DIR`"
         )));
     }
     let runs = Runs::new(args.common.output.join("runs"), program()?);
     let wanted = |p: &Part| match args.only.is_empty() {
-        true => !(p.needs_data() && sources.slices.is_empty()),
+        true => p.has_data(&sources),
         false => args.only.contains(p),
     };
     let paper = BatchBlend { design, sources: sources.clone(), runs };

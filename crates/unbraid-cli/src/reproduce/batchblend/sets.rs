@@ -1,7 +1,8 @@
 //! Slices to fit: simulated sets, drawn here or found as `msrt_seed*.h5ad`, and labelled slices of tissue.
 //!
-//! Labelled slices are `.h5ad` files with `obs["batch"]` of two levels or more, coordinates in `obsm["spatial"]` and labels in
-//! `obs["cell_type"]` or `obs["domain"]`. Cells labelled `undetermined` are fitted and not scored.
+//! Slices are `.h5ad` files with coordinates in `obsm["spatial"]`: labelled ones with `obs["batch"]` of two levels or more and labels in
+//! `obs["cell_type"]` or `obs["domain"]`, a section with such labels and no batch or one, and batches without labels. Cells labelled
+//! `undetermined` or `Excluded` are fitted and not scored.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use std::path::{Path, PathBuf};
 use ndarray::Array2;
 use serde_json::{Value, json};
 use unbraid::Seed;
-use unbraid::data::{Annotations, Dataset, Selection, Slot, Values};
+use unbraid::data::{Annotations, Column, Dataset, Selection, Slot, Values};
 use unbraid::methods::spatial::slices::Slices;
 use unbraid::preprocess::genes::Genes;
 use unbraid::preprocess::prepare::{Empty, Prepare, Transform};
@@ -21,8 +22,8 @@ use crate::methods::studies::{Asked, Levels, levels};
 
 /// Folders below a given one that are looked into.
 const DEPTH: usize = 3;
-/// Label of cells of which nobody knows what they are.
-const UNKNOWN: &str = "undetermined";
+/// Labels of cells of which nobody knows what they are.
+const UNKNOWN: [&str; 2] = ["undetermined", "Excluded"];
 /// More slices than these are also fitted in part.
 const MANY: usize = 4;
 /// Slices of that part.
@@ -33,8 +34,8 @@ const FEW: usize = 3;
 pub struct Source {
     /// The stem.
     pub name: String,
-    path: PathBuf,
-    sha256: String,
+    pub path: PathBuf,
+    pub sha256: String,
 }
 
 /// What the folders hold.
@@ -42,8 +43,12 @@ pub struct Source {
 pub struct Sources {
     /// Simulated sets, by name.
     pub simulated: Vec<Source>,
-    /// Other slices, by path.
+    /// Labelled slices, by path.
     pub slices: Vec<Source>,
+    /// Labelled sections of one batch.
+    pub sections: Vec<Source>,
+    /// Batches without labels.
+    pub unlabelled: Vec<Source>,
 }
 
 impl Sources {
@@ -65,8 +70,13 @@ impl Sources {
             let source = Source { sha256: unbraid_io::input_sha256(&path)?, name, path };
             if source.name.starts_with("msrt_seed") {
                 out.simulated.push(source);
-            } else if slices(&source.path)? {
-                out.slices.push(source);
+                continue;
+            }
+            match kind(&source.path)? {
+                (true, true) => out.slices.push(source),
+                (false, true) => out.sections.push(source),
+                (true, false) => out.unlabelled.push(source),
+                (false, false) => {}
             }
         }
         Ok(out)
@@ -79,15 +89,23 @@ impl Sources {
 
     /// Identifies the slices of tissue.
     pub fn slices_fingerprint(&self) -> Value {
-        self.slices.iter().map(|s| json!([s.name, s.sha256])).collect()
+        self.slices.iter().chain(&self.sections).map(|s| json!([s.name, s.sha256])).collect()
+    }
+
+    /// Identifies sections and batches without labels.
+    pub fn patterns_fingerprint(&self) -> Value {
+        self.sections.iter().chain(&self.unlabelled).map(|s| json!([s.name, s.sha256])).collect()
     }
 }
 
-/// Whether a file has what [`tissue`] needs.
-fn slices(path: &Path) -> Result<bool, Fault> {
+/// Whether slices have several batches, and labels.
+fn kind(path: &Path) -> Result<(bool, bool), Fault> {
     let data = unbraid_io::read(path, &ReadOptions::default())?;
+    if !data.obsm.contains_key("spatial") {
+        return Ok((false, false));
+    }
     let several = levels(&data, "batch", Asked::Slices).is_ok_and(|l| l.names.len() > 1);
-    Ok(several && data.obsm.contains_key("spatial") && label(&data).is_some())
+    Ok((several, label(&data).is_some()))
 }
 
 fn label(data: &Dataset) -> Option<&'static str> {
@@ -132,8 +150,8 @@ pub struct Set {
     pub places: Array2<f64>,
     /// Label of each cell; `None` where it is not known.
     pub labels: Vec<Option<usize>>,
-    /// Number of labels that occur.
-    pub classes: usize,
+    /// Names of the labels.
+    pub kinds: Vec<String>,
     /// Whether cells lie on a regular grid.
     pub grid: bool,
     /// True mixtures, of simulated sets.
@@ -148,6 +166,7 @@ impl Set {
             batch: &self.batch.codes,
             names: &self.batch.names,
             places: self.places.view(),
+            edges: None,
         }
     }
 
@@ -191,20 +210,31 @@ pub fn drawn(design: &MsrtDesign, seed: u64) -> Result<Set, Fault> {
     set(format!("seed {seed}"), identity, data, true)
 }
 
-fn set(name: String, identity: Value, mut data: Dataset, grid: bool) -> Result<Set, Fault> {
+/// A table as a set.
+///
+/// # Errors
+/// Without coordinates or labels.
+pub fn set(name: String, identity: Value, mut data: Dataset, grid: bool) -> Result<Set, Fault> {
     let missing = |what: &str, hint: &str| -> Fault {
         unbraid::Error::Missing { what: format!("{what} of {name}"), hint: hint.into() }.into()
     };
-    let batch = levels(&data, "batch", Asked::Slices)?;
+    let batch = match data.obs.column("batch") {
+        Some(_) => levels(&data, "batch", Asked::Slices)?,
+        None => Levels { codes: vec![0; data.obs.len()], names: vec!["all".into()] },
+    };
     let column = label(&data).ok_or_else(|| missing("labels", "obs needs `cell_type` or `domain`"))?;
     let labels = levels(&data, column, Asked::Slices)?;
-    let known = |code: &u32| (labels.names[*code as usize] != UNKNOWN).then_some(*code as usize);
+    let kinds: Vec<String> =
+        labels.names.iter().filter(|n| !UNKNOWN.contains(&n.as_str())).cloned().collect();
+    let place: Vec<Option<usize>> =
+        labels.names.iter().map(|n| kinds.iter().position(|kind| kind == n)).collect();
+    let known = |code: &u32| place[*code as usize];
     let places = data.obsm.remove("spatial");
     let places = places.ok_or_else(|| missing("the coordinates", "obsm needs `spatial`"))?;
     let truth = ["X_truth", "ground_truth_X"].into_iter().find_map(|name| data.obsm.remove(name));
     Ok(Set {
         labels: labels.codes.iter().map(known).collect(),
-        classes: labels.names.iter().filter(|n| *n != UNKNOWN).count(),
+        kinds,
         name,
         identity,
         data,
@@ -234,6 +264,16 @@ impl Scale {
         }
     }
 
+    /// The preparation of a table: the most variable of its genes where it has more.
+    pub fn prepare(self, table: &Dataset, genes: usize) -> Prepare {
+        let transform = match self {
+            Scale::Counts => Transform::None,
+            Scale::Logs => Transform::Lognorm,
+        };
+        let genes = if table.shape().1 > genes { Genes::Variable(genes) } else { Genes::All };
+        Prepare { genes, transform, empty: Empty::Drop, ..Prepare::default() }
+    }
+
     /// In file names.
     pub fn file(self) -> &'static str {
         match self {
@@ -258,10 +298,6 @@ pub fn tissues(source: &Source, scale: Scale, genes: usize) -> Result<Vec<Set>, 
         order.sort_by_key(|&t| (std::cmp::Reverse(cells[t]), t));
         choices.push((format!("{}, largest three", source.name), order[..FEW].iter().copied().collect()));
     }
-    let transform = match scale {
-        Scale::Counts => Transform::None,
-        Scale::Logs => Transform::Lognorm,
-    };
     let mut out = Vec::new();
     for (name, slices) in choices {
         let at: Vec<usize> =
@@ -270,14 +306,38 @@ pub fn tissues(source: &Source, scale: Scale, genes: usize) -> Result<Vec<Set>, 
             true => whole.clone(),
             false => whole.select(&Selection { obs: Some(at), var: None }),
         };
-        let genes = if part.shape().1 > genes { Genes::Variable(genes) } else { Genes::All };
-        let prepare = Prepare { genes, transform, empty: Empty::Drop, ..Prepare::default() };
+        let prepare = scale.prepare(&part, genes);
         let (data, _) = prepare.apply(&part, &mut Vec::new())?;
         let identity = json!([source.sha256, slices, prepare]);
         // Spots and cells lie as they lie: Delaunay.
         out.push(set(name, identity, data, false)?);
     }
     Ok(out)
+}
+
+/// A section of one batch, prepared.
+///
+/// # Errors
+/// A file that cannot be read or lacks something.
+pub fn section(source: &Source, scale: Scale, genes: usize) -> Result<Set, Fault> {
+    whole(source, unbraid_io::read(&source.path, &ReadOptions::default())?, scale, genes)
+}
+
+fn whole(source: &Source, data: Dataset, scale: Scale, genes: usize) -> Result<Set, Fault> {
+    let prepare = scale.prepare(&data, genes);
+    let (data, _) = prepare.apply(&data, &mut Vec::new())?;
+    set(source.name.clone(), json!([source.sha256, prepare]), data, false)
+}
+
+/// Batches without labels, prepared: every cell has the same one.
+///
+/// # Errors
+/// As [`section`].
+pub fn unlabelled(source: &Source, scale: Scale, genes: usize) -> Result<Set, Fault> {
+    let mut data = unbraid_io::read(&source.path, &ReadOptions::default())?;
+    let same = Column::Text(vec![Some("cell".into()); data.obs.len()]);
+    data.obs.columns.push(("cell_type".into(), same));
+    whole(source, data, scale, genes)
 }
 
 /// How many sets [`tissues`] makes of a file; 1 or 2.

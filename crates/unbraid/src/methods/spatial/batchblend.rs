@@ -55,7 +55,7 @@ crate::params! {
         pub max_steps: usize = 15,
         /// Relative change of the mean squared error at which these end; 0 never. Default 0.
         pub tol: f64 = 0.0,
-        /// Neighbours: `delaunay`, `knn` or `grid`. Default delaunay (POPARI).
+        /// Neighbours: `delaunay`, `knn`, `grid` or `given` (a graph of the file: `edges`). Default delaunay (POPARI).
         pub graph: Rule = Rule::Delaunay,
         /// With `graph=knn`, nearest cells of each; at least 1. Default 6.
         pub neighbors: usize = 6,

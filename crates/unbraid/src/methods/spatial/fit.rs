@@ -13,7 +13,7 @@
 
 use ndarray::Array2;
 
-use super::neighbours::{Neighbours, Rule};
+use super::neighbours::Rule;
 use super::partition::MOST;
 use super::slices::Slices;
 use super::tissue::{Blend, Plan, State, Tissue, WEIGHTS, gains};
@@ -110,8 +110,7 @@ pub(super) fn fitted(
     let copies = if plan.gene_scale > 0.0 { 4 } else { 2 };
     let held = 8 * (12 * n * plan.k + 6 * g * plan.k + copies * input.values.matrix.nonzeros());
     ctx.reserve(held as u64, "choose fewer genes or a smaller k")?;
-    let batch: Vec<usize> = input.batch.iter().map(|&t| t as usize).collect();
-    let neighbours = Neighbours::find(input.places, &batch, rule, nearest)?;
+    let neighbours = input.neighbours(rule, nearest)?;
     let alone = (0..n).filter(|&i| neighbours.of(i).is_empty()).count();
     if alone > 0 && plan.tissue > 0 {
         let (s, have) = if alone == 1 { ("", "has") } else { ("s", "have") };

@@ -14,7 +14,7 @@
 //! ```
 //!
 //! [`popari`] has no β (`popari`), [`batchblend`] has one (`shah2025`). [`partition`] is log Z of a cell, [`affinity`] the update
-//! of Λ, `metagenes` that of M, `mixtures` that of X, `rays` that of β, `tissue` the order in which they come.
+//! of Λ, `metagenes` that of M, `mixtures` that of X, `rays` that of β, `tissue` the order in which they come; [`patterns`] says what lies together.
 
 pub mod affinity;
 mod amount;
@@ -25,6 +25,7 @@ mod metagenes;
 mod mixtures;
 pub mod neighbours;
 pub mod partition;
+pub mod patterns;
 pub mod popari;
 mod quadratic;
 mod rays;

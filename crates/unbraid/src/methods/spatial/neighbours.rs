@@ -2,8 +2,8 @@
 //!
 //! Edges join cells of the same batch only. They are those of the Delaunay triangulation that are no longer than the 94.5th
 //! percentile of all of a slice's edges (as the authors' program has it, which so cuts what crosses gaps), of the k nearest cells of
-//! each cell, or of a grid: cells no further apart than 1.2 times the median distance to the nearest. Cells are coloured greedily, in
-//! their order, so that no two neighbours have one colour: all cells of a colour can be updated side by side.
+//! each cell, or of a grid: cells no further apart than 1.2 times the median distance to the nearest; or they are given. Cells are coloured
+//! greedily, in their order, so that no two neighbours have one colour: all cells of a colour can be updated side by side.
 
 use delaunator::{Point, triangulate};
 use ndarray::{ArrayView2, Axis};
@@ -20,9 +20,18 @@ pub enum Rule {
     Knn,
     /// A grid.
     Grid,
+    /// Those of a graph that comes with the slices.
+    Given,
 }
 
-crate::words!(Rule, "a rule for neighbours", Delaunay = "delaunay", Knn = "knn", Grid = "grid");
+crate::words!(
+    Rule,
+    "a rule for neighbours",
+    Delaunay = "delaunay",
+    Knn = "knn",
+    Grid = "grid",
+    Given = "given"
+);
 
 /// Share of the edges of a triangulation that are kept, the shortest.
 const KEPT: f64 = 0.945;
@@ -88,7 +97,8 @@ impl Neighbours {
     /// By a rule, within each batch; `places` is N × 2 (or more, but for the triangulation), `nearest` is the k of `knn`.
     ///
     /// # Errors
-    /// [`Error::Shape`] and [`Error::Value`] for coordinates that the rule cannot use.
+    /// [`Error::Shape`] and [`Error::Value`] for coordinates that the rule cannot use; [`Error::Missing`] for [`Rule::Given`], whose graph
+    /// [`Slices::neighbours`](super::slices::Slices::neighbours) knows.
     pub fn find(
         places: ArrayView2<'_, f64>,
         batch: &[usize],
@@ -114,6 +124,10 @@ impl Neighbours {
                 Rule::Delaunay => triangulated(here.view())?,
                 Rule::Knn => close(here.view(), nearest)?,
                 Rule::Grid => grid(here.view())?,
+                Rule::Given => {
+                    let hint = "give a graph with the slices, or find neighbours by their coordinates";
+                    return Err(Error::Missing { what: "the graph of neighbours".into(), hint: hint.into() });
+                }
             };
             edges.extend(found.into_iter().map(|(i, j)| (cells[i] as u32, cells[j] as u32)));
         }

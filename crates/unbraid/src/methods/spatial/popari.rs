@@ -32,7 +32,7 @@ crate::params! {
         pub max_steps: usize = 50,
         /// Relative change of the mean squared error at which these end; 0 never. Default 0.
         pub tol: f64 = 0.0,
-        /// Neighbours: `delaunay`, `knn` or `grid`. Default delaunay (POPARI).
+        /// Neighbours: `delaunay`, `knn`, `grid` or `given` (a graph of the file: `edges`). Default delaunay (POPARI).
         pub graph: Rule = Rule::Delaunay,
         /// With `graph=knn`, nearest cells of each; at least 1. Default 6.
         pub neighbors: usize = 6,
@@ -45,8 +45,8 @@ crate::params! {
         /// With `affinity=differential`, weight of their distance from their mean; 0 or larger. Default 1e-3.
         pub lambda_mean: f64 = 1e-3,
         /// Share of the affinities that mixtures feel: `auto` (what predicts held-out genes best; 0 leaves every cell alone) or a number from
-        /// 0. Default 1 (POPARI).
-        pub neighbor_weight: Amount = Amount::Of(1.0),
+        /// 0. Default 0.03 (POPARI: 1).
+        pub neighbor_weight: Amount = Amount::Of(0.03),
         /// Scale of the affinities at the start; 0 or larger. Default 10.
         pub strength: f64 = 10.0,
         /// Weight λ_x of the sizes of cells; 0 or larger. Default 0.
@@ -57,9 +57,13 @@ crate::params! {
 impl Params for Popari {
     const DOCS: &'static [ParamDoc] = Popari::FIELDS;
 
-    /// `paper`: ten iterations of factorisation and fifty in the tissue.
+    /// `paper`: ten iterations of factorisation and fifty in the tissue, in which mixtures feel all of the affinities.
     fn preset(name: &str) -> Option<Popari> {
-        (name == "paper").then(|| Popari { nmf_steps: 10, ..Popari::default() })
+        (name == "paper").then(|| Popari {
+            nmf_steps: 10,
+            neighbor_weight: Amount::Of(1.0),
+            ..Popari::default()
+        })
     }
 }
 

@@ -3,7 +3,8 @@
 use ndarray::ArrayView2;
 use sha2::{Digest, Sha256};
 
-use crate::data::Values;
+use super::neighbours::{Neighbours, Rule};
+use crate::data::{Csr, Values};
 use crate::error::{Error, Result};
 use crate::fit::Check;
 
@@ -18,10 +19,37 @@ pub struct Slices<'a> {
     pub names: &'a [String],
     /// Coordinates, cells × 2 or more, each slice on its own.
     pub places: ArrayView2<'a, f64>,
+    /// A graph of the cells for [`Rule::Given`], cells × cells: every entry other than 0 makes two cells of a slice neighbours.
+    pub edges: Option<&'a Csr>,
+}
+
+impl Slices<'_> {
+    /// Neighbours of the cells by a rule; `nearest` is the k of `knn`.
+    ///
+    /// # Errors
+    /// As [`Neighbours::find`].
+    pub fn neighbours(&self, rule: Rule, nearest: usize) -> Result<Neighbours> {
+        match (rule, self.edges) {
+            (Rule::Given, Some(edges)) => Ok(Neighbours::from_edges(edges.shape().0, joined(edges))),
+            _ => {
+                let batch: Vec<usize> = self.batch.iter().map(|&t| t as usize).collect();
+                Neighbours::find(self.places, &batch, rule, nearest)
+            }
+        }
+    }
+}
+
+/// Pairs that a graph joins.
+fn joined(edges: &Csr) -> impl Iterator<Item = (u32, u32)> {
+    (0..edges.shape().0).flat_map(|i| {
+        let (ends, values) = edges.row(i);
+        ends.iter().zip(values).filter(|(_, v)| **v != 0.0).map(move |(&j, _)| (i as u32, j))
+    })
 }
 
 impl Check for Slices<'_> {
-    /// Values finite and not negative, some above 0; a slice for each cell, none of them empty; finite coordinates.
+    /// Values finite and not negative, some above 0; a slice for each cell, none of them empty; finite coordinates; edges between cells of
+    /// one slice.
     fn check(&self) -> Result<()> {
         let (what, matrix) = (self.values.what, self.values.matrix);
         let (n, g) = matrix.shape();
@@ -72,6 +100,25 @@ impl Check for Slices<'_> {
         if let Some((at, &found)) = self.places.indexed_iter().find(|(_, v)| !v.is_finite()) {
             return Err(Error::Value { what: "the coordinates".into(), found, at, rule: "finite" });
         }
+        let Some(edges) = self.edges else { return Ok(()) };
+        let (rows, columns) = edges.shape();
+        if (rows, columns) != (n, n) {
+            return shape("the graph of neighbours", vec![rows, columns], "cells × cells");
+        }
+        for i in 0..n {
+            let (ends, values) = edges.row(i);
+            for (&j, &found) in ends.iter().zip(values) {
+                let what = "the graph of neighbours".into();
+                if !(found >= 0.0 && found.is_finite()) {
+                    let rule = "finite and 0 or larger";
+                    return Err(Error::Value { what, found, at: (i, j as usize), rule });
+                }
+                if found > 0.0 && self.batch[i] != self.batch[j as usize] {
+                    let rule = "0 between cells of two batches";
+                    return Err(Error::Value { what, found, at: (i, j as usize), rule });
+                }
+            }
+        }
         Ok(())
     }
 
@@ -79,5 +126,9 @@ impl Check for Slices<'_> {
         self.values.digest(hash);
         self.batch.iter().for_each(|t| hash.update(t.to_le_bytes()));
         self.places.iter().for_each(|v| hash.update(v.to_le_bytes()));
+        for (i, j) in self.edges.into_iter().flat_map(joined) {
+            hash.update(i.to_le_bytes());
+            hash.update(j.to_le_bytes());
+        }
     }
 }

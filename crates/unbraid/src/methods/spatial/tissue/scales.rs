@@ -115,7 +115,7 @@ impl Part {
 
     fn slices<'b>(&'b self, what: &'b str, names: &'b [String]) -> Slices<'b> {
         let values = Values { what, matrix: &self.matrix };
-        Slices { values, batch: &self.batch, names, places: self.places.view() }
+        Slices { values, batch: &self.batch, names, places: self.places.view(), edges: None }
     }
 
     /// No cell has a neighbour.
