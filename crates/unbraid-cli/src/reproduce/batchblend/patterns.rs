@@ -211,7 +211,10 @@ fn pairs(m: &Array2<f64>) -> Vec<f64> {
 
 /// Types whose names begin so.
 fn of_family(set: &Set, family: &str) -> Vec<usize> {
-    (0..set.kinds.len()).filter(|&a| set.kinds[a].to_lowercase().starts_with(family)).collect()
+    let name = |a: usize| set.kinds[a].to_lowercase();
+    let mut of: Vec<usize> = (0..set.kinds.len()).filter(|&a| name(a).starts_with(family)).collect();
+    of.sort_by_key(|&a| name(a));
+    of
 }
 
 /// Which layers inhibitory types prefer: said by affinities, and found.
@@ -229,11 +232,13 @@ fn preferred(
         rows: names(&families[0]),
         columns: names(&families[1]),
     };
-    let tables = [square("by affinities", said), square("by neighbours", found)];
+    // Above 0 is apart, as in Λ.
+    let (said, found) = (-said, -found);
+    let tables = [square("by affinities", &said), square("by neighbours", &found)];
     Figure {
         file: format!("preferences_{}_{}.svg", plain(&set.name), scale.file()),
         title: format!("Inhibitory and pyramidal types: {}, {}", set.name, scale.name()),
-        caption: "Blue: the two types lie together more than each does with the others; orange: less. Left: what Λ says of their mean mixtures; right: edges found over expected.".into(),
+        caption: "Orange: the two types lie together more than each does with the others; blue: less. Left: what Λ says of their mean mixtures; right: edges found over expected.".into(),
         svg: drawings::affinities(&tables),
     }
 }
