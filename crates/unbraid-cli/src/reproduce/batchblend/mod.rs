@@ -63,7 +63,7 @@ unbraid::params! {
         pub seeds: usize = 3,
         /// Genes of labelled slices, the most variable; at least 20. Default 500, `--quick` 150.
         pub genes: usize = 500,
-        /// Metagenes of labelled slices; 0 for the number of labels. Default 0.
+        /// Metagenes of labelled slices; 0 for the number of labels, 10 at least. Default 0.
         pub k: usize = 0,
     }
 }
