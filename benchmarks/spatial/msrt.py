@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Scores and seconds of `batchblend` and `popari` on simulated slices, beside the popari package.
 
-    python benchmarks/spatial/msrt.py [--sets 0 1 2 3 4] [--seeds 11 12 [--effect multiplicative]] [--package] [--threads 2]
+    python benchmarks/spatial/msrt.py [--sets 0 1 2 3 4] [--seeds 11 12 [--effect multiplicative]] [--package 0 1 2] [--threads 2]
 
 Sets are those of $UNBRAID_SHARED/data/msrt-sim; seeds are drawn by `unbraid simulate msrt`. K = 11, four neighbours on the grid. NMI and ARI of
 k-means on Z (best inertia of 10 starts, as many clusters as cell types), silhouette of batches within cell types (mean over types of
@@ -53,38 +53,49 @@ def ours(program, path, folder, method, sets, threads):
     return (*scores(fit.obsm[f"X_{method}"], fit.obs["cell_type"], fit.obs["batch"]), drift, said["seconds"])
 
 
-def package(path):
+def package(path, k=11, init="svd", seed=0, unit=1.0):
+    """The package's model of the slices of a file, before its first iteration, and the rows of its slices in the file."""
     import awkward
     import torch
     from popari.model import Popari
     from scipy.sparse import csr_matrix
+    from scipy.spatial import cKDTree
 
     torch.set_num_threads(2)
     data = anndata.read_h5ad(path)
-    slices = [data[data.obs["batch"] == b].copy() for b in data.obs["batch"].cat.categories]
-    for s in slices:
-        s.X = csr_matrix(s.X)
-        xy = np.asarray(s.obsm["spatial"])
-        near = np.abs(xy[:, None] - xy[None]).sum(2)
-        step = np.unique(np.round(near, 6))[1]
-        s.obsp["adjacency_matrix"] = csr_matrix((near < 1.2 * step) & (near > 0)).astype(float)
-        s.obsm["adjacency_list"] = awkward.Array([np.flatnonzero((row < 1.2 * step) & (row > 0)).tolist() for row in near])
+    slices, rows = [], []
+    for batch in data.obs["batch"].cat.categories:
+        rows.append(np.flatnonzero(data.obs["batch"] == batch))
+        part = data[rows[-1]].copy()
+        part.X = csr_matrix(unit * part.X)
+        tree = cKDTree(np.asarray(part.obsm["spatial"]))
+        step = tree.query(tree.data, k=2)[0][:, 1].min()
+        i, j = tree.query_pairs(1.2 * step, output_type="ndarray").T
+        near = csr_matrix((np.ones(2 * len(i)), (np.r_[i, j], np.r_[j, i])), shape=(len(rows[-1]),) * 2)
+        part.obsp["adjacency_matrix"] = near
+        part.obsm["adjacency_list"] = awkward.Array([near.indices[a:b].tolist() for a, b in zip(near.indptr, near.indptr[1:])])
+        slices.append(part)
     names = [str(b) for b in data.obs["batch"].cat.categories]
-    model = Popari(K=11, datasets=slices, replicate_names=names, initialization_method="svd", verbose=0, random_state=0)
+    model = Popari(K=k, datasets=slices, replicate_names=names, initialization_method=init, verbose=0, random_state=seed)
+    return model, data, np.concatenate(rows)
+
+
+def step(model, tissue):
+    """One iteration of the package, and how long it took."""
     start = time.perf_counter()
-    for _ in range(10):
-        model.estimate_parameters(update_spatial_affinities=False)
-        model.estimate_weights(use_neighbors=False)
-    nmf = time.perf_counter()
-    for _ in range(50):
-        model.estimate_parameters()
-        model.estimate_weights()
-    end = time.perf_counter()
+    model.estimate_parameters(update_spatial_affinities=tissue)
+    model.estimate_weights(use_neighbors=tissue)
+    return time.perf_counter() - start
+
+
+def package_scores(path, seed, unit):
+    model, data, rows = package(path, seed=seed, unit=unit)
+    alone = sum(step(model, False) for _ in range(10)) / 10
+    tissue = sum(step(model, True) for _ in range(50)) / 50
     x = np.vstack([s.obsm["X"] for s in model.datasets])
-    order = np.concatenate([np.flatnonzero(data.obs["batch"] == b) for b in data.obs["batch"].cat.categories])
     z = np.empty_like(x)
-    z[order] = x / x.sum(1, keepdims=True)
-    return (*scores(z, data.obs["cell_type"], data.obs["batch"]), 0.0, (nmf - start) / 10, (end - nmf) / 50)
+    z[rows] = x / x.sum(1, keepdims=True)
+    return (*scores(z, data.obs["cell_type"], data.obs["batch"]), alone, tissue)
 
 
 def main():
@@ -95,7 +106,8 @@ def main():
     parser.add_argument("--effect", default="additive", help="of the sets drawn by --seeds")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--forms", nargs="*", default=list(FORMS))
-    parser.add_argument("--package", action="store_true")
+    parser.add_argument("--package", type=int, nargs="*", default=[], help="seeds of the popari package; none: it does not run")
+    parser.add_argument("--unit", type=float, default=1.0, help="what the package's input is multiplied with")
     args = parser.parse_args()
     shared = Path(os.environ.get("UNBRAID_SHARED", "../shared"))
     with tempfile.TemporaryDirectory() as folder:
@@ -112,10 +124,11 @@ def main():
                 print(f"{form:30} {name:8} NMI {rows[-1][0]:.3f} ARI {rows[-1][1]:.3f} batches {rows[-1][2]:.3f} drift {100 * rows[-1][3]:+.2f} % {rows[-1][4]:.2f} s", flush=True)
             mean, least = np.mean(rows, 0), np.min(rows, 0)
             print(f"{form:30} mean     NMI {mean[0]:.3f} ({least[0]:.3f}) ARI {mean[1]:.3f} ({least[1]:.3f}) batches {mean[2]:.3f} ({least[2]:.3f})")
-        if args.package:
-            for name, path in list(files.items())[:2]:
-                row = package(path)
-                print(f"{'popari package':30} {name:8} NMI {row[0]:.3f} ARI {row[1]:.3f} batches {row[2]:.3f} {row[4]:.3f} s and {row[5]:.3f} s an iteration", flush=True)
+        for name, path in files.items() if args.package else []:
+            for seed in args.package:
+                row = package_scores(path, seed, args.unit)
+                print(f"{f'popari package, seed {seed}':30} {name:8} NMI {row[0]:.3f} ARI {row[1]:.3f} batches {row[2]:.3f} {row[3]:.3f} s and {row[4]:.3f} s an iteration", flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -31,7 +31,7 @@ use unbraid::methods::spatial::batchblend::{Batchblend, Form as Blending};
 use unbraid::methods::spatial::neighbours::Rule;
 use unbraid::methods::spatial::popari::Popari;
 use unbraid::methods::spatial::slices::Slices;
-use unbraid::methods::spatial::{Init as Start, Sharing as Affinity};
+use unbraid::methods::spatial::{Columns, Init as Start, Sharing as Affinity};
 use unbraid::simulate::blocks::BlocksDesign;
 use unbraid::simulate::msrt::MsrtDesign;
 use unbraid::{Error, Result};
@@ -231,6 +231,8 @@ fn fits_of_slices_keep_the_contract() {
         keeps_the_contract(&Batchblend { form: Blending::Thesis, ..blend }, input);
         let popari = Popari { k: 5, nmf_steps: 2, max_steps: 7, init: Start::Kmeans, ..Popari::default() };
         keeps_the_contract(&popari, input);
+        let (init, columns) = (Start::Signed, Columns::Simplex);
+        keeps_the_contract(&Popari { init, columns, ..popari.clone() }, input);
         let affinity = Affinity::Differential;
         keeps_the_contract(&Popari { affinity, graph: Rule::Knn, init: Start::Random, ..popari }, input);
     }

@@ -17,7 +17,7 @@ use super::amount::Amount;
 use super::fit::{TissueFit, fitted, validate};
 use super::neighbours::Rule;
 use super::slices::Slices;
-use super::tissue::{self, Blend, Init, Plan, Sharing};
+use super::tissue::{self, Blend, Columns, Init, Plan, Sharing};
 use crate::error::{Error, Result};
 use crate::fit::{Ctx, Method};
 use crate::params::{ParamDoc, Params};
@@ -114,6 +114,7 @@ impl Batchblend {
         Plan {
             k: self.k,
             init: self.init,
+            columns: Columns::Free,
             each: false,
             blend,
             sharing: self.affinity,

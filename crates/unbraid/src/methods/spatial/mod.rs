@@ -33,4 +33,4 @@ pub mod slices;
 mod tissue;
 
 pub use amount::Amount;
-pub use tissue::{Init, Sharing};
+pub use tissue::{Columns, Init, Sharing};

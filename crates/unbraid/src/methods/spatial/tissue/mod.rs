@@ -3,7 +3,7 @@
 //!
 //! | phase | an iteration |
 //! |---|---|
-//! | `Factor`  | M over M ≥ 0, σ, X of every cell alone; with rays or the thesis' prior, β in between |
+//! | `Factor`  | M over M ≥ 0 (or the simplex), X of every cell alone, σ; with rays or the thesis' prior, β in between |
 //! | `Tissue`  | Λ, M on the simplex, σ, β, X in the tissue |
 //!
 //! Expression is read twice an iteration, Y M and Yᵗ(X + β): all else is of size K. With the moments of Y kept, the residuals
@@ -85,17 +85,31 @@ pub enum Init {
     Svd,
     /// Clusters of the cells, by k-means on twenty leading components.
     Kmeans,
+    /// Singular vectors with the sign of more mass, as POPARI's program has them; mixtures are first fitted after the metagenes.
+    Signed,
     /// Uniform numbers.
     Random,
 }
 
-crate::words!(Init, "a start", Svd = "svd", Kmeans = "kmeans", Random = "random");
+crate::words!(Init, "a start", Svd = "svd", Kmeans = "kmeans", Signed = "signed", Random = "random");
+
+/// How the metagenes of a factorisation are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Columns {
+    /// Over M ≥ 0, their scales then moved into the mixtures.
+    Free,
+    /// On the simplex, at mixtures that stay as they are.
+    Simplex,
+}
+
+crate::words!(Columns, "a way to find metagenes", Free = "free", Simplex = "simplex");
 
 /// What a fit does, and how long.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub k: usize,
     pub init: Init,
+    pub columns: Columns,
     /// Whether every slice is brought to a mean total of K, or all together.
     pub each: bool,
     pub blend: Blend,
@@ -343,9 +357,13 @@ impl<'a> Tissue<'a> {
         (second, self.table.whole_transposed(&self.cells, weighted.view()))
     }
 
-    /// M over M ≥ 0, its scales moved into X and β; Y M of the new M.
-    fn free_metagenes(&self, s: &mut State) -> Array2<f64> {
+    /// M of a factorisation; Y M of the new M. Free columns move their scales into X and β.
+    fn metagenes(&self, s: &mut State, columns: Columns) -> Array2<f64> {
         let (second, linear) = self.moments(s);
+        if columns == Columns::Simplex {
+            metagenes::on_the_simplex(second.view(), linear.view(), &mut s.turned, ROUNDS, SETTLED);
+            return self.project(s);
+        }
         let scales = metagenes::free(second.view(), linear.view(), &mut s.turned, 1);
         for (a, scale) in scales.into_iter().enumerate() {
             s.x.column_mut(a).mapv_inplace(|v| v * scale);
@@ -382,7 +400,7 @@ impl<'a> Tissue<'a> {
 
     /// One round of plain factorisation.
     fn factorise(&self, s: &mut State) -> Array2<f64> {
-        let mut projected = self.free_metagenes(s);
+        let mut projected = self.metagenes(s, self.plan.columns);
         self.alone(s, &projected);
         if self.plan.gene_scale > 0.0 && s.at >= SCALED {
             self.rescale(s);
@@ -464,9 +482,7 @@ impl<'a> Tissue<'a> {
             }
         };
         s.weight = Some(weight);
-        let (second, linear) = self.moments(s);
-        metagenes::on_the_simplex(second.view(), linear.view(), &mut s.turned, ROUNDS, SETTLED);
-        let projected = self.project(s);
+        let projected = self.metagenes(s, Columns::Simplex);
         self.noise(s, &projected);
         match plan.blend {
             Blend::None => {}
@@ -547,6 +563,7 @@ impl Iterate for Tissue<'_> {
                 (draw(n, k, 1), draw(k, self.genes, 2))
             }
             Init::Kmeans => self.clusters(seed)?,
+            Init::Signed => self.signed(seed)?,
         };
         for (mut m, mut x) in turned.rows_mut().into_iter().zip(x.columns_mut()) {
             let sum = m.sum();
@@ -571,7 +588,9 @@ impl Iterate for Tissue<'_> {
             conditioning: Vec::new(),
         };
         let projected = self.project(&state);
-        self.alone(&mut state, &projected);
+        if self.plan.init != Init::Signed {
+            self.alone(&mut state, &projected);
+        }
         self.noise(&mut state, &projected);
         Ok(state)
     }

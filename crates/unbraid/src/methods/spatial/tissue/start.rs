@@ -1,6 +1,6 @@
 //! Where the factorisation starts.
 
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView1};
 
 use super::expression::Whole;
 use super::{STARTS, Tissue};
@@ -9,6 +9,9 @@ use crate::fit::Seed;
 use crate::graph::kmeans::kmeans;
 use crate::linalg::nndsvd;
 use crate::linalg::randomized::{Effort, leading};
+
+/// What stands for 0 at a start.
+const TINY: f64 = 1e-10;
 
 impl<'a> Tissue<'a> {
     fn whole(&self) -> Whole<'_, 'a> {
@@ -33,6 +36,41 @@ impl<'a> Tissue<'a> {
         Ok((x, turned))
     }
 
+    /// The start of POPARI's program (`initialization.py` of popari 1.3.4). Of a pair u, v of singular vectors the sign counts whose positive parts
+    /// have the larger |u⁺|₁ |v⁺|₁, and
+    ///
+    /// ```text
+    /// m = max(v, ε),    x_i = σ u_i where that is above ε, else the mean of those entries in the slice of cell i.
+    /// ```
+    ///
+    /// X has the units of the table, as there: where these are not those of the fit, the first metagenes make up for it as far as the simplex lets
+    /// them, so that the fit depends on them.
+    pub(super) fn signed(&self, seed: Seed) -> Result<(Array2<f64>, Array2<f64>)> {
+        let k = self.plan.k;
+        let svd = leading(&self.whole(), k, Effort { power: 4, oversamples: 30 }, seed)?;
+        let mut x = Array2::from_elem((self.batch.len(), k), TINY);
+        let mut turned = Array2::from_elem((k, self.genes), TINY);
+        for a in 0..k.min(svd.s.len()) {
+            let (u, v) = (svd.u.column(a), svd.v.column(a));
+            let part =
+                |of: ArrayView1<'_, f64>, sign: f64| of.iter().map(|x| (sign * x).max(0.0)).sum::<f64>();
+            let mass = |sign| part(u, sign) * part(v, sign);
+            let sign = if mass(1.0) >= mass(-1.0) { 1.0 } else { -1.0 };
+            turned.row_mut(a).iter_mut().zip(v).for_each(|(m, v)| *m = (sign * v).max(TINY));
+            let size = sign * svd.s[a];
+            for cells in &self.cells {
+                let present = cells.iter().map(|&i| size * u[i]).filter(|x| *x > TINY);
+                let (sum, count) = present.fold((0.0, 0), |(sum, count), x| (sum + x, count + 1));
+                let mean = if count > 0 { sum / f64::from(count) } else { TINY };
+                for &i in cells {
+                    let own = size * u[i];
+                    x[[i, a]] = if own > TINY { own } else { mean };
+                }
+            }
+        }
+        Ok((x, turned))
+    }
+
     /// Mean profiles of clusters, and the cluster of each cell.
     pub(super) fn clusters(&self, seed: Seed) -> Result<(Array2<f64>, Array2<f64>)> {
         let k = self.plan.k;
@@ -41,7 +79,7 @@ impl<'a> Tissue<'a> {
         scores.columns_mut().into_iter().zip(&svd.s).for_each(|(mut c, s)| c *= *s);
         scores.rows_mut().into_iter().zip(&self.batch).for_each(|(mut r, &t)| r *= self.scale[t]);
         let labels = kmeans(scores.view(), k, STARTS, seed).labels;
-        let mut x = Array2::from_elem((labels.len(), k), 1e-10);
+        let mut x = Array2::from_elem((labels.len(), k), TINY);
         let mut count = vec![0.0; k];
         labels.iter().for_each(|&c| count[c] += 1.0);
         let mut share = Array2::zeros((labels.len(), k));
@@ -55,7 +93,63 @@ impl<'a> Tissue<'a> {
             .reversed_axes()
             .as_standard_layout()
             .into_owned();
-        turned.mapv_inplace(|v| v.max(1e-10));
+        turned.mapv_inplace(|v| v.max(TINY));
         Ok((x, turned))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array2, array};
+
+    use crate::data::{Matrix, Values};
+    use crate::fit::{Iterate, Seed};
+    use crate::methods::spatial::neighbours::Neighbours;
+    use crate::methods::spatial::popari::Popari;
+    use crate::methods::spatial::slices::Slices;
+    use crate::methods::spatial::tissue::{Init, Tissue};
+
+    /// The state of popari 1.3.4 after `Popari(K=2, initialization_method="svd")` on these two slices, in double precision.
+    #[test]
+    fn signed_starts_where_the_package_starts() {
+        let y = array![
+            [3.0, 1.0, 0.0, 2.0, 1.0],
+            [0.0, 2.0, 4.0, 1.0, 0.0],
+            [1.0, 1.0, 1.0, 0.0, 5.0],
+            [2.0, 0.0, 1.0, 3.0, 1.0],
+            [0.0, 5.0, 1.0, 0.0, 2.0],
+            [4.0, 1.0, 0.0, 1.0, 0.0],
+        ];
+        let places = array![[0.0, 0.0], [1.0, 0.0], [2.0, 0.0], [0.0, 0.0], [1.0, 0.0], [2.0, 0.0]];
+        let matrix = Matrix::Dense(y);
+        let input = Slices {
+            values: Values { what: "X", matrix: &matrix },
+            batch: &[0, 0, 0, 1, 1, 1],
+            names: &["a".into(), "b".into()],
+            places: places.view(),
+            edges: None,
+        };
+        let plan = Popari { k: 2, init: Init::Signed, ..Popari::default() }.plan();
+        let neighbours = Neighbours::from_edges(6, vec![(0, 1), (1, 2), (3, 4), (4, 5)]);
+        let state = Tissue::new(plan, &input, neighbours, Seed(0)).unwrap().start(Seed(0)).unwrap();
+        let metagenes = array![
+            [0.20664989271, 0.25711373688, 0.15603055935, 0.13880281994, 0.24140299112],
+            [0.63164978152, 0.0, 0.0, 0.36835021821, 0.0],
+        ];
+        let mixtures = array![
+            [6.6259131596, 2.6486697184],
+            [6.0615079191, 2.6486697184],
+            [8.6702393227, 2.6486697184],
+            [5.8241514083, 2.5223610825],
+            [9.1334411771, 2.8805999137],
+            [5.8021974734, 3.2388387449],
+        ];
+        let gap =
+            |a: &Array2<f64>, b: &Array2<f64>| (a - b).iter().fold(0.0, |m: f64, d: &f64| m.max(d.abs()));
+        assert!(gap(&state.turned, &metagenes) < 1e-9, "{}", state.turned);
+        assert!(gap(&state.x, &mixtures) < 1e-8, "{}", state.x);
+        for (ours, package) in state.noise.iter().zip([3.0827934961, 3.0118509432]) {
+            assert!((ours - package).abs() < 1e-8, "{ours} {package}");
+        }
     }
 }
