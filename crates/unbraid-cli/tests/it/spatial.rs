@@ -67,6 +67,24 @@ fn fits_are_written_told_and_shown() {
 }
 
 #[test]
+fn metagenes_of_each_slice_are_written() {
+    let work = slices();
+    work.ok(&format!("fit popari s.h5ad -o m.h5ad --set metagenes=differential {SMALL}"));
+    assert_finite(&work.path("m.h5ad"));
+    let fit = work.read("m.h5ad");
+    let mean = dense(&fit.varm["popari_metagenes"]);
+    let own: Vec<_> = fit.varm.keys().filter(|name| name.starts_with("popari_metagenes_")).collect();
+    assert_eq!(own.len(), 2, "{own:?}");
+    let [a, b] = [0, 1].map(|t| dense(&fit.varm[own[t]]));
+    assert!(a != b && ((&a + &b) / 2.0 - mean).iter().all(|d| d.abs() < 1e-12));
+    work.fails(
+        &format!("fit popari s.h5ad -o x.h5ad --set lambda_metagenes=-1 {SMALL}"),
+        2,
+        &["lambda_metagenes", "0 or larger"],
+    );
+}
+
+#[test]
 fn the_prior_of_the_thesis_collapses_and_says_so() {
     let work = slices();
     let ran = work.ok("fit batchblend s.h5ad -o x.h5ad --set preset=paper --set k=6 --set graph=grid");

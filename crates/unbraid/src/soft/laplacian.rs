@@ -286,7 +286,7 @@ impl Substitute<'_> {
                 *bound = simd.mul_add_e_f64s(z, *e, *bound);
             }
         }
-        for (r, over) in right.iter_mut().zip(&*over) {
+        for (r, over) in right.iter_mut().zip(over) {
             *r *= over;
         }
         right[m - 1..].fill(0.0);

@@ -129,6 +129,7 @@ impl Batchblend {
             ridge: self.lambda_affinity,
             together: self.lambda_mean,
             strength: self.strength,
+            apart: None,
             tol: 1e-5,
             rounds: 50,
         }

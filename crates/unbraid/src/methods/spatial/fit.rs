@@ -3,6 +3,7 @@
 //! | result | shape | meaning |
 //! |--------|-------|---------|
 //! | `varm["<key>_metagenes"]`  | G × K | M, columns sum to 1 |
+//! | `varm["<key>_metagenes_<batch>"]` | G × K | M of a batch, where they are not shared |
 //! | `obsm["X_<key>"]`          | N × K | Z, rows sum to 1 |
 //! | `obsm["<key>_activities"]` | N × K | X, in units of the data |
 //! | `obsm["X_<key>_batch"]`    | N × K | X + β |
@@ -31,6 +32,8 @@ const PARALLEL: f64 = 1e-3;
 pub struct TissueFit {
     /// M, G × K; columns sum to 1.
     pub metagenes: Array2<f64>,
+    /// M_t of each batch, G × K, where they are not shared: M is their mean. Else empty.
+    pub own_metagenes: Vec<Array2<f64>>,
     /// X, N × K, in units of the data.
     pub activities: Array2<f64>,
     /// β, T × K, in units of the data; empty without batch effects.
@@ -107,7 +110,7 @@ pub(super) fn fitted(
         let rule = "no more than cells or genes";
         return Err(Error::Param { name: "k", found: plan.k.to_string(), rule });
     }
-    let copies = if plan.gene_scale > 0.0 { 4 } else { 2 };
+    let copies = if plan.gene_scale > 0.0 || plan.apart.is_some() { 4 } else { 2 };
     let held = 8 * (12 * n * plan.k + 6 * g * plan.k + copies * input.values.matrix.nonzeros());
     ctx.reserve(held as u64, "choose fewer genes or a smaller k")?;
     let neighbours = input.neighbours(rule, nearest)?;
@@ -118,7 +121,7 @@ pub(super) fn fitted(
             "{alone} cell{s} {have} no neighbour; their mixtures follow their expression alone."
         ));
     }
-    let ((before, all), blend) = (plan.lengths(), plan.blend);
+    let ((before, all), blend, scaled) = (plan.lengths(), plan.blend, plan.gene_scale > 0.0);
     let tissue = Tissue::new(plan, &input, neighbours, ctx.seed)?;
     let (course, stop) = drive(&tissue, StopRule { max_steps: all, tol }, ctx)?;
     let s = course.state;
@@ -130,10 +133,11 @@ pub(super) fn fitted(
     };
     Ok(TissueFit {
         metagenes: s.turned.t().as_standard_layout().into_owned(),
+        own_metagenes: s.apart.iter().map(|m| m.t().as_standard_layout().into_owned()).collect(),
         activities: unit(&s.x, &|i| tissue.batch[i]),
         beta: if blend == Blend::None { Array2::zeros((0, s.x.ncols())) } else { unit(&s.beta, &|t| t) },
         noise: s.noise.iter().zip(&tissue.scale).map(|(v, scale)| v.sqrt() / scale).collect(),
-        gene_scale: s.gene_scale,
+        gene_scale: if scaled { s.gene_scale } else { Array2::zeros((0, 0)) },
         batch: tissue.batch,
         batches: input.names.to_vec(),
         affinity: s.affinity,
@@ -200,6 +204,10 @@ fn concerns(
 impl Annotate for TissueFit {
     fn annotate(&self, key: &str, out: &mut Annotations) {
         out.varm.insert(format!("{key}_metagenes"), Slot::F64(self.metagenes.clone()));
+        for (m, name) in self.own_metagenes.iter().zip(&self.batches) {
+            // A name in a slot must not hold what parts groups.
+            out.varm.insert(format!("{key}_metagenes_{}", name.replace('/', "_")), Slot::F64(m.clone()));
+        }
         out.obsm.insert(format!("X_{key}"), Slot::F64(self.mixtures()));
         out.obsm.insert(format!("{key}_activities"), Slot::F64(self.activities.clone()));
         if self.beta.nrows() > 0 {

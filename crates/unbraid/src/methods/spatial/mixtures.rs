@@ -38,8 +38,8 @@ const TURNS: usize = 3;
 /// What the mixtures are fitted to.
 #[derive(Clone, Copy, Debug)]
 pub struct Target<'a> {
-    /// MᵗM, K × K.
-    pub gram: ArrayView2<'a, f64>,
+    /// MᵗM of all slices, or of each; K × K.
+    pub grams: &'a [Array2<f64>],
     /// YM, N × K.
     pub projected: ArrayView2<'a, f64>,
     /// MᵗM β, T × K.
@@ -58,15 +58,17 @@ impl Target<'_> {
         h.iter_mut().zip(rows).for_each(|(h, (y, o))| *h = y - o);
     }
 
-    fn gram(&self) -> Vec<f64> {
-        self.gram.iter().copied().collect()
+    /// MᵗM of every slice, row by row.
+    fn grams(&self) -> Vec<Vec<f64>> {
+        let flat = |t: usize| self.grams[t.min(self.grams.len() - 1)].iter().copied().collect();
+        (0..self.noise.len()).map(flat).collect()
     }
 }
 
 /// X of every cell by itself, warm from the X given.
 pub fn alone(target: &Target<'_>, x: &mut Array2<f64>) {
     let k = x.ncols();
-    let gram = target.gram();
+    let grams = target.grams();
     let cells: Vec<_> = x.rows_mut().into_iter().enumerate().collect();
     cells.into_par_iter().with_min_len(TOGETHER).for_each_init(
         || (Quadratic::default(), vec![0.0; k], vec![0.0; k]),
@@ -75,7 +77,7 @@ pub fn alone(target: &Target<'_>, x: &mut Array2<f64>) {
             let penalty = target.penalty * target.noise[target.batch[i]];
             h.iter_mut().for_each(|h| *h -= penalty);
             here.iter_mut().zip(&x).for_each(|(to, x)| *to = *x);
-            room.orthant(&gram, 1.0, h, here);
+            room.orthant(&grams[target.batch[i]], 1.0, h, here);
             x.iter_mut().zip(&*here).for_each(|(x, v)| *x = *v);
         },
     );
@@ -109,7 +111,7 @@ pub fn in_tissue(
     tol: f64,
 ) -> (usize, f64) {
     let k = z.ncols();
-    let gram = target.gram();
+    let grams = target.grams();
     let mut moved = f64::INFINITY;
     for round in 0..most {
         moved = 0.0;
@@ -118,7 +120,7 @@ pub fn in_tissue(
             let one = |(room, h, pull, here): &mut (Quadratic, Vec<f64>, Vec<f64>, Vec<f64>), &i: &u32| {
                 let i = i as usize;
                 let t = target.batch[i];
-                let over = 1.0 / target.noise[t];
+                let (over, gram) = (1.0 / target.noise[t], &grams[t][..]);
                 target.linear(i, h);
                 h.iter_mut().for_each(|h| *h *= over);
                 // Λ ν
@@ -132,15 +134,15 @@ pub fn in_tissue(
                 }
                 here.iter_mut().zip(read.row(i)).for_each(|(to, z)| *to = *z);
                 for _ in 0..TURNS {
-                    let s = size(&gram, over, h, target.penalty, here);
+                    let s = size(gram, over, h, target.penalty, here);
                     let before = here.clone();
                     let linear: Vec<f64> = h.iter().zip(&*pull).map(|(h, p)| s * h - p).collect();
-                    room.simplex(&gram, s * s * over, &linear, here);
+                    room.simplex(gram, s * s * over, &linear, here);
                     if before.iter().zip(&*here).all(|(a, b)| (a - b).abs() <= 0.1 * tol) {
                         break;
                     }
                 }
-                (size(&gram, over, h, target.penalty, here), here.clone())
+                (size(gram, over, h, target.penalty, here), here.clone())
             };
             let found: Vec<(f64, Vec<f64>)> = colour
                 .par_iter()
@@ -194,7 +196,7 @@ mod tests {
             target.linear(i, &mut h);
             let over = 1.0 / target.noise[t];
             for a in 0..k {
-                sum += over * s * own[a] * (0.5 * s * target.gram.row(a).dot(&own) - h[a]);
+                sum += over * s * own[a] * (0.5 * s * target.grams[t].row(a).dot(&own) - h[a]);
             }
             sum += target.penalty * s;
             for &j in neighbours.of(i) {
@@ -213,12 +215,16 @@ mod tests {
             let (m, y, mut x, beta) = (table(g, k), table(n, g), table(n, k), 0.1 * table(2, k));
             let affinity = 8.0 * (table(k, k) - 0.5);
             let affinity = &affinity + &affinity.t();
-            let gram = m.t().dot(&m);
-            let projected = y.dot(&m);
-            let offset = beta.dot(&gram);
+            // The second slice has metagenes of its own.
+            let other = &m + &(0.3 * table(g, k));
+            let (first, second) = (y.slice(ndarray::s![..15, ..]), y.slice(ndarray::s![15.., ..]));
+            let projected = ndarray::concatenate![ndarray::Axis(0), first.dot(&m), second.dot(&other)];
+            let grams = [m.t().dot(&m), other.t().dot(&other)];
+            let offset =
+                ndarray::stack![ndarray::Axis(0), beta.row(0).dot(&grams[0]), beta.row(1).dot(&grams[1])];
             let batch: Vec<usize> = (0..n).map(|i| i / 15).collect();
             let target = Target {
-                gram: gram.view(),
+                grams: &grams,
                 projected: projected.view(),
                 offset: offset.view(),
                 noise: &[0.2, 0.5],

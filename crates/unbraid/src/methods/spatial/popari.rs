@@ -4,7 +4,8 @@
 //! y_i ~ N(M x_i, σ_t²),    x_i = s_i z_i,    p(z) ∝ exp(−Σ_{i~j} z_iᵗ Λ z_j)/Z,    M, x ≥ 0, columns of M on the simplex
 //! ```
 //!
-//! A factorisation without neighbours, then iterations over the affinity Λ, the metagenes M, the noise σ and the mixtures X in the
+//! With `metagenes=differential` every slice has an M of its own in the tissue, drawn to their mean; the authors' program has that from the
+//! start, with an absolute weight. A factorisation without neighbours, then iterations over the affinity Λ, the metagenes M, the noise σ and the mixtures X in the
 //! tissue. Every step is solved exactly or descends its objective; log Z is that of [`super::partition`]. Slots: [`super::fit`].
 //!
 //! `popari`. `preset=paper` has the start and the schedule of the authors' program: singular vectors of one sign (`init=signed`), metagenes on
@@ -18,7 +19,7 @@ use super::neighbours::Rule;
 use super::slices::Slices;
 use super::tissue::{Blend, Columns, Init, Plan, Sharing};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fit::{Ctx, Method};
 use crate::params::{ParamDoc, Params};
 
@@ -48,6 +49,11 @@ crate::params! {
         pub lambda_affinity: f64 = 1e-4,
         /// With `affinity=differential`, weight of their distance from their mean; 0 or larger. Default 1e-3.
         pub lambda_mean: f64 = 1e-3,
+        /// Metagenes in the tissue: `shared` by all slices, or `differential`. Default shared.
+        pub metagenes: Sharing = Sharing::Shared,
+        /// With `metagenes=differential`, weight λ_M of their distance from their mean against what a slice says of itself; 0 or larger.
+        /// Default 1.
+        pub lambda_metagenes: f64 = 1.0,
         /// Share of the affinities that mixtures feel: `auto` (what predicts held-out genes best; 0 leaves every cell alone) or a number from
         /// 0. Default 0.03 (POPARI: 1).
         pub neighbor_weight: Amount = Amount::Of(0.03),
@@ -94,6 +100,7 @@ impl Popari {
             ridge: self.lambda_affinity,
             together: self.lambda_mean,
             strength: self.strength,
+            apart: (self.metagenes == Sharing::Differential).then_some(self.lambda_metagenes),
             tol: 1e-5,
             rounds: 1000,
         }
@@ -106,6 +113,10 @@ impl Method for Popari {
     type Fitted = TissueFit;
 
     fn validate(&self) -> Result<()> {
+        if !(self.lambda_metagenes >= 0.0 && self.lambda_metagenes.is_finite()) {
+            let (name, found) = ("lambda_metagenes", self.lambda_metagenes.to_string());
+            return Err(Error::Param { name, found, rule: "finite and 0 or larger" });
+        }
         validate(
             self.k,
             [("nmf_steps", self.nmf_steps), ("max_steps", self.max_steps), ("neighbors", self.neighbors)],
@@ -176,5 +187,46 @@ mod tests {
         };
         let (program, default) = (moved(&paper()), moved(&Popari { init: Init::Svd, ..paper() }));
         assert!(program > 0.01 && default < 1e-6, "{program} {default}");
+    }
+
+    #[test]
+    fn metagenes_of_a_slice_are_found_and_drawn_to_their_mean() {
+        let s = MsrtDesign { side: 10, sigma: 0.0, ..MsrtDesign::default() }.sample(Seed(5)).unwrap();
+        let batch: Vec<u32> = s.batch.iter().map(|&t| t as u32).collect();
+        // Some genes are read at three times their value in the second slice.
+        let mut y = s.y.clone();
+        let strong: Vec<usize> = (0..y.ncols()).step_by(7).collect();
+        for (mut row, _) in y.rows_mut().into_iter().zip(&batch).filter(|(_, t)| **t == 1) {
+            strong.iter().for_each(|&g| row[g] *= 3.0);
+        }
+        let with = |metagenes, lambda_metagenes| {
+            let params = Popari { k: 6, graph: Rule::Grid, metagenes, lambda_metagenes, ..Popari::default() };
+            fit(&params, &y, &s.places, &batch)
+        };
+        let shared = with(Sharing::Shared, 1.0);
+        assert!(shared.own_metagenes.is_empty());
+        let apart = with(Sharing::Differential, 0.1);
+        assert_eq!(apart.own_metagenes.len(), 2);
+        let mean = (&apart.own_metagenes[0] + &apart.own_metagenes[1]) / 2.0;
+        assert!((&mean - &apart.metagenes).iter().all(|d| d.abs() < 1e-12));
+        for m in &apart.own_metagenes {
+            assert!(
+                m.columns().into_iter().all(|c| (c.sum() - 1.0).abs() < 1e-9 && c.iter().all(|v| *v >= 0.0))
+            );
+        }
+        // What a slice says of itself fits it better, the more the less it is held, and differs where genes were changed. (Much of the change is in
+        // metagenes that one slice alone uses.)
+        let last = |fit: &TissueFit| *fit.objective.last().unwrap();
+        let half = with(Sharing::Differential, 1.0);
+        let errors = [&apart, &half, &shared].map(last);
+        assert!(errors[0] < 0.95 * errors[1] && errors[1] < 0.95 * errors[2], "{errors:?}");
+        let part = |m: &Array2<f64>| strong.iter().map(|&g| m.row(g).sum()).sum::<f64>() / m.sum();
+        let ratio = |fit: &TissueFit| part(&fit.own_metagenes[1]) / part(&fit.own_metagenes[0]);
+        assert!(ratio(&apart) > ratio(&half) && ratio(&half) > 1.01, "{} {}", ratio(&apart), ratio(&half));
+        // A large weight leaves no difference.
+        let held = with(Sharing::Differential, 1e6);
+        let gap =
+            (&held.own_metagenes[0] - &held.own_metagenes[1]).iter().fold(0.0, |m: f64, d| m.max(d.abs()));
+        assert!(gap < 1e-4, "{gap}");
     }
 }

@@ -36,8 +36,9 @@ impl Tissue<'_> {
             }
             let (gram, projected) = (kept.turned.dot(&kept.turned.t()), self.project(&kept));
             let offset = s.beta.dot(&gram);
-            let target = self.target(&s.noise, &projected, &gram, &offset);
-            let (own, seen) = (&whole.0 - &gram, &whole.1 - &projected);
+            let grams = [gram];
+            let target = self.target(&s.noise, &projected, &grams, &offset);
+            let (own, seen) = (&whole.0 - &grams[0], &whole.1 - &projected);
             mixtures::alone(&target, &mut kept.x);
             let (mut sizes, alone) = mixtures::parts(&kept.x);
             sizes.iter_mut().for_each(|s| *s = s.max(LEAST));

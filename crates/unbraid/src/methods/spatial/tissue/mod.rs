@@ -22,6 +22,14 @@
 //! ```
 //!
 //! the least-squares scale under a normal prior with mean 1 and standard deviation τ, over its geometric mean across slices.
+//!
+//! Metagenes may be those of each slice, M_t: in the tissue
+//!
+//! ```text
+//! M_t = argmin Σ_{i in t} |y_i − M_t w_i|²/2σ_t² + λ_M q_t/2 |M_t − M|²,    q_t = mean of the diagonal of Σ_{i in t} w_i w_iᵗ/σ_t²,
+//! ```
+//!
+//! on the simplex, and M is their mean: λ_M weighs the others against what a slice says of itself.
 
 mod expression;
 mod heldout;
@@ -67,7 +75,7 @@ pub enum Blend {
     },
 }
 
-/// Which cells share an affinity.
+/// What slices share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sharing {
     /// All slices.
@@ -76,7 +84,7 @@ pub enum Sharing {
     Differential,
 }
 
-crate::words!(Sharing, "a sharing of affinities", Shared = "shared", Differential = "differential");
+crate::words!(Sharing, "a sharing", Shared = "shared", Differential = "differential");
 
 /// Where the factorisation starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +138,8 @@ pub struct Plan {
     pub ridge: f64,
     pub together: f64,
     pub strength: f64,
+    /// λ_M of metagenes that every slice has for itself in the tissue; nothing where all share them.
+    pub apart: Option<f64>,
     /// Largest change of a mixture at the end of an iteration in the tissue, and most rounds.
     pub tol: f64,
     pub rounds: usize,
@@ -165,6 +175,8 @@ pub struct State {
     pub at: usize,
     /// Mᵗ, K × G; rows sum to 1.
     pub turned: Array2<f64>,
+    /// M_tᵗ of each slice, K × G; empty where M is that of all.
+    pub apart: Vec<Array2<f64>>,
     /// X, N × K, in units in which the mean total of a cell is K.
     pub x: Array2<f64>,
     /// β, T × K.
@@ -227,7 +239,7 @@ impl<'a> Tissue<'a> {
         };
         squares.iter_mut().zip(&batch).for_each(|(s, &t)| *s *= scale[t] * scale[t]);
         let table = match input.values.matrix {
-            matrix if plan.gene_scale > 0.0 => {
+            matrix if plan.gene_scale > 0.0 || plan.apart.is_some() => {
                 let slice = |at: &Vec<usize>| match matrix.rows(at) {
                     Matrix::Dense(y) => Slice::Dense(y),
                     Matrix::Sparse(y) => Slice::Sparse(Box::new((SparseShifted::plain(y.clone()), y))),
@@ -249,13 +261,36 @@ impl<'a> Tissue<'a> {
         self.cells.len()
     }
 
+    /// Mᵗ of a slice.
+    fn own<'s>(&self, s: &'s State, t: usize) -> &'s Array2<f64> {
+        s.apart.get(t).unwrap_or(&s.turned)
+    }
+
+    /// MᵗM of all slices, or of each.
+    fn grams(&self, s: &State) -> Vec<Array2<f64>> {
+        let square = |m: &Array2<f64>| m.dot(&m.t());
+        if s.apart.is_empty() { vec![square(&s.turned)] } else { s.apart.iter().map(square).collect() }
+    }
+
+    /// Rows of all cells times a matrix of all slices, or of each.
+    fn times(&self, rows: &Array2<f64>, each: &[Array2<f64>]) -> Array2<f64> {
+        if let [all] = each {
+            return rows.dot(all);
+        }
+        let mut out = Array2::zeros(rows.dim());
+        for (own, cells) in each.iter().zip(&self.cells) {
+            scatter(&rows.select(Axis(0), cells).dot(own), cells, &mut out);
+        }
+        out
+    }
+
     /// Y M, N × K.
     fn project(&self, s: &State) -> Array2<f64> {
         let mut out = match &self.table {
             Table::Slices(parts) => {
                 let mut out = Array2::zeros((self.batch.len(), self.plan.k));
-                for ((part, cells), d) in parts.iter().zip(&self.cells).zip(s.gene_scale.rows()) {
-                    scatter(&part.apply((&s.turned / &d).t()), cells, &mut out);
+                for (t, (part, d)) in parts.iter().zip(s.gene_scale.rows()).enumerate() {
+                    scatter(&part.apply((self.own(s, t) / &d).t()), &self.cells[t], &mut out);
                 }
                 out
             }
@@ -321,8 +356,8 @@ impl<'a> Tissue<'a> {
 
     /// σ² of each slice from YM at the M of the state; the mean squared error over all.
     fn noise(&self, s: &mut State, projected: &Array2<f64>) -> f64 {
-        let (w, gram) = (self.blended(s), s.turned.dot(&s.turned.t()));
-        let image = w.dot(&gram);
+        let w = self.blended(s);
+        let image = self.times(&w, &self.grams(s));
         let squares = self.squares(s);
         let mut left = vec![0.0; self.slices()];
         for i in 0..w.nrows() {
@@ -359,6 +394,10 @@ impl<'a> Tissue<'a> {
 
     /// M of a factorisation; Y M of the new M. Free columns move their scales into X and β.
     fn metagenes(&self, s: &mut State, columns: Columns) -> Array2<f64> {
+        if let (false, Table::Slices(parts)) = (s.apart.is_empty(), &self.table) {
+            self.own_metagenes(s, parts);
+            return self.project(s);
+        }
         let (second, linear) = self.moments(s);
         if columns == Columns::Simplex {
             metagenes::on_the_simplex(second.view(), linear.view(), &mut s.turned, ROUNDS, SETTLED);
@@ -372,16 +411,32 @@ impl<'a> Tissue<'a> {
         self.project(s)
     }
 
+    /// M_t of each slice, and M, their mean.
+    fn own_metagenes(&self, s: &mut State, parts: &[Slice]) {
+        let w = self.blended(s);
+        let products = self.by_slice(parts, s, &w);
+        for (t, (product, cells)) in products.iter().zip(&self.cells).enumerate() {
+            let own = w.select(Axis(0), cells);
+            let mut second = own.t().dot(&own) / s.noise[t];
+            let weight = self.plan.apart.unwrap_or(0.0) * second.diag().mean().unwrap_or(0.0);
+            second.diag_mut().iter_mut().for_each(|q| *q += weight);
+            let linear = product / s.noise[t] + weight * &s.turned.t();
+            metagenes::on_the_simplex(second.view(), linear.view(), &mut s.apart[t], ROUNDS, SETTLED);
+        }
+        let sum = s.apart.iter().fold(Array2::zeros(s.turned.dim()), |sum, m| sum + m);
+        s.turned = sum / s.apart.len() as f64;
+    }
+
     /// What mixtures are fitted to: YM, MᵗM and MᵗM β.
     fn target<'t>(
         &'t self,
         noise: &'t [f64],
         projected: &'t Array2<f64>,
-        gram: &'t Array2<f64>,
+        grams: &'t [Array2<f64>],
         offset: &'t Array2<f64>,
     ) -> Target<'t> {
         Target {
-            gram: gram.view(),
+            grams,
             projected: projected.view(),
             offset: offset.view(),
             noise,
@@ -390,11 +445,20 @@ impl<'a> Tissue<'a> {
         }
     }
 
+    /// MᵗM β, T × K.
+    fn offset(&self, s: &State, grams: &[Array2<f64>]) -> Array2<f64> {
+        let mut out = Array2::zeros(s.beta.dim());
+        for (t, mut row) in out.rows_mut().into_iter().enumerate() {
+            row.assign(&s.beta.row(t).dot(&grams[t.min(grams.len() - 1)]));
+        }
+        out
+    }
+
     /// X of every cell alone.
     fn alone(&self, s: &mut State, projected: &Array2<f64>) {
-        let gram = s.turned.dot(&s.turned.t());
-        let offset = s.beta.dot(&gram);
-        let target = self.target(&s.noise, projected, &gram, &offset);
+        let grams = self.grams(s);
+        let offset = self.offset(s, &grams);
+        let target = self.target(&s.noise, projected, &grams, &offset);
         mixtures::alone(&target, &mut s.x);
     }
 
@@ -482,6 +546,9 @@ impl<'a> Tissue<'a> {
             }
         };
         s.weight = Some(weight);
+        if plan.apart.is_some() && s.apart.is_empty() {
+            s.apart = vec![s.turned.clone(); self.slices()];
+        }
         let projected = self.metagenes(s, Columns::Simplex);
         self.noise(s, &projected);
         match plan.blend {
@@ -498,9 +565,9 @@ impl<'a> Tissue<'a> {
                 sizes.iter_mut().for_each(|s| *s = s.max(LEAST));
             }
         }
-        let gram = s.turned.dot(&s.turned.t());
-        let offset = s.beta.dot(&gram);
-        let target = self.target(&s.noise, &projected, &gram, &offset);
+        let grams = self.grams(s);
+        let offset = self.offset(s, &grams);
+        let target = self.target(&s.noise, &projected, &grams, &offset);
         if weight > 0.0 {
             let felt = self.felt(s, weight);
             let felt: Vec<&Array2<f64>> = felt.iter().collect();
@@ -573,6 +640,7 @@ impl Iterate for Tissue<'_> {
         let mut state = State {
             at: 0,
             turned,
+            apart: Vec::new(),
             x,
             beta: Array2::zeros((self.slices(), k)),
             noise: vec![1.0; self.slices()],
