@@ -81,7 +81,7 @@ pub fn run(design: &Design, data: Data, runs: &Runs, run: &Run<'_>) -> Result<Se
         format!("figure{number}_disentanglement.svg"),
         format!("Figure {number}: disentanglement"),
         &of,
-        vec![("disentanglement", |o: &Outcome| o.truth.disentanglement.unwrap_or(0.0))],
+        vec![("disentanglement", disentangled)],
     )?);
     let mut notes = Vec::new();
     let others = of.iter().map(|all| runs.of_others(all)).sum::<usize>();
