@@ -291,8 +291,12 @@ fn runs_of_the_mssvae_paper_are_kept_one_by_one() {
     assert!(!table("--set observations=41").contains("54321.5"), "other data are another run");
     work.write(path, "{}");
     assert!(!table("").contains("54321.5"), "a damaged run is run again");
+    let count = |more: &str| table(more).lines().count() - 1;
+    assert_eq!(count("--set methods=mssvae,linear:1"), 2 + 1, "the second method on the first data set only");
     for (line, parts) in [
         ("-o new --only genomics", ["genomics", "gaussian"]),
+        ("-o new --set methods=mssvea", ["`mssvea` is not a method", "mssvae, told"]),
+        ("-o new --set rna_each=[3,0]", ["`batch` is 0", "at least 4"]),
         ("-o new --set seeds=0", ["`seeds` is 0", "at least 1"]),
         ("-o new --set rna_rate=0", ["`learning_rate` is 0", "positive"]),
     ] {

@@ -3,7 +3,9 @@
 use unbraid::simulate::multistudy::MultistudySample;
 
 use super::Design;
-use super::fits::{Column, Data, Outcome, Runs, STUDIES, Way};
+use super::data::{Data, STUDIES};
+use super::fits::{Column, Outcome, Runs};
+use super::ways::Way;
 use crate::fault::Fault;
 use crate::figure::{self, Axis, Mark, Names, Panel, Series};
 use crate::reproduce::Run;

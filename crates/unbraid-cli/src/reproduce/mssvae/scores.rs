@@ -3,7 +3,9 @@
 use rayon::prelude::*;
 
 use super::Design;
-use super::fits::{Data, Outcome, Runs, Way};
+use super::data::Data;
+use super::fits::{Outcome, Runs};
+use super::ways::Way;
 use crate::cells;
 use crate::fault::Fault;
 use crate::figure::{self, Axis, Mark, Names, Panel, Series};
@@ -12,34 +14,40 @@ use crate::reproduce::{Run, mean};
 
 /// Pieces of work.
 pub fn pieces(design: &Design, data: Data) -> u64 {
-    (data.seeds(design) * data.ways().len()) as u64
+    design.ways(data).iter().map(|(_, seeds)| *seeds as u64).sum()
 }
 
-/// The runs of some methods, by method and seed.
+/// The runs of some methods, each on its number of data sets: by method and seed.
 ///
 /// # Errors
 /// What a fit fails with, and the user's interrupt.
 pub fn outcomes(
     design: &Design,
     data: Data,
-    ways: &[Way],
+    ways: &[(Way, usize)],
     runs: &Runs,
     run: &Run<'_>,
 ) -> Result<Vec<Vec<Outcome>>, Fault> {
     let first = run.seed.0;
-    let seeds: Vec<u64> = (0..data.seeds(design) as u64).map(|i| first.wrapping_add(i)).collect();
-    let one = |&(way, seed): &(Way, u64)| {
+    let one = |&(at, place): &(usize, usize)| {
+        let (way, seed) = (ways[at].0, first.wrapping_add(place as u64));
         let found = runs.get(design, data, way, (seed, first))?;
         run.progress.done(1, &format!("{}, seed {seed}, {}", data.name(), way.name()))?;
-        Ok(found)
+        Ok((at, found))
     };
-    let jobs: Vec<(Way, u64)> = ways.iter().flat_map(|&w| seeds.iter().map(move |&s| (w, s))).collect();
+    // Data set by data set, so that a series cut short can be compared.
+    let most = ways.iter().map(|(_, seeds)| *seeds).max().unwrap_or(0);
+    let of_place =
+        |place: usize| (0..ways.len()).filter(move |&at| place < ways[at].1).map(move |at| (at, place));
+    let jobs: Vec<(usize, usize)> = (0..most).flat_map(of_place).collect();
     // Large fits use the threads themselves, and two of them would need twice the memory.
-    let all: Vec<Outcome> = match data {
+    let all: Vec<(usize, Outcome)> = match data {
         Data::Gaussian => jobs.par_iter().map(one).collect::<Result<_, Fault>>()?,
         Data::Rna => jobs.iter().map(one).collect::<Result<_, Fault>>()?,
     };
-    Ok(all.chunks(seeds.len()).map(<[Outcome]>::to_vec).collect())
+    let mut of = vec![Vec::new(); ways.len()];
+    all.into_iter().for_each(|(at, outcome)| of[at].push(outcome));
+    Ok(of)
 }
 
 /// Runs the part.
@@ -47,7 +55,7 @@ pub fn outcomes(
 /// # Errors
 /// As [`outcomes`].
 pub fn run(design: &Design, data: Data, runs: &Runs, run: &Run<'_>) -> Result<Section, Fault> {
-    let of = outcomes(design, data, data.ways(), runs, run)?;
+    let of = outcomes(design, data, &design.ways(data), runs, run)?;
     let (title, number) = match data {
         Data::Gaussian => ("Gaussian studies: figure 2a to c", "2"),
         Data::Rna => ("Counts: figure 3", "3"),
@@ -73,7 +81,7 @@ pub fn run(design: &Design, data: Data, runs: &Runs, run: &Run<'_>) -> Result<Se
         format!("figure{number}_disentanglement.svg"),
         format!("Figure {number}: disentanglement"),
         &of,
-        vec![("disentanglement", |o: &Outcome| o.truth.disentanglement.unwrap_or(0.0))],
+        vec![("disentanglement", disentangled)],
     )?);
     let mut notes = Vec::new();
     let others = of.iter().map(|all| runs.of_others(all)).sum::<usize>();
@@ -103,7 +111,8 @@ fn about(design: &Design, data: Data) -> Vec<String> {
         Data::Gaussian => format!(
             "{} data sets of 3 studies of {} samples and {} features, 8 shared factors and 2 of each study; seed i is `unbraid \
              simulate multistudy --seed i`. MSSVAE starts from 30 shared and 5 own columns and is trained for {} epochs, as is \
-             `preset=paper` (penalty by gradient, W as it is at the end) and one sparse autoencoder per study (35 columns, as many steps), merged.",
+             `preset=paper` (penalty by gradient, W as it is at the end) and one sparse autoencoder per study (35 columns, as many steps), merged. \
+             Methods that the table gives fewer data sets have the first of these.",
             design.seeds, design.observations, design.features, design.epochs
         ),
         Data::Rna => {
@@ -111,12 +120,17 @@ fn about(design: &Design, data: Data) -> Vec<String> {
                 800 => "the published 800".to_owned(),
                 n => format!("{n}, a schedule {:.1} times shorter than the published 800", 800.0 / n as f64),
             };
+            let alone = match design.rna_each {
+                [0, 0] => "as many steps".to_owned(),
+                [epochs, batch] => format!("{epochs} epochs of mini-batches of {batch}"),
+            };
             format!(
                 "{} data sets of 3 studies, {} samples in all, and {} genes, 20 shared factors and 4 of each study; seed i is `unbraid \
-                 simulate multistudy-rna --seed i`. MSSVAE with a negative binomial law starts from 50 shared and 10 own columns, and once from the \
-                 true numbers, as it is told them; epochs: {schedule}. One autoencoder per study (60 columns) has the same settings and as many steps. The linear model sees log(1 + x) of counts \
-                 scaled to 10 000 in each sample. Shared columns of more than a quarter of the genes are left out, as in the paper.",
-                design.rna_seeds, design.rna_observations, design.rna_features
+                 simulate multistudy-rna --seed i`. MSSVAE with a negative binomial law starts from 50 shared and 10 own columns, and from the \
+                 true numbers where it is told them; epochs: {schedule}, in mini-batches of {}. One autoencoder per study (60 columns) has the same settings and {alone}. The linear model sees log(1 + x) of counts \
+                 scaled to 10 000 in each sample. Shared columns of more than a quarter of the genes are left out, as in the paper. \
+                 Methods that the table gives fewer data sets have the first of these.",
+                design.rna_seeds, design.rna_observations, design.rna_features, design.rna_batch
             )
         }
     };
@@ -281,13 +295,15 @@ fn checks(data: Data, of: &[Vec<Outcome>]) -> Vec<Check> {
     let blocks: [(&str, Score); 2] = [("shared", |o| o.shared()[0]), ("studies' own", |o| o.specific()[0])];
     let pairs = [Way::Each, Way::Linear, Way::Many].map(|way| (Way::Mssvae, way));
     for (way, other) in pairs.into_iter().chain([(Way::Told, Way::Linear)]) {
+        let (Some(found), Some(least)) = (by(way), by(other)) else { continue };
+        // Both start from the first data set.
+        let common = found.len().min(least.len());
         for (what, score) in blocks {
-            let mean = |way| by(way).map(|all| means(all, score));
-            let (Some(found), Some(least)) = (mean(way), mean(other)) else { continue };
+            let [found, least] = [found, least].map(|all| means(&all[..common], score));
             let (way, other) = (way.name(), other.name());
             out.push(Check::number(
                 format!(
-                    "mean consensus of {what} factors of ‘{way}’ is above that of the baseline ‘{other}’"
+                    "mean consensus of {what} factors of ‘{way}’ is above that of the baseline ‘{other}’ (data sets: {common})"
                 ),
                 aim,
                 format!("> {least:.4}"),

@@ -221,7 +221,7 @@ impl<'a> Problem<'a> {
             factors(self.params, &self.columns, &network.decoder.w.value, latents.view(), &self.samples);
         if parts.is_empty() {
             ctx.warn(
-                "No factor is left: no column of W with `min_support` weights above `threshold` has codes that vary; set a smaller `lambda0` or train for more epochs.",
+                "No factor is left: no column of W with `min_support` weights above `threshold` has codes that vary; set a smaller `lambda0`, a larger `prior_scale` (`dataset`), or train for more epochs.",
             );
         }
         Ok(MssvaeFit {
