@@ -8,9 +8,8 @@ use std::time::Instant;
 
 use ndarray::{Array2, Axis};
 use serde_json::json;
-use unbraid::data::{Annotations, Column, Dataset, Matrix, Selection, Slot, Table, Value};
+use unbraid::data::{Annotations, Column, Dataset, Matrix, Missing, Selection, Slot, Table, Value};
 use unbraid::fit::Seed;
-use unbraid::methods::factor::common::Missing;
 use unbraid::methods::factor::stored::Stored;
 use unbraid::preprocess::prepare::{Constants, Transform};
 use unbraid::report::{Fact, Factors, Report};

@@ -2,10 +2,10 @@
 
 use ndarray::{Array2, Axis};
 
-use super::input::{Missing, Observed};
+use super::input::Observed;
 use super::likelihood::Law;
 use super::{Start, Svcc};
-use crate::data::{Matrix, Values};
+use crate::data::{Matrix, Missing, Values};
 use crate::fit::{Ctx, Method, Seed};
 use crate::methods::cocluster::svcc::model::SvccFit;
 use crate::metrics::coclusters::agreement;

@@ -13,7 +13,7 @@ use super::cross::Cross;
 use super::likelihood::{Law, Targets};
 use super::network::Lines;
 use super::side::Data;
-use crate::data::{Csr, Matrix, Values};
+use crate::data::{Csr, Matrix, Missing, Values};
 use crate::error::{Error, Result};
 use crate::fit::Check;
 use crate::methods::cocluster::table::{Joint, filled, nonnegative};
@@ -21,17 +21,6 @@ use crate::methods::cocluster::weight::{rarity, weighted};
 
 /// Share of entries above which lines are kept whole.
 const DENSE: f64 = 0.2;
-
-/// What a NaN in the table means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Missing {
-    /// An error, which names the place.
-    Error,
-    /// An entry that was not measured.
-    Nan,
-}
-
-crate::words!(Missing, "a treatment of missing values", Error = "error", Nan = "nan");
 
 /// A table in which NaN may be a missing entry.
 #[derive(Clone, Copy, Debug)]

@@ -41,10 +41,11 @@ pub mod train;
 
 use self::bound::{Divergence, EncoderGradient, PriorGradient};
 use self::cross::Cross;
-use self::input::{Missing, Observed};
+use self::input::Observed;
 use self::likelihood::Law;
 use self::model::SvccFit;
 use super::table::{at_least_one, refuse_clusters};
+use crate::data::Missing;
 use crate::error::{Error, Result};
 use crate::fit::{Ctx, Method};
 use crate::params::{ParamDoc, Params};
