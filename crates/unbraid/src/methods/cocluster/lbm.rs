@@ -205,6 +205,17 @@ impl Method for Lbm {
 }
 
 impl Lbm {
+    /// The labels of largest membership where F ends largest of all restarts, and F; no snapshot is taken.
+    ///
+    /// # Errors
+    /// [`crate::Error::Numeric`] where a start's decomposition does not converge.
+    pub fn labels(&self, joint: &Joint, seed: Seed) -> Result<(Labels, f64)> {
+        let problem = Problem { params: self, joint };
+        let tries = Tries { restarts: self.restarts, sweeps: self.max_steps };
+        let point = climb(&problem, "LBM", tries, &mut Ctx::new(seed, &mut ()))?.point;
+        Ok(((hardest(point.rows.view()), hardest(point.cols.view())), point.bound))
+    }
+
     /// Goes on from given labels until F rises no more: the polish of other methods' labels. The labels of largest membership,
     /// and F.
     ///
