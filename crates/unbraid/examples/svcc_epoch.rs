@@ -58,7 +58,8 @@ fn work(p: &Svcc, x: &Csr) -> f64 {
     let steps = n.div_ceil(p.batch).max(m.div_ceil(p.batch)).max(3);
     let [h1, h2] = p.hidden;
     let side = |lines: usize, width: usize| {
-        let batches = lines.div_ceil(p.batch);
+        // A line is visited four times at most.
+        let batches = lines.div_ceil(p.batch).max((steps / 4).min(lines / 2));
         let visits = steps as f64 * lines as f64 / batches as f64;
         let share = x.nnz() as f64 / (n * m) as f64;
         let read = if share > 0.2 { width as f64 } else { share * width as f64 };

@@ -5,7 +5,7 @@
 //! start           labels of the codes or of the table;  μ_c mean code, σ_c² variance within + mean s² + 10⁻³, π_c share
 //! joint epoch e   β = β₀ + (1 − β₀) min(e/warmup, 1),  cross-loss times min((e + 1)/5, 1);
 //!                 banks of memberships, Q and f afresh from the codes of all lines
-//! step            a batch of rows and one of columns, the shorter side wrapping round, three steps an epoch at least:  bound, contrast, cross-loss, joint space
+//! step            a batch of rows and one of columns, the shorter side wrapping round (a line is visited four times at most), three steps an epoch at least:  bound, contrast, cross-loss, joint space
 //! end             labels argmax γ(m), polished;  restarts by the bound of the polish, else by mean F_i + (m/n) mean F_j + N I(Q)/n
 //! ```
 //!
@@ -45,6 +45,8 @@ const CELLS: usize = 512;
 const ITCC: usize = 100;
 /// Fewest steps of an epoch: lines of small tables are visited several times.
 const STEPS: usize = 3;
+/// Most visits of a line in an epoch: the work of an epoch is then in proportion to the table, however many more lines the other side has.
+const VISITS: usize = 4;
 /// Epochs over which the cross-loss rises.
 const RAMP: f64 = 5.0;
 
@@ -114,8 +116,15 @@ impl<'a> Problem<'a> {
         [self.shape.0, self.shape.1][side]
     }
 
+    /// Steps of an epoch.
+    fn steps(&self) -> usize {
+        let full = |side: usize| self.lines(side).div_ceil(self.params.batch);
+        full(0).max(full(1)).max(STEPS)
+    }
+
+    /// Batches in which all lines of a side are visited once: full ones, or smaller ones where an epoch would visit them too often.
     fn batches(&self, side: usize) -> usize {
-        self.lines(side).div_ceil(self.params.batch)
+        self.lines(side).div_ceil(self.params.batch).max((self.steps() / VISITS).min(self.lines(side) / 2))
     }
 
     fn seed(&self, s: &State) -> Seed {
@@ -574,7 +583,7 @@ impl Iterate for Problem<'_> {
         }
         self.descend(s, &mut sides, &mut space);
         s.next += 1;
-        let steps = self.batches(0).max(self.batches(1)).max(STEPS);
+        let steps = self.steps();
         if s.next < steps {
             s.sides = Some((sides, space));
             return Ok(Step::Part);
