@@ -1,5 +1,6 @@
-//! `unbraid apply`: scores of new samples by a stored factorisation, whose factors, maps and preparation stay as they are.
+//! `unbraid apply`: scores, codes or clusters of new samples by a stored fit, whose parameters and preparation stay as they are.
 
+mod clusters;
 mod studies;
 
 use std::borrow::Cow;
@@ -8,9 +9,8 @@ use std::time::Instant;
 
 use ndarray::{Array2, Axis};
 use serde_json::json;
-use unbraid::data::{Annotations, Column, Dataset, Matrix, Selection, Slot, Table, Value};
+use unbraid::data::{Annotations, Column, Dataset, Matrix, Missing, Selection, Slot, Table, Value};
 use unbraid::fit::Seed;
-use unbraid::methods::factor::common::Missing;
 use unbraid::methods::factor::stored::Stored;
 use unbraid::preprocess::prepare::{Constants, Transform};
 use unbraid::report::{Fact, Factors, Report};
@@ -235,6 +235,9 @@ fn apply(args: &ApplyArgs, reading: &FitArgs) -> Result<(), Fault> {
         |source| Fault::Core { context: format!("{}: ", args.model.display()), source, place: String::new() };
     if studies::wrote(&model) {
         return studies::apply(args, reading, &model);
+    }
+    if clusters::wrote(&model) {
+        return clusters::apply(args, reading, &model);
     }
     if let Some(why) = studies::without_codes(&model) {
         return Err(at_model(why));

@@ -20,7 +20,9 @@ use crate::methods;
 use crate::set::Settings;
 use crate::simulate;
 
-pub use self::reproduce::{BatchblendArgs, MedmagmaArgs, MssvaeArgs, QmfArgs, Reproduce, ReproduceArgs};
+pub use self::reproduce::{
+    BatchblendArgs, MedmagmaArgs, MssvaeArgs, QmfArgs, Reproduce, ReproduceArgs, SvccArgs,
+};
 
 /// Takes expression matrices apart and names the strands: cell and gene networks, magnitudes, factors,
 /// blocks, batches.
@@ -210,7 +212,7 @@ pub enum Absent {
 /// `unbraid apply`.
 #[derive(Args, Clone, Debug)]
 pub struct ApplyArgs {
-    /// An .h5ad file that `fit nmf`, `fit qmf`, `fit qmfq` or `fit mssvae` wrote
+    /// An .h5ad file that `fit nmf`, `fit qmf`, `fit qmfq`, `fit mssvae` or `fit svcc` wrote
     #[arg(value_name = "MODEL.h5ad")]
     pub model: PathBuf,
     /// New samples, in any format that `fit` reads; features are matched by name, in any order, and those that

@@ -59,6 +59,7 @@ fn main() -> ExitCode {
         Command::Reproduce(Reproduce::Qmf(args)) => reproduce::qmf::run(&args),
         Command::Reproduce(Reproduce::Mssvae(args)) => reproduce::mssvae::run(&args),
         Command::Reproduce(Reproduce::Batchblend(args)) => reproduce::batchblend::run(&args),
+        Command::Reproduce(Reproduce::Svcc(args)) => reproduce::svcc::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -445,7 +445,7 @@ impl<M: Shown> Plan for Ready<M> {
             more: picture.blocks.map(coclusters::numbers).unwrap_or_default(),
             lines: picture.blocks.map(coclusters::lines).unwrap_or_default(),
             csv: None,
-            next: None,
+            next: picture.blocks.map(|_| "`unbraid evaluate coclusters OUTPUT --label COLUMN`".into()),
         })
     }
 }

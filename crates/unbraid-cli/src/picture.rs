@@ -2,7 +2,7 @@
 
 use unbraid::data::{Csr, Dataset};
 use unbraid::error::Result;
-use unbraid::fit::Seed;
+use unbraid::fit::{Seed, Stop};
 use unbraid::graph::knn::expression_neighbours;
 use unbraid::methods::kronecker::common::Network;
 use unbraid::methods::kronecker::stability::StabilityFit;
@@ -36,7 +36,10 @@ impl Page {
     /// Adds traces, networks and the comparison of one fit.
     pub fn draw(&mut self, picture: &Picture<'_>, tables: &[Dataset]) -> Result<()> {
         let report = &mut self.report;
-        report.run.stop = picture.stop.map(|s| s.name().to_owned());
+        report.run.stop = match (&picture.how, picture.stop) {
+            (Some(how), stop) if stop != Some(Stop::Cancelled) => Some(how.clone()),
+            (_, stop) => stop.map(|s| s.name().to_owned()),
+        };
         if !picture.objective.is_empty() {
             report.objective.push(Trace::new("objective", picture.objective));
         }

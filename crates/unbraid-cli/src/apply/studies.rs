@@ -5,10 +5,9 @@ use std::time::Instant;
 
 use ndarray::Array2;
 use serde_json::json;
-use unbraid::data::{Annotations, Column, Dataset, Slot, Value};
+use unbraid::data::{Annotations, Column, Dataset, Missing, Slot, Value};
 use unbraid::error::{Error, Result};
 use unbraid::fit::{Method, Seed};
-use unbraid::methods::factor::common::Missing;
 use unbraid::methods::multistudy::coder::Coder;
 use unbraid::methods::multistudy::each::SvaeMerge;
 use unbraid::methods::multistudy::likelihood::Law;

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use unbraid::params::Params;
 
 use crate::methods;
-use crate::reproduce::{batchblend, medmagma, mssvae, qmf};
+use crate::reproduce::{batchblend, medmagma, mssvae, qmf, svcc};
 use crate::set::listed;
 
 /// `unbraid reproduce PAPER`.
@@ -25,6 +25,9 @@ pub enum Reproduce {
     /// BATCHBLEND (Shah 2025): metagenes of tissue slices beside a batch effect
     #[command(after_help = sizes::<batchblend::Design>("batchblend"))]
     Batchblend(BatchblendArgs),
+    /// SVCC (Vinod and Bajaj 2025): clusters of rows and columns by autoencoders that keep the table's information
+    #[command(after_help = sizes::<svcc::Design>("svcc"))]
+    Svcc(SvccArgs),
 }
 
 /// What all papers share.
@@ -109,6 +112,22 @@ pub struct BatchblendArgs {
     /// Only these parts; may be repeated
     #[arg(long, value_name = "PART", value_enum)]
     pub only: Vec<batchblend::Part>,
+}
+
+/// `unbraid reproduce svcc`.
+#[derive(Args, Clone, Debug)]
+pub struct SvccArgs {
+    /// What all papers share. Runs of single methods on single tables are kept under DIR/runs
+    #[command(flatten)]
+    pub common: ReproduceArgs,
+    /// A folder with tables (folders with X.mtx or X.mtx.gz and row_labels.txt, col_labels.txt where columns have classes) in place of
+    /// drawn ones, and expression (.h5ad with counts and a categorical column of observations); looked through three levels deep; may
+    /// be repeated
+    #[arg(long, value_name = "DIR")]
+    pub data: Vec<PathBuf>,
+    /// Only these parts; may be repeated
+    #[arg(long, value_name = "PART", value_enum)]
+    pub only: Vec<svcc::Part>,
 }
 
 /// Sizes of a paper's experiments and an example.

@@ -1,7 +1,7 @@
 //! Methods that cluster rows and columns, in the list of methods.
 
 use serde_json::{Map, Value, json};
-use unbraid::data::Dataset;
+use unbraid::data::{Dataset, Missing};
 use unbraid::methods::cocluster::fit::Coclusters;
 use unbraid::methods::cocluster::itcc::Itcc;
 use unbraid::methods::cocluster::kmeans::Kmeans;
@@ -9,7 +9,7 @@ use unbraid::methods::cocluster::lbm::Lbm;
 use unbraid::methods::cocluster::nmtf::Nmtf;
 use unbraid::methods::cocluster::spectral::SpectralCoclustering;
 use unbraid::methods::cocluster::svcc::Svcc;
-use unbraid::methods::cocluster::svcc::input::{Missing, Observed};
+use unbraid::methods::cocluster::svcc::input::Observed;
 use unbraid::preprocess::prepare::{Empty, Prepare};
 
 use super::{Joins, Picture, Shown};

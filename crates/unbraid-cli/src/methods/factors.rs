@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use unbraid::data::{Column, Dataset};
-use unbraid::methods::factor::common::{Loss, Missing, Nonnegative};
+use unbraid::data::{Column, Dataset, Missing};
+use unbraid::methods::factor::common::{Loss, Nonnegative};
 use unbraid::methods::factor::maps::Maps;
 use unbraid::methods::factor::nmf::Nmf;
 use unbraid::methods::factor::qmf::Qmf;

@@ -12,6 +12,7 @@ pub mod mssvae;
 mod page;
 pub mod qmf;
 pub mod section;
+pub mod svcc;
 
 use std::path::{Path, PathBuf};
 

@@ -71,6 +71,47 @@ fn clusters_are_written_told_shown_and_judged() {
 }
 
 #[test]
+fn a_stored_fit_assigns_new_rows_as_the_fit_did() {
+    let work = blocks();
+    work.ok("fit svcc b.h5ad -o fit.h5ad --set rows=3 --set cols=3 --set hidden=64,32 --set learning_rate=2e-3 --set restarts=1 --set polish=false");
+    work.ok("apply fit.h5ad b.h5ad -o again.h5ad");
+    let (fit, again) = (work.read("fit.h5ad"), work.read("again.h5ad"));
+    let (a, b) = (dense(&fit.obsm["svcc_membership"]), dense(&again.obsm["svcc_membership"]));
+    let far = (&a - &b).iter().fold(0.0f64, |m, v| m.max(v.abs()));
+    assert!(far < 1e-4, "{far}");
+    let labels = |file: &str| {
+        let data = unbraid_io::read(&work.path(file), &unbraid_io::ReadOptions::default()).unwrap();
+        data.obs.column("svcc").and_then(Column::labels).unwrap().0
+    };
+    assert_eq!(labels("fit.h5ad"), labels("again.h5ad"));
+    let used: std::collections::BTreeSet<usize> = labels("fit.h5ad").into_iter().collect();
+    assert!(used.len() > 1, "one cluster would be assigned by anything");
+    // Features in another order, one more, one of the model gone.
+    let mut data = unbraid_io::read(&work.path("b.h5ad"), &unbraid_io::ReadOptions::default()).unwrap();
+    data = data.select(&unbraid::data::Selection {
+        obs: Some((10..40).collect()),
+        var: Some((1..70).rev().collect()),
+    });
+    work.dataset("new.h5ad", &data);
+    let ran = work.run("apply fit.h5ad new.h5ad -o x.h5ad");
+    assert!(ran.code == 3 && ran.err.contains("1 of 70 features of the model"), "{}", ran.err);
+    let said = work.ok("apply fit.h5ad new.h5ad -o x.h5ad --missing-features zero --json").out;
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((said["observations"].as_u64(), said["features_missing"].as_u64()), (Some(30), Some(1)));
+    let near = labels("x.h5ad").iter().zip(&labels("fit.h5ad")[10..40]).filter(|(a, b)| a == b).count();
+    assert!(near >= 27, "{near} of 30");
+    work.fails("apply fit.h5ad new.h5ad -o x.h5ad --missing-features unmeasured", 2, &["svcc", "zero"]);
+    work.fails("apply fit.h5ad b.h5ad -o x.h5ad --reconstruction", 2, &["--reconstruction", "svcc"]);
+    // A file whose slots were cut.
+    work.ok("fit itcc b.h5ad -o other.h5ad --set rows=3 --set cols=3");
+    work.fails("apply other.h5ad b.h5ad -o x.h5ad", 3, &["other.h5ad"]);
+    let page = work.ok("fit svcc b.h5ad -o fit.h5ad --set rows=3 --set cols=3 --set epochs=2 --set pretrain=1 --set hidden=8,8 --set restarts=1 --report p.html");
+    assert!(page.out.contains("3 epochs"), "{}", page.out);
+    let page = std::fs::read_to_string(work.path("p.html")).unwrap();
+    assert!(page.contains("3 epochs") && !page.contains("largest number of steps"));
+}
+
+#[test]
 fn what_cannot_be_clustered_is_refused_and_lines_of_zeros_are_left_out() {
     let work = Work::new();
     let mut x = Array2::from_shape_fn((12, 9), |(i, j)| f64::from(u8::from((i + j) % 3 == 0)) + 1.0);

@@ -310,6 +310,67 @@ fn text_of(work: &Work, path: &str) -> String {
 }
 
 #[test]
+fn svcc_writes_every_part_keeps_its_runs_and_takes_tables_and_expression_from_a_folder() {
+    let work = Work::new();
+    let tiny = "--quick --set seeds=2 --set few=1 --set side=40 --set epochs=2 --set pretrain=1 --set draws=1000 --set genes=20 --set gene_clusters=3";
+    let ran = work.ok(&format!("reproduce svcc -o one --json --threads 1 {tiny}"));
+    let said: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((said["paper"].as_str(), said["parts"].as_array().unwrap().len()), (Some("svcc"), 4));
+    let one = files(&work, "one");
+    for name in [
+        "ablation.csv",
+        "corruption.csv",
+        "corruption.svg",
+        "estimators.csv",
+        "index.html",
+        "printed.csv",
+        "tables.csv",
+        "tables.svg",
+        "tables_runs.csv",
+    ] {
+        let content = text(&one, name);
+        assert!(!content.contains("NaN") && !content.contains("inf,"), "{name}");
+    }
+    // Two drawn tables, six methods once and SVCC and SVCC from ITCC at three stages.
+    assert_eq!(text(&one, "tables.csv").lines().count(), 1 + 2 * (5 + 2 * 3));
+    assert_eq!(text(&one, "corruption.csv").lines().count(), 1 + 2 * 8 * 5);
+    assert!(text(&one, "ablation.csv").contains("drawn_o,no cross-loss,"));
+    let page = text(&one, "index.html");
+    assert!(page.contains("SVCC, reproduced") && page.contains("Vinod and Bajaj"));
+    // The same bits on other threads, but for seconds.
+    work.ok(&format!("reproduce svcc -o two --threads 2 {tiny} --only corruption --only estimators"));
+    let two = files(&work, "two");
+    for name in ["corruption.csv", "corruption.svg", "estimators.csv"] {
+        assert_eq!(one[name], two[name], "{name}");
+    }
+    // A run that is kept is not run again: its seconds stay.
+    std::fs::remove_file(work.path("one/tables.part.json")).unwrap();
+    work.ok(&format!("reproduce svcc -o one --only tables {tiny}"));
+    assert_eq!(files(&work, "one")["tables_runs.csv"], one["tables_runs.csv"]);
+    // Tables and expression of a folder.
+    std::fs::create_dir_all(work.path("data/blocks")).unwrap();
+    work.write("data/blocks/X.mtx.gz", gz(mtx(&counts(24, 18))));
+    work.write("data/blocks/row_labels.txt", "0\n1\n2\n0\n".repeat(6));
+    work.dataset("data/cells.h5ad", &labelled(24, 20));
+    let ran = work.ok(&format!("reproduce svcc -o three --data data --only tables --only expression {tiny}"));
+    assert!(ran.out.contains("Cells by expression"), "{}", ran.out);
+    let three = files(&work, "three");
+    assert!(
+        text(&three, "tables.csv").contains("blocks,ITCC,")
+            && text(&three, "expression.csv").contains("cells,24,20,2,")
+    );
+    work.write("data/blocks/row_labels.txt", "0\n1\n");
+    work.fails(
+        &format!("reproduce svcc -o x --data data --only tables {tiny}"),
+        3,
+        &["row_labels.txt", "one line for each line of X"],
+    );
+    work.fails(&format!("reproduce svcc -o x --only expression {tiny}"), 2, &["--data DIR"]);
+    work.fails("reproduce svcc -o x --set seeds=0", 2, &["`seeds` is 0"]);
+    work.fails("reproduce svcc -o x --data nowhere", 3, &["nowhere"]);
+}
+
+#[test]
 fn batchblend_writes_every_part_keeps_its_runs_and_takes_slices_from_a_folder() {
     let work = Work::new();
     let tiny = "--set sets=1 --set side=8 --set grid_seeds=1 --set strengths=0,2 --set touched=0.5 --set seeds=1 --set genes=20 --set k=3";

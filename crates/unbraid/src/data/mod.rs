@@ -3,10 +3,12 @@
 
 mod annotations;
 mod matrix;
+mod missing;
 mod table;
 
 pub use annotations::{Annotations, Selection, Slot, Value};
 pub use matrix::{Csr, Matrix, Values};
+pub use missing::Missing;
 pub use table::{Column, Table};
 
 use std::collections::BTreeMap;

@@ -252,6 +252,17 @@ fn fill(entries: &mut Vec<(u32, u32, f64)>, (n, m): (usize, usize)) {
     }
 }
 
+/// The table with each entry chosen with chance `share`, where the chosen ones exchange their values at random.
+pub fn exchanged(mut x: Array2<f64>, share: f64, seed: Seed) -> Array2<f64> {
+    let mut rng = seed.stream(Draw::Simulate, (1 << 30) + (share * 1e6) as u64);
+    let mut at: Vec<(usize, usize)> = x.indexed_iter().map(|(at, _)| at).collect();
+    at.retain(|_| rng.random::<f64>() < share);
+    let mut values: Vec<f64> = at.iter().map(|&at| x[at]).collect();
+    values.shuffle(&mut rng);
+    at.iter().zip(values).for_each(|(&at, v)| x[at] = v);
+    x
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

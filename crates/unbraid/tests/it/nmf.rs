@@ -2,9 +2,9 @@
 
 use ndarray::{Array1, Array2};
 use rand::RngExt;
-use unbraid::data::{Csr, Matrix, Values};
+use unbraid::data::{Csr, Matrix, Missing, Values};
 use unbraid::fit::{Ctx, Draw, Method, Seed};
-use unbraid::methods::factor::common::{Loss, Missing, Nonnegative};
+use unbraid::methods::factor::common::{Loss, Nonnegative};
 use unbraid::methods::factor::nmf::{Init, Nmf, Solver, multiplicative_round};
 
 use crate::golden::Golden;

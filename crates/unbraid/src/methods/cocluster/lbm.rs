@@ -26,7 +26,7 @@ use super::blocks::{soft_profiles, xlogx};
 use super::climb::{Climb, Tries, climb};
 use super::fit::{Coclusters, Side};
 use super::itcc::Itcc;
-use super::start::{Init, hardest, labels, one_hot};
+use super::start::{Init, Labels, hardest, labels, one_hot};
 use super::table::{Joint, at_least_one, refuse_clusters, tolerance};
 use crate::data::{Csr, Values};
 use crate::error::Result;
@@ -85,16 +85,7 @@ impl Climb for Problem<'_> {
 
     fn begin(&self, at: usize, seed: Seed) -> Result<Point> {
         let p = self.params;
-        let mut start = labels(p.init, at, self.joint, (p.rows, p.cols), seed)?;
-        if p.itcc {
-            start = Itcc { rows: p.rows, cols: p.cols, ..Itcc::default() }.polish(self.joint, start)?;
-        }
-        let soft = |labels: &[usize], clusters| {
-            // Not quite 0 and 1, so that an empty cluster can fill.
-            let even = 1e-3 / clusters as f64;
-            one_hot(labels, clusters).mapv(|v| (1.0 - 1e-3) * v + even)
-        };
-        Ok(Point { rows: soft(&start.0, p.rows), cols: soft(&start.1, p.cols), bound: f64::NEG_INFINITY })
+        self.from(labels(p.init, at, self.joint, (p.rows, p.cols), seed)?)
     }
 
     fn sweep(&self, point: &mut Point) -> Result<(f64, bool)> {
@@ -105,6 +96,22 @@ impl Climb for Problem<'_> {
         let rests = bound - point.bound <= self.params.tol * bound.abs();
         point.bound = bound;
         Ok((bound, rests))
+    }
+}
+
+impl Problem<'_> {
+    /// Memberships from labels.
+    fn from(&self, mut start: Labels) -> Result<Point> {
+        let p = self.params;
+        if p.itcc {
+            start = Itcc { rows: p.rows, cols: p.cols, ..Itcc::default() }.polish(self.joint, start)?;
+        }
+        let soft = |labels: &[usize], clusters| {
+            // Not quite 0 and 1, so that an empty cluster can fill.
+            let even = 1e-3 / clusters as f64;
+            one_hot(labels, clusters).mapv(|v| (1.0 - 1e-3) * v + even)
+        };
+        Ok(Point { rows: soft(&start.0, p.rows), cols: soft(&start.1, p.cols), bound: f64::NEG_INFINITY })
     }
 }
 
@@ -194,6 +201,35 @@ impl Method for Lbm {
         let mut fit = Coclusters::new(input, rows, cols, summit.objective, Some(summit.stop), ctx)?;
         fit.numbers.push(("icl", criterion));
         Ok(fit)
+    }
+}
+
+impl Lbm {
+    /// The labels of largest membership where F ends largest of all restarts, and F; no snapshot is taken.
+    ///
+    /// # Errors
+    /// [`crate::Error::Numeric`] where a start's decomposition does not converge.
+    pub fn labels(&self, joint: &Joint, seed: Seed) -> Result<(Labels, f64)> {
+        let problem = Problem { params: self, joint };
+        let tries = Tries { restarts: self.restarts, sweeps: self.max_steps };
+        let point = climb(&problem, "LBM", tries, &mut Ctx::new(seed, &mut ()))?.point;
+        Ok(((hardest(point.rows.view()), hardest(point.cols.view())), point.bound))
+    }
+
+    /// Goes on from given labels until F rises no more: the polish of other methods' labels. The labels of largest membership,
+    /// and F.
+    ///
+    /// # Errors
+    /// Those of [`Itcc::polish`].
+    pub fn polish(&self, joint: &Joint, start: Labels) -> Result<(Labels, f64)> {
+        let problem = Problem { params: self, joint };
+        let mut point = problem.from(start)?;
+        for _ in 0..self.max_steps {
+            if problem.sweep(&mut point)?.1 {
+                break;
+            }
+        }
+        Ok(((hardest(point.rows.view()), hardest(point.cols.view())), point.bound))
     }
 }
 

@@ -46,6 +46,22 @@ impl Joint {
     pub fn shape(&self) -> (usize, usize) {
         self.rows.shape()
     }
+
+    /// φ = Σ (x − e)²/e / ((n − 1)(m − 1)), e the product of the margins over N: the dispersion that is left beside the margins. It
+    /// is in the unit of the values, 1 for counts without blocks; 1 where it cannot be told.
+    pub fn dispersion(&self) -> f64 {
+        let (n, m) = self.shape();
+        let free = n.saturating_sub(1) as f64 * m.saturating_sub(1) as f64;
+        let mut sums = vec![0.0; n];
+        self.rows.entries().for_each(|(i, j, p)| sums[i] += p * p / (self.row_mass[i] * self.col_mass[j]));
+        let found = self.total * (sums.iter().sum::<f64>() - 1.0) / free;
+        if found.is_finite() && found > 1e-12 { found } else { 1.0 }
+    }
+
+    /// The same distribution of N/`by`: what it weighs as a sum of counts.
+    pub fn divided(self, by: f64) -> Joint {
+        Joint { total: self.total / by, ..self }
+    }
 }
 
 /// Refuses negative values.
@@ -155,8 +171,12 @@ mod tests {
         let matrix = Matrix::Dense(outer);
         let joint = Joint::new(Values { what: "X", matrix: &matrix }).unwrap();
         assert!(joint.information < 1e-14 && (joint.total - 90.0).abs() < 1e-12);
+        assert!(joint.dispersion() == 1.0 && joint.divided(3.0).total == 30.0);
         let matrix = Matrix::Dense(Array2::eye(4) * 7.0);
         let joint = Joint::new(Values { what: "X", matrix: &matrix }).unwrap();
         assert!((joint.information - 4f64.ln()).abs() < 1e-14);
+        // Σ (x − e)²/e with e = 7/4 everywhere, over 9.
+        let plain = (4.0 * (7.0f64 - 1.75).powi(2) / 1.75 + 12.0 * 1.75) / 9.0;
+        assert!((joint.dispersion() - plain).abs() < 1e-12, "{}", joint.dispersion());
     }
 }

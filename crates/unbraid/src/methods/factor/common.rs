@@ -5,7 +5,7 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use crate::data::{Annotations, Matrix, Slot, Value, Values};
+use crate::data::{Annotations, Matrix, Missing, Slot, Value, Values};
 use crate::error::{Error, Result};
 use crate::fit::{Check, Ctx, Stop};
 use crate::methods::factor::divergence::dispatch;
@@ -44,17 +44,6 @@ impl Loss {
         }
     }
 }
-
-/// What a NaN in the table means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Missing {
-    /// An error, which names the place.
-    Error,
-    /// An entry that was not measured: it takes no part in the loss and is predicted by the reconstruction.
-    Nan,
-}
-
-crate::words!(Missing, "a treatment of missing values", Error = "error", Nan = "nan");
 
 /// A table of values that are not negative; NaN is a missing entry where that is allowed.
 #[derive(Clone, Copy, Debug)]

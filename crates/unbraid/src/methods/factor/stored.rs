@@ -3,13 +3,13 @@
 //! Read are the slots that `annotate` of the methods writes (`varm["<key>_loadings"]`, the maps) and what the program notes
 //! in `uns["<key>"]`: the method, its parameters, and how each table was prepared.
 
-use super::common::{Loss, Missing};
+use super::common::Loss;
 use super::maps::{self, Maps};
 use super::model::Model;
 use super::nmf::Nmf;
 use super::qmf::Qmf;
 use super::qmfq::{Projector, Qmfq};
-use crate::data::Annotations;
+use crate::data::{Annotations, Missing};
 use crate::error::{Error, Result};
 use crate::fit::Method;
 use crate::methods::slots::Slots;

@@ -31,6 +31,8 @@
 //! (Bauer and Mnih 2021: `bauer2021`; the form for mixtures, in which the terms of single components cancel, is ours.) Logits have
 //! the plain form alone. Everything here is in f64; networks may be in f32.
 
+pub mod linear;
+
 use ndarray::{Array2, ArrayView2, Axis};
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
@@ -96,6 +98,7 @@ pub struct Posterior {
 }
 
 /// Samples of a batch and what densities say of them.
+#[derive(Clone, Debug)]
 pub struct Samples {
     /// ε, BK × L.
     pub noise: Array2<f64>,
@@ -153,6 +156,7 @@ impl Samples {
 }
 
 /// ŵ of every sample and F of every item.
+#[derive(Clone, Debug)]
 pub struct Weights {
     /// ŵ, BK; 1/K each where the divergence is in closed form.
     pub share: Vec<f64>,

@@ -12,6 +12,9 @@
 //! | t      | 4       | code of the cell                    |
 //! | b      |         | components, ⌈g h/2⌉ unless set      |
 //!
+//! A code must also tell the value of its own cell from those of others ([`contrast`](super::contrast), with one hidden layer of the
+//! value in place of a line's), and its block is argmax_b of ρ_b N(t; ν_b, ξ_b²) at the mean of q(t | z, w).
+//!
 //! The bound's gradient flows into z and w and on to both encoders: with ŵ_k where they meet the decoder, and with the weights of the
 //! doubly reparametrised form where they meet q(t | z, w). With `joint_sees_x` the encoder also reads the cell's value, log(1 + x) for
 //! counts; without, t can only refine the mean of a block. Cells of a step are drawn from the rows and columns of its batches,
@@ -23,10 +26,12 @@ use serde::{Deserialize, Serialize};
 use statrs::function::gamma::ln_gamma;
 
 use super::bound::{Mixing, Objective, Posterior, PriorGradients, Samples};
+use super::contrast::Critic;
 use super::mixture::Mixture;
 use super::network::SPREAD;
 use super::side::Rates;
 use crate::data::Csr;
+use crate::methods::cocluster::start::hardest;
 use crate::nn::adam::Adam;
 use crate::nn::linear::Linear;
 use crate::nn::{Param, Real};
@@ -34,6 +39,9 @@ use crate::nn::{Param, Real};
 /// Numbers of a cell's code, and of its hidden layers.
 pub const LATENT: usize = 4;
 const HIDDEN: usize = 32;
+/// Cells that are told apart in a step, and numbers that a value becomes before.
+const PAIRS: usize = 128;
+const FEATURES: usize = 16;
 
 /// Cells of a step.
 #[derive(Clone, Debug, Default)]
@@ -60,20 +68,19 @@ impl Cells {
         margins: Option<(&[f64], &[f64], f64)>,
         rng: &mut impl Rng,
     ) -> Cells {
-        let mut place = std::collections::BTreeMap::new();
-        cols.iter().enumerate().for_each(|(b, &j)| {
-            place.insert(j as u32, b);
-        });
-        let filled: Vec<(usize, usize)> = rows
-            .iter()
-            .enumerate()
-            .flat_map(|(a, &i)| {
-                x.row(i).0.iter().filter_map(|j| Some((a, *place.get(j)?))).collect::<Vec<_>>()
-            })
-            .collect();
-        let all = (rows.len() * cols.len()) as f64;
-        let share = filled.len() as f64 / all;
-        let halves = share > 0.0 && share < 0.3;
+        // Of a table that is not sparse all cells are drawn alike.
+        let sparse = (x.nnz() as f64) < 0.3 * (x.shape().0 * x.shape().1) as f64;
+        let mut filled = Vec::new();
+        if sparse {
+            let mut place = vec![u32::MAX; x.shape().1];
+            cols.iter().enumerate().for_each(|(b, &j)| place[j] = b as u32);
+            for (a, &i) in rows.iter().enumerate() {
+                let at = x.row(i).0.iter().map(|&j| place[j as usize]);
+                filled.extend(at.filter(|b| *b != u32::MAX).map(|b| (a, b as usize)));
+            }
+        }
+        let share = filled.len() as f64 / (rows.len() * cols.len()) as f64;
+        let halves = share > 0.0;
         let mut out = Cells::default();
         for at in 0..count {
             let (a, b) = match halves && at % 2 == 0 {
@@ -108,6 +115,8 @@ pub struct Joint<T> {
     spread: Linear<T>,
     deeper: Linear<T>,
     out: Linear<T>,
+    feature: Linear<T>,
+    critic: Critic<T>,
     /// ρ, ν, ξ.
     pub mixture: Mixture,
     mixing: Mixing,
@@ -132,6 +141,8 @@ impl<T: Real> Joint<T> {
             spread: Linear::new(HIDDEN, LATENT, rng),
             deeper: Linear::new(LATENT + 2 * latent, HIDDEN, rng),
             out: Linear::new(HIDDEN, 1, rng),
+            feature: Linear::new(1, FEATURES, rng),
+            critic: Critic::new(LATENT, FEATURES, rng),
             mixing: Mixing::new(mixture.shape()),
             mixture,
             noise: Param::filled((1, 1), 0.0),
@@ -141,14 +152,18 @@ impl<T: Real> Joint<T> {
         }
     }
 
+    /// A value as networks read it.
+    fn seen(&self, x: f64) -> f64 {
+        if self.counts { x.ln_1p() } else { x }
+    }
+
     fn inputs(&self, z: &Array2<f64>, w: &Array2<f64>, cells: &Cells) -> Array2<T> {
         let latent = z.ncols();
         Array2::from_shape_fn((cells.x.len(), 2 * latent + usize::from(self.sees_x)), |(e, d)| {
             T::of(match d {
                 d if d < latent => z[[cells.row[e], d]],
                 d if d < 2 * latent => w[[cells.col[e], d - latent]],
-                _ if self.counts => cells.x[e].ln_1p(),
-                _ => cells.x[e],
+                _ => self.seen(cells.x[e]),
             })
         })
     }
@@ -162,21 +177,49 @@ impl<T: Real> Joint<T> {
         (h, Posterior { mean, log_variance: raw.mapv(|v| v.clamp(SPREAD.0, SPREAD.1)) }, free)
     }
 
-    /// Codes of cells: the means of q.
-    pub fn codes(&self, z: &Array2<f64>, w: &Array2<f64>, cells: &Cells) -> Array2<f64> {
-        self.encode(&self.inputs(z, w, cells)).1.mean
+    /// The block of each cell.
+    pub fn blocks(&self, z: &Array2<f64>, w: &Array2<f64>, cells: &Cells) -> Vec<usize> {
+        let codes = self.encode(&self.inputs(z, w, cells)).1.mean;
+        hardest(self.mixture.responsibilities(codes.view(), 1.0).view())
     }
 
-    /// The weighted mean of F over the cells, and the gradients of −`scale` times it in z and w; adds those of every parameter.
+    /// The contrastive loss of the first cells; adds `weight` times its gradients, those in q to `d`.
+    fn contrast(
+        &mut self,
+        cells: &Cells,
+        samples: &Samples,
+        q: &Posterior,
+        weight: f64,
+        d: &mut Posterior,
+    ) -> f64 {
+        let (count, k) = (cells.x.len().min(PAIRS), samples.z.nrows() / cells.x.len().max(1));
+        let x = Array2::from_shape_fn((count, 1), |(e, _)| T::of(self.seen(cells.x[e])));
+        let mut h = self.feature.forward(x.view());
+        h.mapv_inplace(|v| v.larger(T::ZERO));
+        let t = Array2::from_shape_fn((count, LATENT), |(e, l)| T::of(samples.z[[e * k, l]]));
+        let (value, dt, mut dh) = self.critic.loss(&t, &h, true, weight);
+        dh.zip_mut_with(&h, |d, h| *d = if *h > T::ZERO { *d } else { T::ZERO });
+        self.feature.backward(x.view(), &dh);
+        for ((e, l), v) in dt.indexed_iter() {
+            let v = v.wide();
+            d.mean[[e, l]] += v;
+            d.log_variance[[e, l]] +=
+                0.5 * v * samples.noise[[e * k, l]] * (0.5 * q.log_variance[[e, l]]).exp();
+        }
+        value
+    }
+
+    /// The weighted mean of F over the cells and their contrast, and the gradients of −`scale` times the one and `nce` times the other
+    /// in z and w; adds those of every parameter.
     pub fn pass(
         &mut self,
         (z, w): (&Array2<f64>, &Array2<f64>),
         cells: &Cells,
         objective: Objective,
         noise: Array2<f64>,
-        scale: f64,
+        (scale, nce): (f64, f64),
         rates: &Rates,
-    ) -> (f64, Array2<f64>, Array2<f64>) {
+    ) -> ([f64; 2], Array2<f64>, Array2<f64>) {
         let (count, latent, k) = (cells.x.len(), z.ncols(), objective.samples);
         let inputs = self.inputs(z, w, cells);
         let (h, q, free) = self.encode(&inputs);
@@ -258,6 +301,7 @@ impl<T: Real> Joint<T> {
                 weights.value[e] = share.value[at];
             }
         }
+        let told = if nce > 0.0 { self.contrast(cells, &samples, &q, nce, &mut d) } else { 0.0 };
         let gradient = self.mixing.combine(rates.gradient, prior);
         self.mixture.mean.grad += &gradient.mean;
         self.mixture.log_sigma.grad += &gradient.log_sigma;
@@ -284,7 +328,7 @@ impl<T: Real> Joint<T> {
         }
         self.noise.grad[[0, 0]] += dnoise;
         let mean = weights.value.iter().zip(&cells.weight).map(|(v, w)| v * w).sum::<f64>() / count as f64;
-        (mean, dz, dw)
+        ([mean, told], dz, dw)
     }
 
     /// One step of Adam on everything, gradients cleared.
@@ -313,6 +357,8 @@ impl<T: Real> Joint<T> {
         self.spread.visit("joint.spread", f);
         self.deeper.visit("joint.deeper", f);
         self.out.visit("joint.out", f);
+        self.feature.visit("joint.feature", f);
+        self.critic.visit(f);
     }
 }
 
@@ -348,16 +394,18 @@ mod tests {
             type State = (Joint<f64>, Array2<f64>, Array2<f64>);
             let loss = |s: &State| {
                 let mut joint = s.0.clone();
-                -1.3 * joint.pass((&s.1, &s.2), &cells, objective, noise.clone(), 1.3, &rates).0
+                let found = joint.pass((&s.1, &s.2), &cells, objective, noise.clone(), (1.3, 0.7), &rates).0;
+                -1.3 * found[0] + 0.7 * found[1]
             };
             let state = (joint.clone(), z.clone(), w.clone());
-            let (_, dz, dw) = joint.pass((&z, &w), &cells, objective, noise.clone(), 1.3, &rates);
+            let (_, dz, dw) = joint.pass((&z, &w), &cells, objective, noise.clone(), (1.3, 0.7), &rates);
             slopes("z", &state, |s| &mut s.1, &dz, loss);
             slopes("w", &state, |s| &mut s.2, &dw, loss);
             slopes("hidden", &state, |s| &mut s.0.hidden.weight.value, &joint.hidden.weight.grad, loss);
             slopes("spread", &state, |s| &mut s.0.spread.bias.value, &joint.spread.bias.grad, loss);
             slopes("deeper", &state, |s| &mut s.0.deeper.weight.value, &joint.deeper.weight.grad, loss);
             slopes("out", &state, |s| &mut s.0.out.bias.value, &joint.out.bias.grad, loss);
+            slopes("feature", &state, |s| &mut s.0.feature.weight.value, &joint.feature.weight.grad, loss);
             slopes("centres", &state, |s| &mut s.0.mixture.mean.value, &joint.mixture.mean.grad, loss);
             slopes("noise", &state, |s| &mut s.0.noise.value, &joint.noise.grad, loss);
             slopes("shares", &state, |s| &mut s.0.mixture.logits.value, &joint.mixture.logits.grad, loss);

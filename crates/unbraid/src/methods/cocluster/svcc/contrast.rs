@@ -17,10 +17,11 @@ use ndarray::{Array2, ArrayView2};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::mixture::softmax;
 use crate::linalg::matmul;
+use crate::nn::elementary::exp;
 use crate::nn::linear::Linear;
-use crate::nn::{Param, Real};
+use crate::nn::wide::fast;
+use crate::nn::{Param, Real, lanes};
 
 /// Temperature of the critic.
 pub const TEMPERATURE: f64 = 0.2;
@@ -45,6 +46,15 @@ fn unit_adjoint(y: &Array2<f64>, size: &[f64], dy: &Array2<f64>) -> Array2<f64> 
     out
 }
 
+/// Makes a row its softmax times `scale`; logsumexp of the row.
+fn softened(row: &mut [f64], scale: f64) -> f64 {
+    let top = row.iter().fold(f64::NEG_INFINITY, |a, b| a.max(*b));
+    fast(|| row.iter_mut().for_each(|v| *v = exp(*v - top)));
+    let sum = fast(|| lanes::sum(row));
+    fast(|| row.iter_mut().for_each(|v| *v *= scale / sum));
+    top + sum.ln()
+}
+
 /// The loss of rows a and b that belong together, and its derivatives in both.
 pub fn loss(
     a: ArrayView2<'_, f64>,
@@ -55,23 +65,22 @@ pub fn loss(
     let items = a.nrows() as f64;
     let ((u, of_a), (v, of_b)) = (unit(a), unit(b));
     let s = matmul(u.view(), v.t()) / temperature;
-    let mut slope = Array2::<f64>::zeros(s.dim());
     let mut value = 0.0;
-    let mut side = |s: ArrayView2<'_, f64>, share: f64, turned: bool| {
-        for (i, row) in s.rows().into_iter().enumerate() {
-            let mut p = row.to_vec();
-            let log = softmax(&mut p);
-            value -= share * (row[i] - log) / items;
-            for (j, p) in p.into_iter().enumerate() {
-                let d = share * (p - f64::from(u8::from(i == j))) / items;
-                slope[if turned { [j, i] } else { [i, j] }] += d;
+    let share = if symmetric { 0.5 } else { 1.0 };
+    let mut side = |s: &Array2<f64>| {
+        let mut p = s.clone();
+        for (i, mut row) in p.rows_mut().into_iter().enumerate() {
+            let own = row[i];
+            if let Some(row) = row.as_slice_mut() {
+                value -= share * (own - softened(row, share / items)) / items;
+                row[i] -= share / items;
             }
         }
+        p
     };
-    let share = if symmetric { 0.5 } else { 1.0 };
-    side(s.view(), share, false);
+    let mut slope = side(&s);
     if symmetric {
-        side(s.t(), share, true);
+        slope += &side(&s.t().as_standard_layout().into_owned()).t();
     }
     slope /= temperature;
     let (du, dv) = (matmul(slope.view(), v.view()), matmul(slope.t(), u.view()));

@@ -2,10 +2,10 @@
 
 use ndarray::{Array2, Axis};
 
-use super::input::{Missing, Observed};
+use super::input::Observed;
 use super::likelihood::Law;
 use super::{Start, Svcc};
-use crate::data::{Matrix, Values};
+use crate::data::{Matrix, Missing, Values};
 use crate::fit::{Ctx, Method, Seed};
 use crate::methods::cocluster::svcc::model::SvccFit;
 use crate::metrics::coclusters::agreement;
@@ -54,13 +54,13 @@ fn planted_blocks_are_found_before_any_polish_and_new_rows_assigned() {
     assert!(agreement(&s.cols, &found.labels[1].1).unwrap().nmi > 0.85);
     assert!(agreement(&s.rows, &found.clusters.rows.labels).unwrap().nmi > 0.9);
     // The rows of the fit, as new ones, have the clusters they had before the polish.
-    let again = found.assign(Values { what: "X", matrix: &matrix }).unwrap();
+    let again = found.coder.assign(Values { what: "X", matrix: &matrix }).unwrap();
     assert_eq!(agreement(&found.labels[1].0, &again.labels).unwrap().ari, 1.0);
     let some = matrix.rows(&[3, 70, 5]);
-    let three = found.assign(Values { what: "X", matrix: &some }).unwrap();
+    let three = found.coder.assign(Values { what: "X", matrix: &some }).unwrap();
     assert_eq!(three.labels, [again.labels[3], again.labels[70], again.labels[5]]);
     let narrow = matrix.columns(&[0, 1]);
-    assert!(found.assign(Values { what: "X", matrix: &narrow }).is_err());
+    assert!(found.coder.assign(Values { what: "X", matrix: &narrow }).is_err());
 }
 
 #[test]
@@ -75,6 +75,8 @@ fn every_law_and_start_finds_them_too() {
         let nmi = agreement(&s.rows, &found.labels[1].0).unwrap().nmi;
         assert!(nmi > 0.7, "{likelihood} from {init}: {nmi}");
         let traces = &found.clusters.traces;
+        let blocks = found.cells.as_ref().expect("there is a joint space");
+        assert!(blocks.shape() == (150, 100) && blocks.values().iter().all(|b| (1.0..=5.0).contains(b)));
         assert!(traces.iter().all(|t| t.1.len() == 55 && t.1.iter().all(|v| v.is_finite())));
     }
     // Logarithms less their mean are signed: Gaussian and squares.

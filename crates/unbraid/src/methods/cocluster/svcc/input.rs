@@ -3,8 +3,12 @@
 //! ```text
 //! gaussian:     encoders and likelihoods see (X − mean)/sd, mean and sd of the whole table
 //! other laws:   encoders see x̃, lines weighted by tf-idf and brought to mean square 1 by one number; likelihoods see X
+//! multinomial:  likelihood and cross-loss see X/φ,   φ = Σ (x − e)²/e / ((n − 1)(m − 1)),   e the product of the margins over N
 //! missing:      no term of a likelihood, 0 for the encoders and for the cross-loss
 //! ```
+//!
+//! φ is the dispersion beside the margins. Weights of tf-idf or pixels are no counts: over φ they weigh against the prior as counts of
+//! the same scatter would, in whatever unit they come (quasi-likelihood; McCullagh and Nelder 1989: `mccullagh1989`).
 
 use sha2::{Digest, Sha256};
 use statrs::function::gamma::ln_gamma;
@@ -13,7 +17,7 @@ use super::cross::Cross;
 use super::likelihood::{Law, Targets};
 use super::network::Lines;
 use super::side::Data;
-use crate::data::{Csr, Matrix, Values};
+use crate::data::{Csr, Matrix, Missing, Values};
 use crate::error::{Error, Result};
 use crate::fit::Check;
 use crate::methods::cocluster::table::{Joint, filled, nonnegative};
@@ -21,17 +25,6 @@ use crate::methods::cocluster::weight::{rarity, weighted};
 
 /// Share of entries above which lines are kept whole.
 const DENSE: f64 = 0.2;
-
-/// What a NaN in the table means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Missing {
-    /// An error, which names the place.
-    Error,
-    /// An entry that was not measured.
-    Nan,
-}
-
-crate::words!(Missing, "a treatment of missing values", Error = "error", Nan = "nan");
 
 /// A table in which NaN may be a missing entry.
 #[derive(Clone, Copy, Debug)]
@@ -94,6 +87,16 @@ impl Reader {
         weighted(x, &self.rarity).map(|v| v * self.scale)
     }
 
+    /// Weights of the places (none for a Gaussian law), what is added, what is multiplied by.
+    pub fn parts(&self) -> (&[f64], f64, f64) {
+        (&self.rarity, self.shift, self.scale)
+    }
+
+    /// Of its [`parts`](Self::parts).
+    pub fn from_parts(rarity: Vec<f64>, shift: f64, scale: f64) -> Reader {
+        Reader { rarity, shift, scale }
+    }
+
     /// Of lines that are read by tf-idf.
     fn of(x: &Csr) -> Reader {
         let (n, m) = x.shape();
@@ -114,8 +117,12 @@ pub struct Tables {
     pub readers: [Reader; 2],
     /// What the cross-loss reads by rows and by columns: X, or the standardised table.
     pub cross: [Csr; 2],
-    /// P and I(P), where no value is negative.
+    /// P and I(P), where no value is negative, with N/φ for N.
     pub joint: Option<Joint>,
+    /// What the polish reads: P with N/φ; of a table with negative values that of what they are above the smallest.
+    pub blocks: Option<Joint>,
+    /// φ.
+    pub dispersion: f64,
     /// The cross-loss, `auto` resolved.
     pub kind: Cross,
     /// The law, `auto` resolved.
@@ -130,7 +137,7 @@ impl Tables {
     /// # Errors
     /// [`Error::Value`] or [`Error::Line`] for what the likelihood or the cross-loss cannot read, [`Error::Param`] where they do
     /// not fit the table.
-    pub fn new(input: Observed<'_>, law: Law, cross: Cross) -> Result<Tables> {
+    pub fn new(input: Observed<'_>, law: Law, cross: Cross, divide: bool) -> Result<Tables> {
         let what = input.values.what;
         let raw = input.values.matrix.to_csr();
         let mut absent = [Vec::new(), Vec::new()];
@@ -144,7 +151,7 @@ impl Tables {
         let known = Matrix::Sparse(raw.map(|v| if v.is_nan() { 0.0 } else { v }));
         let values = Values { what, matrix: &known };
         filled(values)?;
-        let x = known.to_csr();
+        let mut x = known.to_csr();
         let signed = x.values().iter().any(|v| *v < 0.0);
         let law = match law {
             Law::Auto if signed => Law::Gaussian,
@@ -169,9 +176,29 @@ impl Tables {
             }
             given => given,
         };
-        let joint = if signed { None } else { Some(Joint::new(values)?) };
+        let mut joint = if signed { None } else { Some(Joint::new(values)?) };
+        let mut dispersion = 1.0;
+        let mut blocks = None;
+        if let Some(found) = joint.take() {
+            let phi = if divide { found.dispersion() } else { 1.0 };
+            if law == Law::Multinomial {
+                dispersion = phi;
+                x = x.map(|v| v / phi);
+            }
+            blocks = Some(found.clone().divided(phi));
+            joint = Some(found.divided(dispersion));
+        }
         let gaussian = law == Law::Gaussian;
         let y = if gaussian || kind == Cross::Squares { Some(standardised(&x, &absent[0])) } else { None };
+        if let (Some((y, _)), None) = (&y, &blocks) {
+            let least = y.values().iter().fold(0.0, |a: f64, v| a.min(*v));
+            let above = Matrix::Dense(y.to_dense().mapv(|v| v - least));
+            let found = Joint::new(Values { what, matrix: &above }).ok();
+            blocks = found.map(|found| {
+                let phi = if divide { found.dispersion() } else { 1.0 };
+                found.divided(phi)
+            });
+        }
         let (read, readers) = match (&y, gaussian) {
             (Some((y, reader)), true) => (y, [reader.clone(), reader.clone()]),
             _ => (&x, [Reader::of(&x), Reader::of(&x.transpose())]),
@@ -189,7 +216,8 @@ impl Tables {
             _ => x,
         };
         let by_cols = by_rows.transpose();
-        Ok(Tables { sides, readers, cross: [by_rows, by_cols], joint, kind, law, known })
+        let cross = [by_rows, by_cols];
+        Ok(Tables { sides, readers, cross, joint, blocks, dispersion, kind, law, known })
     }
 }
 
@@ -267,6 +295,7 @@ mod tests {
             Observed { values: Values { what: "X", matrix: &matrix }, missing: Missing::Nan },
             law,
             cross,
+            true,
         )
     }
 
@@ -277,7 +306,7 @@ mod tests {
         assert_eq!((t.law, t.kind), (Law::Multinomial, Cross::Data));
         let t = read(&counts - 1.0, Law::Auto, Cross::Auto).unwrap();
         assert_eq!((t.law, t.kind), (Law::Gaussian, Cross::Squares));
-        assert!(t.joint.is_none());
+        assert!(t.joint.is_none() && t.blocks.is_some());
         let why =
             |x: Array2<f64>, law, cross| read(x, law, cross).err().map(|e| e.to_string()).unwrap_or_default();
         assert!(why(&counts - 1.0, Law::Poisson, Cross::Auto).contains("row 0, column 1"));

@@ -18,8 +18,8 @@
 //! | λ_J        |              | weight of the joint space                             | `joint`; [`cells`]               |
 //!
 //! The schedule ([`train`]): both sides as plain autoencoders with a standard normal prior; clusters from k-means of the codes, or from
-//! labels of the table; joint epochs with rising β; then, of the labels, the alternations and moves of
-//! [`itcc`](super::itcc) as a polish. Restarts are compared by the bound and the information, never by known classes.
+//! labels of the table; joint epochs with rising β; then the labels go on in the latent block model ([`polish`]), whose bound also
+//! compares restarts. No known class takes part.
 //!
 //! Vinod and Bajaj (2025): `vinod2025`; the equations that the text at hand leaves open are ours, after `jiang2017`, `tucker2019`,
 //! `bauer2021`, `song2024` and `xu2019`. What differs from the paper: the weight of the cross-loss follows from the likelihood of
@@ -35,16 +35,18 @@ pub mod likelihood;
 pub mod mixture;
 pub mod model;
 pub mod network;
+pub mod polish;
 pub mod prune;
 pub mod side;
 pub mod train;
 
 use self::bound::{Divergence, EncoderGradient, PriorGradient};
 use self::cross::Cross;
-use self::input::{Missing, Observed};
+use self::input::Observed;
 use self::likelihood::Law;
 use self::model::SvccFit;
 use super::table::{at_least_one, refuse_clusters};
+use crate::data::Missing;
 use crate::error::{Error, Result};
 use crate::fit::{Ctx, Method};
 use crate::params::{ParamDoc, Params};
@@ -122,14 +124,20 @@ crate::params! {
         pub blocks: usize = 0,
         /// Whether the encoder of a cell sees its value. Default false.
         pub joint_sees_x: bool = false,
-        /// Whether labels are polished by information-theoretic co-clustering at the end (no negative values). Default true.
+        /// Whether values are divided by the dispersion that is left beside the margins, so that any unit weighs alike: in the
+        /// multinomial likelihood, the cross-loss and the polish. Default true.
+        pub dispersion: bool = true,
+        /// Whether labels go on in the latent block model of the table at the end. Default true.
         pub polish: bool = true,
+        /// Starts of the block model from the table alone, beside the networks' labels; the largest bound has the labels. Default 20.
+        pub starts: usize = 20,
         /// Whether clusters without lines are dropped and near copies merged: `rows` and `cols` are then the most there can be.
         /// Default false.
         pub prune: bool = false,
         /// Concentration α₀ of a Dirichlet prior on the shares of clusters; above 0, below 1 empties small ones. Default 1.
         pub dirichlet: f64 = 1.0,
-        /// Restarts, of which the largest bound with information is kept; 1 ≤ restarts. Default 3.
+        /// Restarts, of which the largest bound of the block model is kept, without a polish the largest bound of the networks with
+        /// information; 1 ≤ restarts. Default 3.
         pub restarts: usize = 3,
         /// What an entry that is not a number means: `error`, or `nan` for one that was not measured and takes no part. Default error.
         pub missing: Missing = Missing::Error,
@@ -139,7 +147,8 @@ crate::params! {
 impl Params for Svcc {
     const DOCS: &'static [ParamDoc] = Svcc::FIELDS;
 
-    /// `paper`: doubly reparametrised gradients, one-sided contrast, the joint space on, κ = 1, k-means start, no polish.
+    /// `paper`: doubly reparametrised gradients, one-sided contrast, the joint space on, κ = 1, values as they are, k-means start, no
+    /// polish.
     fn preset(name: &str) -> Option<Svcc> {
         (name == "paper").then(|| Svcc {
             prior_grad: PriorGradient::Gdreg,
@@ -147,6 +156,7 @@ impl Params for Svcc {
             kappa: 1.0,
             temperature: 1.0,
             joint: 1.0,
+            dispersion: false,
             polish: false,
             restarts: 1,
             ..Svcc::default()

@@ -244,6 +244,41 @@ impl<T: Real> Encoder<T> {
         Coded { layers, posterior: Posterior { mean, log_variance }, free }
     }
 
+    /// Entries of a line.
+    pub fn width(&self) -> usize {
+        self.first.weight.value.nrows()
+    }
+
+    /// W₁, and what else m needs: b₁ and in turn the weights and biases of the deeper layers and of m, row by row.
+    pub fn stored(&self) -> (&Array2<T>, Vec<T>) {
+        let mut rest: Vec<T> = self.first.bias.value.iter().copied().collect();
+        for linear in self.deeper.iter().chain([&self.mean]) {
+            rest.extend(linear.weight.value.iter().chain(&linear.bias.value).copied());
+        }
+        (&self.first.weight.value, rest)
+    }
+
+    /// The encoder with one deeper layer of which [`stored`](Self::stored) gave these; log s² is 0. `None` where sizes do not fit.
+    pub fn restored(first: Array2<T>, latent: usize, rest: &[f64]) -> Option<Encoder<T>> {
+        let width = first.ncols();
+        // b₁, and with H₂ numbers in the second layer H₂ (H₁ + 1) + L (H₂ + 1).
+        let left = rest.len().checked_sub(width + latent)?;
+        let top = left / (width + 1 + latent);
+        if top == 0 || left != top * (width + 1 + latent) {
+            return None;
+        }
+        let mut rest = rest.iter().map(|v| T::of(*v));
+        let mut take = |rows, cols| {
+            Param::new(Array2::from_shape_simple_fn((rows, cols), || rest.next().unwrap_or(T::ZERO)))
+        };
+        let bias = take(1, width);
+        let deeper = vec![Linear { weight: take(top, width), bias: take(1, top) }];
+        let mean = Linear { weight: take(latent, top), bias: take(1, latent) };
+        let none = |rows, cols| Param::new(Array2::from_elem((rows, cols), T::ZERO));
+        let spread = Linear { weight: none(latent, top), bias: none(1, latent) };
+        Some(Encoder { first: First { weight: Param::new(first), bias }, deeper, mean, spread })
+    }
+
     /// Adds the gradients of every parameter from those of m and log s², and of the last hidden layer where there is one.
     pub fn backward(&mut self, x: &Batch<T>, coded: &Coded<T>, d: &Posterior, hidden: Option<&Array2<T>>) {
         let top = coded.hidden();
@@ -401,6 +436,17 @@ mod tests {
             slopes(name, &start, |e| nth(e, at), grad, loss);
         }
         encoder.visit(&mut |_, p| p.clear());
+    }
+
+    #[test]
+    fn stored_encoders_give_the_same_means() {
+        let encoder = Encoder::<f64>::new(6, &[5, 4], 2, &mut Seed(1).stream(Draw::Init, 0));
+        let x = Batch::Dense(normal(7, 6, 2));
+        let (first, rest) = encoder.stored();
+        let again = Encoder::restored(first.clone(), 2, &rest).unwrap();
+        assert_eq!(again.forward(&x).posterior.mean, encoder.forward(&x).posterior.mean);
+        assert!(Encoder::<f64>::restored(first.clone(), 2, &rest[1..]).is_none());
+        assert!(Encoder::<f64>::restored(first.clone(), 3, &rest).is_none());
     }
 
     #[test]

@@ -14,7 +14,8 @@ use super::mixture::{Gradient, Mixture, Ready};
 use super::network::{Batch, Coded, Decoder, Encoder, Lines};
 use crate::fit::{Draw, Seed};
 use crate::nn::adam::Adam;
-use crate::nn::{Param, Real};
+use crate::nn::wide::fast;
+use crate::nn::{Param, Real, lanes};
 
 /// Lines of one side, as encoder and likelihood read them.
 pub struct Data<T> {
@@ -107,6 +108,12 @@ const SPREAD: f64 = 1.0;
 const STRETCH: f64 = 10.0;
 /// Share of entries that are dropped from a corrupted copy.
 const CORRUPTED: f64 = 0.2;
+
+/// Σ a², in the float's own precision over short stretches.
+fn squares<T: Real>(a: &Array2<T>) -> f64 {
+    let Some(a) = a.as_slice() else { return a.iter().map(|v| v.wide() * v.wide()).sum() };
+    a.chunks(1 << 12).map(|part| fast(|| lanes::dot(part, part)).wide()).sum()
+}
 
 /// Noise of `samples` for each line: a stream for each line, epoch and side.
 pub fn noise_of(seed: Seed, place: u64, items: &[usize], samples: usize, dims: usize) -> Array2<f64> {
@@ -282,7 +289,8 @@ impl<T: Real> Side<T> {
                     Lines::Dense(_) => width,
                     Lines::Sparse(begin, ..) => begin[i + 1] - begin[i],
                 };
-                (0..entries).map(|_| rng.random::<f64>() < CORRUPTED).collect()
+                let below = (CORRUPTED * f64::from(u32::MAX)) as u32;
+                (0..entries).map(|_| rng.random::<u32>() < below).collect()
             })
             .collect();
         let input = data.lines.batch(&pass.items, Some(&|b, e| dropped[b][e]));
@@ -328,7 +336,7 @@ impl<T: Real> Side<T> {
     pub fn descend(&mut self, rates: &Rates) {
         self.steps += 1;
         let mut square = 0.0;
-        self.visit(&mut |_, p| square += p.grad.iter().map(|g| g.wide() * g.wide()).sum::<f64>());
+        self.visit(&mut |_, p| square += squares(&p.grad));
         let norm = square.sqrt();
         let shrink = if norm > CLIP { CLIP / norm } else { 1.0 };
         let adam = Adam::at(self.steps, rates.network);

@@ -5,8 +5,8 @@
 //! start           labels of the codes or of the table;  μ_c mean code, σ_c² variance within + mean s² + 10⁻³, π_c share
 //! joint epoch e   β = β₀ + (1 − β₀) min(e/warmup, 1),  cross-loss times min((e + 1)/5, 1);
 //!                 banks of memberships, Q and f afresh from the codes of all lines
-//! step            a batch of rows and one of columns, the shorter side wrapping round, three steps an epoch at least:  bound, contrast, cross-loss, joint space
-//! end             labels argmax γ(m), polished;  score = mean F_i + (m/n) mean F_j + N I(Q)/n
+//! step            a batch of rows and one of columns, the shorter side wrapping round (a line is visited four times at most), three steps an epoch at least:  bound, contrast, cross-loss, joint space
+//! end             labels argmax γ(m), polished;  restarts by the bound of the polish, else by mean F_i + (m/n) mean F_j + N I(Q)/n
 //! ```
 //!
 //! Q is that of the whole table at every step: memberships outside the batch are those of the banks, and what a batch changes in
@@ -14,6 +14,7 @@
 
 use ndarray::{Array2, Axis};
 use rand::seq::SliceRandom;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::bound::{Objective, Posterior};
@@ -21,13 +22,14 @@ use super::cells::{Cells, Joint as Space, LATENT};
 use super::cross::{Cross, assignment, masses, slopes_of_information, squares_slope};
 use super::input::{Observed, Tables};
 use super::likelihood::Law;
-use super::model::SvccFit;
+use super::model::{Coder, SvccFit};
+use super::polish;
 use super::prune::survivors;
 use super::side::{Pass, Rates, Side, Sizes, noise_of};
 use super::{Start, Svcc};
 use crate::data::Values;
 use crate::error::Result;
-use crate::fit::{Course, Ctx, Draw, Iterate, Seed, Step, StopRule, drive};
+use crate::fit::{Course, Ctx, Draw, Iterate, Seed, Step, Stop, StopRule, drive};
 use crate::graph::kmeans::kmeans;
 use crate::linalg::matmul;
 use crate::methods::cocluster::blocks::{by_size, information, soft_profiles, table};
@@ -35,11 +37,16 @@ use crate::methods::cocluster::fit::{Blocks, Coclusters, Side as Found};
 use crate::methods::cocluster::itcc::Itcc;
 use crate::methods::cocluster::spectral;
 use crate::methods::cocluster::start::{Labels, hardest};
+use crate::nn::lanes::axpy;
 
 /// Cells of a step in the joint space.
 const CELLS: usize = 512;
+/// Restarts of a start by information-theoretic co-clustering: ten of them end in different optima on weighted texts.
+const ITCC: usize = 100;
 /// Fewest steps of an epoch: lines of small tables are visited several times.
 const STEPS: usize = 3;
+/// Most visits of a line in an epoch: the work of an epoch is then in proportion to the table, however many more lines the other side has.
+const VISITS: usize = 4;
 /// Epochs over which the cross-loss rises.
 const RAMP: f64 = 5.0;
 
@@ -53,8 +60,12 @@ pub struct Problem<'a> {
 /// What a restart has ended in.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Ended {
-    /// What restarts are compared by.
+    /// What restarts are compared by where there is no polish.
     pub score: f64,
+    /// Block of each entry of the table in the joint space, where there is one.
+    pub cells: Option<Vec<u32>>,
+    /// The block model's bound after the polish.
+    pub bound: Option<f64>,
     /// Both sides.
     pub sides: [Side<f32>; 2],
     /// Codes of both.
@@ -97,7 +108,7 @@ impl<'a> Problem<'a> {
     /// # Errors
     /// Those of [`Tables::new`].
     pub fn new(params: &'a Svcc, input: Observed<'_>) -> Result<Problem<'a>> {
-        let tables = Tables::new(input, params.likelihood, params.cross)?;
+        let tables = Tables::new(input, params.likelihood, params.cross, params.dispersion)?;
         Ok(Problem { params, tables, shape: input.values.matrix.shape() })
     }
 
@@ -105,8 +116,15 @@ impl<'a> Problem<'a> {
         [self.shape.0, self.shape.1][side]
     }
 
+    /// Steps of an epoch.
+    fn steps(&self) -> usize {
+        let full = |side: usize| self.lines(side).div_ceil(self.params.batch);
+        full(0).max(full(1)).max(STEPS)
+    }
+
+    /// Batches in which all lines of a side are visited once: full ones, or smaller ones where an epoch would visit them too often.
     fn batches(&self, side: usize) -> usize {
-        self.lines(side).div_ceil(self.params.batch)
+        self.lines(side).div_ceil(self.params.batch).max((self.steps() / VISITS).min(self.lines(side) / 2))
     }
 
     fn seed(&self, s: &State) -> Seed {
@@ -178,7 +196,8 @@ impl<'a> Problem<'a> {
         let shape = (p.rows, p.cols);
         s.start = match (p.init, &self.tables.joint) {
             (Start::Itcc, Some(joint)) => {
-                Itcc { rows: shape.0, cols: shape.1, ..Itcc::default() }.labels(joint, seed)?
+                Itcc { rows: shape.0, cols: shape.1, restarts: ITCC, ..Itcc::default() }
+                    .labels(joint, seed)?
             }
             (Start::Spectral, Some(joint)) => spectral::labels(joint, shape, 10, seed)?,
             _ => {
@@ -215,11 +234,15 @@ impl<'a> Problem<'a> {
     /// X Δ of the lines of a batch, Δ the other side's bank.
     fn profile(&self, s: &State, at: usize, items: &[usize]) -> Array2<f64> {
         let (x, other) = (&self.tables.cross[at], &s.banks[1 - at]);
-        let mut out = Array2::<f64>::zeros((items.len(), other.ncols()));
-        for (mut to, &i) in out.rows_mut().into_iter().zip(items) {
+        let width = other.ncols();
+        let mut out = Array2::<f64>::zeros((items.len(), width));
+        let (Some(to), Some(bank)) = (out.as_slice_mut(), other.as_slice()) else { return out };
+        to.par_chunks_mut(width).zip(items).with_min_len(64).for_each(|(to, &i)| {
             let (places, values) = x.row(i);
-            places.iter().zip(values).for_each(|(&j, &v)| to.scaled_add(v, &other.row(j as usize)));
-        }
+            for (&j, &v) in places.iter().zip(values) {
+                axpy(v, &bank[j as usize * width..][..width], to);
+            }
+        });
         out
     }
 
@@ -313,7 +336,8 @@ impl<'a> Problem<'a> {
             .unwrap_or_else(|_| Array2::zeros((CELLS * k, LATENT)));
         // Beside a mean over rows: λ_J (m/10) times the mean over cells.
         let scale = p.joint * self.shape.1 as f64 / 10.0;
-        let (_, dz, dw) = space.pass((&z, &w), &cells, objective, noise, scale, rates);
+        let weights = (scale, p.nce * p.joint);
+        let (_, dz, dw) = space.pass((&z, &w), &cells, objective, noise, weights, rates);
         first.extra += &dz;
         second.extra += &dw;
         space.descend(rates);
@@ -385,20 +409,13 @@ impl<'a> Problem<'a> {
     }
 
     /// Labels, memberships and what restarts are compared by.
-    fn end(&self, s: &mut State, sides: [Side<f32>; 2]) -> Result<Ended> {
+    fn end(&self, s: &mut State, (sides, space): Networks) -> Result<Ended> {
         let codes = self.embed(&sides);
         let membership = [0, 1].map(|at| sides[at].mixture.responsibilities(codes[at].mean.view(), 1.0));
         let labels = (hardest(membership[0].view()), hardest(membership[1].view()));
         let shape = (membership[0].ncols(), membership[1].ncols());
-        let mut polished = labels.clone();
         let kept = match &self.tables.joint {
-            Some(joint) => {
-                if self.params.polish {
-                    let itcc = Itcc { rows: shape.0, cols: shape.1, ..Itcc::default() };
-                    polished = itcc.polish(joint, labels.clone())?;
-                }
-                joint.total * information(table(joint, &labels.0, &labels.1, shape).view())
-            }
+            Some(joint) => joint.total * information(table(joint, &labels.0, &labels.1, shape).view()),
             None => {
                 let blocks = Blocks::of(&self.tables.cross[0], (&labels.0, shape.0), (&labels.1, shape.1));
                 0.5 * blocks.explained * self.tables.cross[0].values().iter().map(|v| v * v).sum::<f64>()
@@ -409,8 +426,58 @@ impl<'a> Problem<'a> {
         let n = self.shape.0 as f64;
         let score = of_rows + self.shape.1 as f64 / n * of_cols + kept / n;
         let mean = codes.map(|c| c.mean);
+        let cells = space.map(|space| self.cells(&space, &mean));
+        // Where clusters were dropped, those of the start are others.
+        let begun = Some(&s.start).filter(|_| shape == (self.params.rows, self.params.cols));
+        let starts: Vec<&Labels> = begun.into_iter().chain([&labels]).collect();
+        let ascent = match &self.tables.blocks {
+            Some(joint) if self.params.polish => polish::from_labels(joint, &starts, shape)?,
+            _ => None,
+        };
+        let (polished, bound) = ascent.map_or((labels.clone(), None), |(l, bound)| (l, Some(bound)));
         let labels = [s.start.clone(), labels, polished];
-        Ok(Ended { score, sides, mean, membership, labels, traces: std::mem::take(&mut s.traces) })
+        Ok(Ended {
+            score,
+            bound,
+            cells,
+            sides,
+            mean,
+            membership,
+            labels,
+            traces: std::mem::take(&mut s.traces),
+        })
+    }
+
+    /// The blocks of all entries that are stored, in the order of the rows.
+    fn cells(&self, space: &Space<f32>, codes: &[Array2<f64>; 2]) -> Vec<u32> {
+        let x = &self.tables.cross[0];
+        let mut out = Vec::with_capacity(x.nnz());
+        for i in 0..self.shape.0 {
+            let (places, values) = x.row(i);
+            let col: Vec<usize> = places.iter().map(|j| *j as usize).collect();
+            let none = vec![0.0; col.len()];
+            let cells =
+                Cells { row: vec![0; col.len()], col, x: values.to_vec(), base: none.clone(), weight: none };
+            let row = codes[0].select(Axis(0), &[i]);
+            out.extend(space.blocks(&row, &codes[1], &cells).into_iter().map(|b| b as u32));
+        }
+        out
+    }
+
+    /// What the table finds by itself, where that has the larger bound; whether it had.
+    fn beside_the_table(&self, ended: &mut Ended, seed: Seed) -> Result<bool> {
+        let shape = (ended.membership[0].ncols(), ended.membership[1].ncols());
+        let (Some(joint), Some(bound)) = (&self.tables.blocks, ended.bound) else { return Ok(false) };
+        if self.params.starts == 0 {
+            return Ok(false);
+        }
+        let found = polish::from_table(joint, self.params.starts, shape, &ended.labels[2], seed)?;
+        // The same labels reach the same bound but for rounding.
+        let better = found.1 > bound + 1e-6 * bound.abs();
+        if better {
+            (ended.labels[2], ended.bound) = (found.0, Some(found.1));
+        }
+        Ok(better)
     }
 
     /// Runs all restarts.
@@ -422,7 +489,9 @@ impl<'a> Problem<'a> {
         let rule = StopRule { max_steps: p.restarts * (p.pretrain + p.epochs), tol: 0.0 };
         let (course, stop) = drive(self, rule, ctx)?;
         let Course { state, objective } = course;
-        let ended = self.ended(state)?;
+        let seed = ctx.seed.child(Draw::Init, 9);
+        let mut ended = self.ended(state)?;
+        let of_table = stop != Stop::Cancelled && self.beside_the_table(&mut ended, seed)?;
         let side = |at: usize, labels: &[usize]| {
             let soft = ended.membership[at].clone();
             let clusters = soft.ncols();
@@ -437,13 +506,27 @@ impl<'a> Problem<'a> {
         let values = Values { what: "X", matrix: &self.tables.known };
         let mut clusters = Coclusters::new(values, rows, cols, objective, Some(stop), ctx)?;
         clusters.numbers.push(("score", ended.score));
+        if let Some(bound) = ended.bound {
+            clusters.numbers.push(("block_bound", bound));
+            clusters.numbers.push(("labels_of_networks", f64::from(u8::from(!of_table))));
+        }
+        clusters.numbers.push(("dispersion", self.tables.dispersion));
         let names = ["bound_of_rows", "bound_of_cols", "contrast", "kept"];
         for (at, name) in names.into_iter().enumerate() {
             clusters.traces.push((name, ended.traces.iter().map(|t| t[at]).collect()));
         }
-        let [rows, cols] = ended.sides;
-        let reader = self.tables.readers[0].clone();
-        Ok(SvccFit { clusters, labels: ended.labels, rows, cols, reader, law: self.tables.law, components })
+        let of_rows = &ended.sides[0];
+        let coder = Coder {
+            encoder: of_rows.encoder.clone(),
+            mixture: of_rows.mixture.select(&components),
+            reader: self.tables.readers[0].clone(),
+            law: self.tables.law,
+        };
+        let cells = ended.cells.map(|blocks| {
+            let mut blocks = blocks.into_iter();
+            self.tables.cross[0].map(|_| blocks.next().map_or(0.0, |b| f64::from(b) + 1.0))
+        });
+        Ok(SvccFit { clusters, labels: ended.labels, sides: ended.sides, cells, coder })
     }
 
     /// The best restart, or the one under way.
@@ -455,13 +538,13 @@ impl<'a> Problem<'a> {
             return Ok(best);
         }
         let seed = self.seed(&state);
-        let (mut sides, _) = state.sides.take().unwrap_or_else(|| self.begin(seed));
+        let (mut sides, space) = state.sides.take().unwrap_or_else(|| self.begin(seed));
         // A fit that was stopped before its clusters began has those of the codes so far.
         if state.epoch <= self.params.pretrain && state.start.0.is_empty() {
             let codes = self.embed(&sides);
             self.start_clusters(&mut state, &mut sides, &codes)?;
         }
-        self.end(&mut state, sides)
+        self.end(&mut state, (sides, space))
     }
 }
 
@@ -500,7 +583,7 @@ impl Iterate for Problem<'_> {
         }
         self.descend(s, &mut sides, &mut space);
         s.next += 1;
-        let steps = self.batches(0).max(self.batches(1)).max(STEPS);
+        let steps = self.steps();
         if s.next < steps {
             s.sides = Some((sides, space));
             return Ok(Step::Part);
@@ -517,8 +600,9 @@ impl Iterate for Problem<'_> {
         if s.epoch < p.pretrain + p.epochs {
             s.sides = Some((sides, space));
         } else {
-            let ended = self.end(s, sides)?;
-            if s.best.as_ref().is_none_or(|b| ended.score > b.score) {
+            let ended = self.end(s, (sides, space))?;
+            let by = |e: &Ended| e.bound.unwrap_or(e.score);
+            if s.best.as_ref().is_none_or(|b| by(&ended) > by(b)) {
                 s.best = Some(ended);
             }
             s.start = (Vec::new(), Vec::new());

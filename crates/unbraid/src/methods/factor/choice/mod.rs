@@ -39,12 +39,12 @@ use ndarray::{Array2, ArrayView1};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::common::{Loss, Missing, Nonnegative, refuse_rank, refuse_zero};
+use super::common::{Loss, Nonnegative, refuse_rank, refuse_zero};
 use super::maps::Maps;
 use super::nmf::{Nmf, NmfFit};
 use super::qmf::{Qmf, QmfFit};
 use super::qmfq::{Projector, Qmfq, QmfqFit};
-use crate::data::{Annotations, Column, Matrix, Table, Value, Values};
+use crate::data::{Annotations, Column, Matrix, Missing, Table, Value, Values};
 use crate::error::{Error, Result};
 use crate::fit::{Annotate, Ctx, Draw, Iterate, Method, Seed, Step, Stop, StopRule, drive};
 use crate::linalg::settle;

@@ -44,8 +44,8 @@ use ndarray::{Array2, ArrayView2, Axis, Zip};
 use serde::{Deserialize, Serialize};
 
 use self::sweep::{How, sweep};
-use super::common::{Loss, Missing, Nonnegative, annotate_factors};
-use crate::data::{Annotations, Slot, Value};
+use super::common::{Loss, Nonnegative, annotate_factors};
+use crate::data::{Annotations, Missing, Slot, Value};
 use crate::error::{Error, Result};
 use crate::fit::{Annotate, Check, Ctx, Iterate, Method, Seed, Step, Stop, StopRule, drive};
 use crate::params::{ParamDoc, Params};

@@ -353,9 +353,9 @@ fn follow(g: &[f64], old: &[f64], trail: &mut [f64]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Matrix, Values};
+    use crate::data::{Matrix, Missing, Values};
     use crate::fit::{Draw, Iterate, Seed};
-    use crate::methods::factor::common::{Loss, Missing, Nonnegative};
+    use crate::methods::factor::common::{Loss, Nonnegative};
     use crate::methods::factor::maps::Quantiles;
     use crate::methods::factor::qmf::Qmf;
     use rand::RngExt;

@@ -35,11 +35,10 @@ use ndarray::Array2;
 use self::problem::Problem;
 use super::adam::Adam;
 use super::common::{
-    Course, Loss, Missing, Nonnegative, annotate_factors, pass_constant, refuse_rank, refuse_sizes,
-    refuse_zero,
+    Course, Loss, Nonnegative, annotate_factors, pass_constant, refuse_rank, refuse_sizes, refuse_zero,
 };
 use super::maps::{self, Maps, Quantiles};
-use crate::data::Annotations;
+use crate::data::{Annotations, Missing};
 use crate::error::{Error, Result};
 use crate::fit::{Annotate, Ctx, Method, Stop, StopRule, drive};
 use crate::params::{ParamDoc, Params};

@@ -29,11 +29,10 @@ use ndarray::Array2;
 
 use self::problem::Problem;
 use super::common::{
-    Course, Loss, Missing, Nonnegative, annotate_factors, pass_constant, refuse_rank, refuse_sizes,
-    refuse_zero,
+    Course, Loss, Nonnegative, annotate_factors, pass_constant, refuse_rank, refuse_sizes, refuse_zero,
 };
 use super::maps::{self, Maps};
-use crate::data::{Annotations, Column};
+use crate::data::{Annotations, Column, Missing};
 use crate::error::{Error, Result};
 use crate::fit::{Annotate, Ctx, Method, Stop, StopRule, drive};
 use crate::params::{ParamDoc, Params};

@@ -376,9 +376,8 @@ impl Iterate for Problem<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Matrix, Values};
+    use crate::data::{Matrix, Missing, Values};
     use crate::golden::Golden;
-    use crate::methods::factor::common::Missing;
     use ndarray::Ix2;
 
     #[test]
