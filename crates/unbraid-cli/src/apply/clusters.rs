@@ -60,7 +60,7 @@ pub(super) fn apply(args: &ApplyArgs, reading: &FitArgs, fitted: &Fitted) -> Res
     let slots = Slots::of(&fitted.slots, key, fitted.var.len()).map_err(at_model)?;
     let coder = Coder::read(&slots).map_err(at_model)?;
     let preparation = slots.preparation().map_err(at_model)?;
-    let Inputs { tables, hashes, columns, mut warnings, .. } = fit::read(reading, Joins::No)?;
+    let Inputs { tables, hashes, columns, mut warnings, .. } = fit::read(reading, Joins::No, None)?;
     let table = &tables[0];
     let begun = Instant::now();
     let part = &parts(fitted, (&preparation, &slots.used), false)[0];
