@@ -7,6 +7,7 @@
 //! is not.
 
 pub mod batchblend;
+mod folders;
 pub mod medmagma;
 pub mod mssvae;
 mod page;

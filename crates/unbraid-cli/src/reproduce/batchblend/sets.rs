@@ -19,9 +19,8 @@ use unbraid_io::ReadOptions;
 
 use crate::fault::Fault;
 use crate::methods::studies::{Asked, Levels, levels};
+use crate::reproduce::folders;
 
-/// Folders below a given one that are looked into.
-const DEPTH: usize = 3;
 /// Labels of cells of which nobody knows what they are.
 const UNKNOWN: [&str; 2] = ["undetermined", "Excluded"];
 /// More slices than these are also fitted in part.
@@ -57,15 +56,8 @@ impl Sources {
     /// # Errors
     /// A path that cannot be read.
     pub fn find(paths: &[PathBuf]) -> Result<Sources, Fault> {
-        let mut files = BTreeSet::new();
-        for path in paths {
-            if !path.exists() {
-                return Err(unreadable(path, &"no such file or folder"));
-            }
-            walk(path, DEPTH, &mut files)?;
-        }
         let mut out = Sources::default();
-        for path in files {
+        for path in folders::find(paths, &folders::is_h5ad)? {
             let name = path.file_stem().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
             let source = Source { sha256: unbraid_io::input_sha256(&path)?, name, path };
             if source.name.starts_with("msrt_seed") {
@@ -110,30 +102,6 @@ fn kind(path: &Path) -> Result<(bool, bool), Fault> {
 
 fn label(data: &Dataset) -> Option<&'static str> {
     ["cell_type", "domain"].into_iter().find(|name| data.obs.column(name).is_some())
-}
-
-fn unreadable(path: &Path, why: &dyn std::fmt::Display) -> Fault {
-    let hint = format!("`--data` needs a folder or file that can be read ({why})");
-    unbraid::Error::Missing { what: path.display().to_string(), hint }.into()
-}
-
-fn walk(path: &Path, depth: usize, files: &mut BTreeSet<PathBuf>) -> Result<(), Fault> {
-    if path.is_file() {
-        if path.extension().is_some_and(|e| e == "h5ad") {
-            files.insert(path.to_owned());
-        }
-        return Ok(());
-    }
-    if depth == 0 {
-        return Ok(());
-    }
-    for entry in std::fs::read_dir(path).map_err(|e| unreadable(path, &e))? {
-        let entry = entry.map_err(|e| unreadable(path, &e))?;
-        if !entry.file_name().to_string_lossy().starts_with('.') {
-            walk(&entry.path(), depth - 1, files)?;
-        }
-    }
-    Ok(())
 }
 
 /// Slices with labels.

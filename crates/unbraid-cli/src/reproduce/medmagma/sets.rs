@@ -15,9 +15,7 @@ use unbraid_io::ReadOptions;
 use super::output;
 use crate::fault::Fault;
 use crate::picture::Label;
-
-/// Folders below a given one that are looked into.
-const DEPTH: usize = 3;
+use crate::reproduce::folders::{find, is_h5ad, is_table, matrix_of, unreadable};
 
 /// A file or folder that may hold labelled data.
 #[derive(Clone, Debug)]
@@ -74,15 +72,8 @@ impl Sources {
                 _ => return Err(Fault::Usage(format!("`--label {text}` must be FILE.h5ad=COLUMN"))),
             }
         }
-        let mut files = BTreeSet::new();
-        for path in paths {
-            if !path.exists() {
-                return Err(unreadable(path, &"no such file or folder"));
-            }
-            walk(path, DEPTH, &mut files)?;
-        }
         let mut out = Sources::default();
-        for path in files {
+        for path in find(paths, &wanted)? {
             let file = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
             if file.ends_with(".h5ad") || path.is_dir() {
                 let wish = wishes.iter_mut().find(|w| w.0 == file);
@@ -119,15 +110,6 @@ impl Sources {
     }
 }
 
-fn unreadable(path: &Path, why: &dyn std::fmt::Display) -> Fault {
-    let what = path.display().to_string();
-    unbraid::Error::Missing {
-        what,
-        hint: format!("`--data` needs a folder or file that can be read ({why})"),
-    }
-    .into()
-}
-
 /// Hash of a file, or of the two files of a folder.
 fn hash(path: &Path) -> Result<String, Fault> {
     match path.is_dir() {
@@ -147,34 +129,12 @@ fn is_gene_sets(name: &str) -> bool {
     name.ends_with(".gmt") || name.ends_with(".gmt.gz")
 }
 
-fn matrix_of(folder: &Path) -> Option<PathBuf> {
-    ["X.mtx", "X.mtx.gz"].iter().map(|n| folder.join(n)).find(|p| p.is_file())
-}
-
-fn walk(path: &Path, depth: usize, files: &mut BTreeSet<PathBuf>) -> Result<(), Fault> {
+/// Whether a path is of use here.
+fn wanted(path: &Path) -> bool {
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    if path.is_file() {
-        let published = name.starts_with("medmagma_published_results") && name.ends_with(".csv");
-        let graph = ["median_cell_graph.graphml", "median_gene_graph.graphml"].contains(&name.as_str());
-        if name.ends_with(".h5ad") || published || graph || is_gene_sets(&name) {
-            files.insert(path.to_owned());
-        }
-        return Ok(());
-    }
-    if path.join("row_labels.txt").is_file() && matrix_of(path).is_some() {
-        files.insert(path.to_owned());
-        return Ok(());
-    }
-    if depth == 0 {
-        return Ok(());
-    }
-    for entry in std::fs::read_dir(path).map_err(|e| unreadable(path, &e))? {
-        let entry = entry.map_err(|e| unreadable(path, &e))?;
-        if !entry.file_name().to_string_lossy().starts_with('.') {
-            walk(&entry.path(), depth - 1, files)?;
-        }
-    }
-    Ok(())
+    let published = name.starts_with("medmagma_published_results") && name.ends_with(".csv");
+    let graph = ["median_cell_graph.graphml", "median_gene_graph.graphml"].contains(&name.as_str());
+    is_table(path) || is_h5ad(path) || path.is_file() && (published || graph || is_gene_sets(&name))
 }
 
 impl Source {

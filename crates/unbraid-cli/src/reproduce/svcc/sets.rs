@@ -1,7 +1,6 @@
 //! Tables with known clusters: folders with `X.mtx` or `X.mtx.gz` beside `row_labels.txt` (and `col_labels.txt`), and expression
 //! (`.h5ad` with counts and a categorical column of observations). Without any, tables are drawn.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -13,9 +12,7 @@ use unbraid::simulate::blocks::{BlocksDesign, exchanged};
 use unbraid_io::ReadOptions;
 
 use crate::fault::Fault;
-
-/// Folders below a given one that are looked into.
-const DEPTH: usize = 3;
+use crate::reproduce::folders::{self, is_h5ad, is_table, matrix_of, unreadable};
 
 /// A file or folder with a table.
 #[derive(Clone, Debug)]
@@ -52,53 +49,14 @@ pub struct Set {
     pub shape: (usize, usize),
 }
 
-fn unreadable(path: &Path, why: &dyn std::fmt::Display) -> Fault {
-    let hint = format!("`--data` needs a folder or file that can be read ({why})");
-    unbraid::Error::Missing { what: path.display().to_string(), hint }.into()
-}
-
-fn matrix_of(folder: &Path) -> Option<PathBuf> {
-    ["X.mtx", "X.mtx.gz"].iter().map(|n| folder.join(n)).find(|p| p.is_file())
-}
-
-fn walk(path: &Path, depth: usize, found: &mut BTreeSet<PathBuf>) -> Result<(), Fault> {
-    if path.is_file() {
-        if path.extension().is_some_and(|e| e == "h5ad") {
-            found.insert(path.to_owned());
-        }
-        return Ok(());
-    }
-    if path.join("row_labels.txt").is_file() && matrix_of(path).is_some() {
-        found.insert(path.to_owned());
-        return Ok(());
-    }
-    if depth == 0 {
-        return Ok(());
-    }
-    for entry in std::fs::read_dir(path).map_err(|e| unreadable(path, &e))? {
-        let entry = entry.map_err(|e| unreadable(path, &e))?;
-        if !entry.file_name().to_string_lossy().starts_with('.') {
-            walk(&entry.path(), depth - 1, found)?;
-        }
-    }
-    Ok(())
-}
-
 impl Sources {
     /// Looks through the folders; a path may also be one of what they hold.
     ///
     /// # Errors
     /// A path that cannot be read.
     pub fn find(paths: &[PathBuf]) -> Result<Sources, Fault> {
-        let mut found = BTreeSet::new();
-        for path in paths {
-            if !path.exists() {
-                return Err(unreadable(path, &"no such file or folder"));
-            }
-            walk(path, DEPTH, &mut found)?;
-        }
         let mut out = Sources::default();
-        for path in found {
+        for path in folders::find(paths, &|path| is_h5ad(path) || is_table(path))? {
             let name = path.file_stem().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
             match matrix_of(&path) {
                 Some(matrix) => {
