@@ -59,7 +59,7 @@ crate::params! {
         pub graph: Rule = Rule::Delaunay,
         /// With `graph=knn`, nearest cells of each; at least 1. Default 6.
         pub neighbors: usize = 6,
-        /// Start: `svd`, `kmeans` or `random`. Default svd.
+        /// Start: `svd`, `kmeans`, `leiden` or `random`. Default svd.
         pub init: Init = Init::Svd,
         /// Affinities: `shared` by all slices, or `differential`. Default shared.
         pub affinity: Sharing = Sharing::Shared,

@@ -38,7 +38,7 @@ crate::params! {
         pub graph: Rule = Rule::Delaunay,
         /// With `graph=knn`, nearest cells of each; at least 1. Default 6.
         pub neighbors: usize = 6,
-        /// Start: `svd`, `kmeans`, `random` or `signed`, the program's own, which depends on the units of the table. Default svd (POPARI: signed).
+        /// Start: `svd`, `kmeans`, `leiden`, `random` or `signed`, the program's own, which depends on the units of the table. Default svd (POPARI: signed).
         pub init: Init = Init::Svd,
         /// Metagenes while slices are factorised: `free`, over M ≥ 0 and then scaled, or on the `simplex` at mixtures that stay. Default free
         /// (POPARI: simplex).
@@ -169,7 +169,7 @@ mod tests {
         let s = MsrtDesign { side: 8, ..MsrtDesign::default() }.sample(Seed(3)).unwrap();
         let one: Vec<usize> = (0..64).collect();
         let (y, places) = (s.y.select(ndarray::Axis(0), &one), s.places.select(ndarray::Axis(0), &one));
-        for init in [Init::Signed, Init::Svd, Init::Kmeans, Init::Random] {
+        for init in [Init::Signed, Init::Svd, Init::Kmeans, Init::Leiden, Init::Random] {
             let found = fit(&Popari { nmf_steps: 30, init, ..paper() }, &y, &places, &[0; 64]);
             let error = &found.objective[..30];
             assert!(error.windows(2).all(|w| w[1] <= w[0] * (1.0 + 1e-9)), "{init}: {error:?}");
@@ -228,5 +228,32 @@ mod tests {
         let gap =
             (&held.own_metagenes[0] - &held.own_metagenes[1]).iter().fold(0.0, |m: f64, d| m.max(d.abs()));
         assert!(gap < 1e-4, "{gap}");
+    }
+
+    #[test]
+    fn communities_are_a_start_of_as_many_metagenes_as_asked() {
+        let s = MsrtDesign { side: 10, sigma: 0.0, ..MsrtDesign::default() }.sample(Seed(6)).unwrap();
+        let batch: Vec<u32> = s.batch.iter().map(|&t| t as u32).collect();
+        let of = |k, cells: usize| {
+            let params =
+                Popari { k, init: Init::Leiden, graph: Rule::Grid, max_steps: 2, ..Popari::default() };
+            let matrix = Matrix::Dense(s.y.slice(ndarray::s![..cells, ..]).to_owned());
+            let names = ["a", "b"].map(String::from);
+            let names = &names[..1 + usize::from(cells > 100)];
+            let values = Values { what: "X", matrix: &matrix };
+            let places = s.places.slice(ndarray::s![..cells, ..]);
+            let input = Slices { values, batch: &batch[..cells], names, places, edges: None };
+            params.fit(input, &mut Ctx::new(Seed(1), &mut ()))
+        };
+        let fit = of(6, 200).unwrap();
+        assert_eq!(fit.metagenes.ncols(), 6);
+        assert!(
+            fit.objective.windows(2).take(50).all(|w| w[1] <= w[0] * (1.0 + 1e-6)),
+            "{:?}",
+            fit.objective
+        );
+        // Among twelve cells every two are neighbours: one community, or each cell its own.
+        let why = of(5, 12).unwrap_err().to_string();
+        assert!(why.contains("5 communities of cells") && why.contains("init=svd"), "{why}");
     }
 }

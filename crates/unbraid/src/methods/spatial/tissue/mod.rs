@@ -95,11 +95,21 @@ pub enum Init {
     Kmeans,
     /// Singular vectors with the sign of more mass, as POPARI's program has them; mixtures are first fitted after the metagenes.
     Signed,
+    /// Communities of the cells in the graph of their nearest neighbours.
+    Leiden,
     /// Uniform numbers.
     Random,
 }
 
-crate::words!(Init, "a start", Svd = "svd", Kmeans = "kmeans", Signed = "signed", Random = "random");
+crate::words!(
+    Init,
+    "a start",
+    Svd = "svd",
+    Kmeans = "kmeans",
+    Signed = "signed",
+    Leiden = "leiden",
+    Random = "random"
+);
 
 /// How the metagenes of a factorisation are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -630,6 +640,7 @@ impl Iterate for Tissue<'_> {
                 (draw(n, k, 1), draw(k, self.genes, 2))
             }
             Init::Kmeans => self.clusters(seed)?,
+            Init::Leiden => self.communities(seed)?,
             Init::Signed => self.signed(seed)?,
         };
         for (mut m, mut x) in turned.rows_mut().into_iter().zip(x.columns_mut()) {

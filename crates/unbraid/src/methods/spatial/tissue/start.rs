@@ -1,17 +1,26 @@
 //! Where the factorisation starts.
 
+use std::cmp::Ordering;
+
 use ndarray::{Array2, ArrayView1};
 
 use super::expression::Whole;
 use super::{STARTS, Tissue};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fit::Seed;
 use crate::graph::kmeans::kmeans;
+use crate::graph::knn::{Weighting, knn_graph};
+use crate::graph::leiden::search;
 use crate::linalg::nndsvd;
 use crate::linalg::randomized::{Effort, leading};
 
 /// What stands for 0 at a start.
 const TINY: f64 = 1e-10;
+/// Neighbours in the graph whose communities are a start; more where no resolution gives as many as are asked for (POPARI's program).
+const NEAREST: [usize; 3] = [20, 30, 45];
+/// Resolutions between which the right one is looked for, and how often.
+const RESOLUTIONS: (f64, f64) = (1e-2, 1e2);
+const BISECTIONS: usize = 20;
 
 impl<'a> Tissue<'a> {
     fn whole(&self) -> Whole<'_, 'a> {
@@ -71,14 +80,49 @@ impl<'a> Tissue<'a> {
         Ok((x, turned))
     }
 
-    /// Mean profiles of clusters, and the cluster of each cell.
+    /// Mean profiles of clusters, and the cluster of each cell: k-means of twenty leading components.
     pub(super) fn clusters(&self, seed: Seed) -> Result<(Array2<f64>, Array2<f64>)> {
-        let k = self.plan.k;
-        let svd = leading(&self.whole(), 20, Effort { power: 4, oversamples: 30 }, seed)?;
+        let labels = kmeans(self.components(20, seed)?.view(), self.plan.k, STARTS, seed).labels;
+        Ok(self.profiles(&labels))
+    }
+
+    /// The same of communities in the graph of the nearest cells by fifty leading components, at the resolution that gives as many
+    /// communities as there are metagenes (bisection on its logarithm; `traag2019`).
+    pub(super) fn communities(&self, seed: Seed) -> Result<(Array2<f64>, Array2<f64>)> {
+        let (n, k) = (self.batch.len(), self.plan.k);
+        let points = self.components(50.min(n.min(self.genes)), seed)?;
+        let mut near = 0usize;
+        for nearest in NEAREST {
+            let graph = knn_graph(points.view(), nearest.min(n - 1), Weighting::Unit)?;
+            let (mut low, mut high) = RESOLUTIONS;
+            for _ in 0..BISECTIONS {
+                let middle = (low * high).sqrt();
+                let labels = search(&graph, middle, 1, seed)?;
+                let found = labels.iter().max().map_or(0, |most| most + 1);
+                match found.cmp(&k) {
+                    Ordering::Equal => return Ok(self.profiles(&labels)),
+                    Ordering::Less => low = middle,
+                    Ordering::Greater => high = middle,
+                }
+                near = if found.abs_diff(k) < near.abs_diff(k) { found } else { near };
+            }
+        }
+        let what = format!("{k} communities of cells (the nearest number is {near})");
+        Err(Error::Missing { what, hint: format!("choose `k={near}`, or another start, as `init=svd`") })
+    }
+
+    /// Leading components of all cells, N × anything, in the units of X.
+    fn components(&self, count: usize, seed: Seed) -> Result<Array2<f64>> {
+        let svd = leading(&self.whole(), count, Effort { power: 4, oversamples: 30 }, seed)?;
         let mut scores = svd.u;
         scores.columns_mut().into_iter().zip(&svd.s).for_each(|(mut c, s)| c *= *s);
         scores.rows_mut().into_iter().zip(&self.batch).for_each(|(mut r, &t)| r *= self.scale[t]);
-        let labels = kmeans(scores.view(), k, STARTS, seed).labels;
+        Ok(scores)
+    }
+
+    /// A metagene for each group of cells, its mean profile, and cells that have their own group's alone.
+    fn profiles(&self, labels: &[usize]) -> (Array2<f64>, Array2<f64>) {
+        let k = self.plan.k;
         let mut x = Array2::from_elem((labels.len(), k), TINY);
         let mut count = vec![0.0; k];
         labels.iter().for_each(|&c| count[c] += 1.0);
@@ -94,7 +138,7 @@ impl<'a> Tissue<'a> {
             .as_standard_layout()
             .into_owned();
         turned.mapv_inplace(|v| v.max(TINY));
-        Ok((x, turned))
+        (x, turned)
     }
 }
 
