@@ -95,6 +95,11 @@ pub fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
+/// A name in those of files.
+pub fn plain(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
+}
+
 /// A part as typed.
 fn name(part: impl ValueEnum) -> String {
     part.to_possible_value().map(|v| v.get_name().to_owned()).unwrap_or_default()

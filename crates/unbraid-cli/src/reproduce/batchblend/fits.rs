@@ -25,7 +25,7 @@ use unbraid::params::Params;
 
 use super::sets::Set;
 use crate::fault::Fault;
-use crate::reproduce::output;
+use crate::reproduce::{output, plain};
 use crate::set::listed;
 use crate::watch::UntilInterrupted;
 
@@ -286,8 +286,7 @@ impl Runs {
         let settings = json!({
             "data": set.identity, "method": way.settings(k, rule(set)), "k": k, "seed": seed, "version": env!("CARGO_PKG_VERSION"),
         });
-        let plain: String = file.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
-        let path = self.folder.join(format!("{plain}-{}-{seed}.json", way.file()));
+        let path = self.folder.join(format!("{}-{}-{seed}.json", plain(file), way.file()));
         let kept = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Outcome>(&bytes).ok());
         if let Some(kept) = kept.filter(|o| o.settings == settings) {
             return Ok(kept);

@@ -15,7 +15,7 @@ use super::sets::{self, Scale, Set, Sources};
 use crate::cells;
 use crate::fault::Fault;
 use crate::reproduce::section::{Check, Figure, Section, Table};
-use crate::reproduce::{Run, mean};
+use crate::reproduce::{Run, mean, plain};
 
 /// Most metagenes of a section.
 const MOST: usize = 20;
@@ -180,13 +180,7 @@ fn in_space(set: &Set, scale: Scale, svg: String) -> Figure {
 }
 
 fn neighbours(set: &Set) -> Result<Neighbours, Fault> {
-    let batch: Vec<usize> = set.batch.codes.iter().map(|&t| t as usize).collect();
-    Ok(Neighbours::find(set.places.view(), &batch, rule(set), 1)?)
-}
-
-/// A name in those of files.
-fn plain(name: &str) -> String {
-    name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
+    Ok(set.input().neighbours(rule(set), 1)?)
 }
 
 /// −z̄_aᵗ Λ z̄_b of all pairs of types, from their mean mixtures.

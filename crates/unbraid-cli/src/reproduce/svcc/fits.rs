@@ -22,7 +22,7 @@ use unbraid::metrics::coclusters::{Agreement, agreement};
 
 use super::sets::Set;
 use crate::fault::Fault;
-use crate::reproduce::output;
+use crate::reproduce::{output, plain};
 use crate::set::listed;
 use crate::watch::UntilInterrupted;
 
@@ -133,9 +133,6 @@ impl Runs {
         let settings = json!({
             "data": set.identity, "method": way.settings(set.shape), "seed": seed, "version": env!("CARGO_PKG_VERSION"),
         });
-        let plain = |text: &str| -> String {
-            text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
-        };
         let path = self.folder.join(format!("{}-{}-{seed}.json", plain(file), plain(&way.name())));
         let kept = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Outcome>(&bytes).ok());
         if let Some(kept) = kept.filter(|o| o.settings == settings) {

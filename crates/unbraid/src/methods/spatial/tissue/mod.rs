@@ -14,23 +14,9 @@
 //!
 //! need no cell × gene table. Slices may be sparse and stay so.
 //!
-//! A batch may also scale genes, y_ig = d_tg (M w_i)_g + e with Π_t d_tg = 1: then Y stands for y_ig / d_tg, and while the slices are
-//! factorised d is multiplied by
-//!
-//! ```text
-//! r_tg = (Σ_{i in t} y_ig f_ig + σ_t²/τ²) / (Σ_{i in t} f_ig² + σ_t²/τ²),    f = M w,
-//! ```
-//!
-//! the least-squares scale under a normal prior with mean 1 and standard deviation τ, over its geometric mean across slices.
-//!
-//! Metagenes may be those of each slice, M_t: in the tissue
-//!
-//! ```text
-//! M_t = argmin Σ_{i in t} |y_i − M_t w_i|²/2σ_t² + λ_M q_t/2 |M_t − M|²,    q_t = mean of the diagonal of Σ_{i in t} w_i w_iᵗ/σ_t²,
-//! ```
-//!
-//! on the simplex, and M is their mean: λ_M weighs the others against what a slice says of itself.
+//! A batch may also scale genes (`scales`): then Y stands for y_ig / d_tg. Metagenes may be those of each slice (`columns`).
 
+mod columns;
 mod expression;
 mod heldout;
 mod scales;
@@ -42,12 +28,12 @@ use std::borrow::Cow;
 use ndarray::{Array2, Axis};
 use serde::{Deserialize, Serialize};
 
+pub use self::columns::Columns;
 use self::expression::{Slice, Table, scatter};
 pub use self::heldout::WEIGHTS;
 pub use self::scales::{gains, pays, predicted};
 use super::affinity::{self, Fields, Ridges};
 use super::amount::Amount;
-use super::metagenes;
 use super::mixtures::{self, LEAST, Target};
 use super::neighbours::Neighbours;
 use super::rays::Rays;
@@ -111,17 +97,6 @@ crate::words!(
     Random = "random"
 );
 
-/// How the metagenes of a factorisation are found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Columns {
-    /// Over M ≥ 0, their scales then moved into the mixtures.
-    Free,
-    /// On the simplex, at mixtures that stay as they are.
-    Simplex,
-}
-
-crate::words!(Columns, "a way to find metagenes", Free = "free", Simplex = "simplex");
-
 /// What a fit does, and how long.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -162,9 +137,6 @@ const SEARCHED: usize = 50;
 const CLUSTERED: usize = 10;
 /// Starts of a clustering.
 const STARTS: u64 = 5;
-/// Rounds over the metagenes in the tissue, and their tolerance.
-const ROUNDS: usize = 50;
-const SETTLED: f64 = 1e-4;
 /// Steps of the first update of Λ and of the others, and the gradient at which it ends.
 const FIRST_STEPS: usize = 50;
 const AFFINITY_STEPS: usize = 4;
@@ -174,9 +146,8 @@ const QUIET: f64 = 1e-12;
 /// Turns of metagenes and mixtures in an iteration of refinement.
 const REFINED: usize = 3;
 
-/// Iterations before genes are scaled, and the least scale in one step.
+/// Iterations before genes are scaled.
 const SCALED: usize = 20;
-const LEAST_SCALE: f64 = 1e-3;
 
 /// Everything that changes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -271,17 +242,6 @@ impl<'a> Tissue<'a> {
         self.cells.len()
     }
 
-    /// Mᵗ of a slice.
-    fn own<'s>(&self, s: &'s State, t: usize) -> &'s Array2<f64> {
-        s.apart.get(t).unwrap_or(&s.turned)
-    }
-
-    /// MᵗM of all slices, or of each.
-    fn grams(&self, s: &State) -> Vec<Array2<f64>> {
-        let square = |m: &Array2<f64>| m.dot(&m.t());
-        if s.apart.is_empty() { vec![square(&s.turned)] } else { s.apart.iter().map(square).collect() }
-    }
-
     /// Rows of all cells times a matrix of all slices, or of each.
     fn times(&self, rows: &Array2<f64>, each: &[Array2<f64>]) -> Array2<f64> {
         if let [all] = each {
@@ -335,28 +295,6 @@ impl<'a> Tissue<'a> {
             .collect()
     }
 
-    /// One step of the scales of genes.
-    fn rescale(&self, s: &mut State) {
-        let Table::Slices(parts) = &self.table else { return };
-        let w = self.blended(s);
-        let products = self.by_slice(parts, s, &w);
-        let mut logs = Array2::<f64>::zeros(s.gene_scale.dim());
-        for (t, (product, cells)) in products.iter().zip(&self.cells).enumerate() {
-            let own = w.select(Axis(0), cells);
-            let image = own.t().dot(&own).dot(&s.turned);
-            let prior = s.noise[t] / self.plan.gene_scale.powi(2);
-            for g in 0..self.genes {
-                let m = s.turned.column(g);
-                let (along, square) = (m.dot(&product.row(g)), m.dot(&image.column(g)));
-                logs[[t, g]] = ((along + prior) / (square + prior)).max(LEAST_SCALE).ln();
-            }
-        }
-        let mean = logs.sum_axis(Axis(0)) / self.slices() as f64;
-        for (mut d, log) in s.gene_scale.rows_mut().into_iter().zip(logs.rows()) {
-            d.iter_mut().zip(log).zip(&mean).for_each(|((d, log), mean)| *d *= (log - mean).exp());
-        }
-    }
-
     /// X + β.
     fn blended(&self, s: &State) -> Array2<f64> {
         let mut w = s.x.clone();
@@ -385,56 +323,6 @@ impl<'a> Tissue<'a> {
             *noise = (left / (g * cells.len() as f64)).max(QUIET);
         }
         left.iter().sum::<f64>() / (g * w.nrows() as f64)
-    }
-
-    /// Second moments of X + β and expression times X + β, each cell over its σ².
-    fn moments(&self, s: &State) -> (Array2<f64>, Array2<f64>) {
-        let w = self.blended(s);
-        let mut weighted = w.clone();
-        weighted.rows_mut().into_iter().zip(&self.batch).for_each(|(mut row, &t)| row /= s.noise[t]);
-        let second = weighted.t().dot(&w);
-        if let Table::Slices(parts) = &self.table {
-            let products = self.by_slice(parts, s, &weighted);
-            let linear = products.into_iter().reduce(|a, b| a + b);
-            return (second, linear.unwrap_or_else(|| Array2::zeros((self.genes, self.plan.k))));
-        }
-        weighted.rows_mut().into_iter().zip(&self.batch).for_each(|(mut row, &t)| row *= self.scale[t]);
-        (second, self.table.whole_transposed(&self.cells, weighted.view()))
-    }
-
-    /// M of a factorisation; Y M of the new M. Free columns move their scales into X and β.
-    fn metagenes(&self, s: &mut State, columns: Columns) -> Array2<f64> {
-        if let (false, Table::Slices(parts)) = (s.apart.is_empty(), &self.table) {
-            self.own_metagenes(s, parts);
-            return self.project(s);
-        }
-        let (second, linear) = self.moments(s);
-        if columns == Columns::Simplex {
-            metagenes::on_the_simplex(second.view(), linear.view(), &mut s.turned, ROUNDS, SETTLED);
-            return self.project(s);
-        }
-        let scales = metagenes::free(second.view(), linear.view(), &mut s.turned, 1);
-        for (a, scale) in scales.into_iter().enumerate() {
-            s.x.column_mut(a).mapv_inplace(|v| v * scale);
-            s.beta.column_mut(a).mapv_inplace(|v| v * scale);
-        }
-        self.project(s)
-    }
-
-    /// M_t of each slice, and M, their mean.
-    fn own_metagenes(&self, s: &mut State, parts: &[Slice]) {
-        let w = self.blended(s);
-        let products = self.by_slice(parts, s, &w);
-        for (t, (product, cells)) in products.iter().zip(&self.cells).enumerate() {
-            let own = w.select(Axis(0), cells);
-            let mut second = own.t().dot(&own) / s.noise[t];
-            let weight = self.plan.apart.unwrap_or(0.0) * second.diag().mean().unwrap_or(0.0);
-            second.diag_mut().iter_mut().for_each(|q| *q += weight);
-            let linear = product / s.noise[t] + weight * &s.turned.t();
-            metagenes::on_the_simplex(second.view(), linear.view(), &mut s.apart[t], ROUNDS, SETTLED);
-        }
-        let sum = s.apart.iter().fold(Array2::zeros(s.turned.dim()), |sum, m| sum + m);
-        s.turned = sum / s.apart.len() as f64;
     }
 
     /// What mixtures are fitted to: YM, MᵗM and MᵗM β.

@@ -1,4 +1,13 @@
-//! Whether batches scale genes, by cells and genes that were held out.
+//! Scales of genes: a step of them, and whether batches have any, by cells and genes that were held out.
+//!
+//! A batch may also scale genes, y_ig = d_tg (M w_i)_g + e with Π_t d_tg = 1: then Y stands for y_ig / d_tg, and while the slices are
+//! factorised d is multiplied by
+//!
+//! ```text
+//! r_tg = (Σ_{i in t} y_ig f_ig + σ_t²/τ²) / (Σ_{i in t} f_ig² + σ_t²/τ²),    f = M w,
+//! ```
+//!
+//! the least-squares scale under a normal prior with mean 1 and standard deviation τ, over its geometric mean across slices.
 //!
 //! Half of the cells of every batch (of 4000 at most) give M and d, once without scales of genes (d = 1) and once with them. Each cell of the other half then shows
 //! the genes outside a fold H, which give its x, and the fold is predicted:
@@ -16,6 +25,7 @@ use ndarray::{Array2, Axis};
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
+use super::expression::Table;
 use super::{Plan, State, Tissue};
 use crate::data::{Matrix, Values};
 use crate::error::Result;
@@ -99,6 +109,9 @@ pub fn pays(errors: &[[f64; 2]]) -> bool {
     gain.len() > 1 && mean > 2.0 * (spread / n).sqrt()
 }
 
+/// Least scale in one step.
+const LEAST_SCALE: f64 = 1e-3;
+
 /// Some of the cells.
 struct Part {
     matrix: Matrix,
@@ -125,6 +138,28 @@ impl Part {
 }
 
 impl Tissue<'_> {
+    /// One step of the scales of genes.
+    pub(super) fn rescale(&self, s: &mut State) {
+        let Table::Slices(parts) = &self.table else { return };
+        let w = self.blended(s);
+        let products = self.by_slice(parts, s, &w);
+        let mut logs = Array2::<f64>::zeros(s.gene_scale.dim());
+        for (t, (product, cells)) in products.iter().zip(&self.cells).enumerate() {
+            let own = w.select(Axis(0), cells);
+            let image = own.t().dot(&own).dot(&s.turned);
+            let prior = s.noise[t] / self.plan.gene_scale.powi(2);
+            for g in 0..self.genes {
+                let m = s.turned.column(g);
+                let (along, square) = (m.dot(&product.row(g)), m.dot(&image.column(g)));
+                logs[[t, g]] = ((along + prior) / (square + prior)).max(LEAST_SCALE).ln();
+            }
+        }
+        let mean = logs.sum_axis(Axis(0)) / self.slices() as f64;
+        for (mut d, log) in s.gene_scale.rows_mut().into_iter().zip(logs.rows()) {
+            d.iter_mut().zip(log).zip(&mean).for_each(|((d, log), mean)| *d *= (log - mean).exp());
+        }
+    }
+
     /// e(H) of the cells of this tissue, `cells`, at the M, d and σ of a state; `genes` is H.
     fn missed(&self, s: &State, cells: &Part, genes: &[usize]) -> f64 {
         let mut kept = s.clone();
