@@ -364,6 +364,11 @@ fn a_fit_resumes_from_every_step() {
     let input = || Studies { values: Values { what: "X", matrix: &matrix }, study: &study, names: &names };
     let studies = Mssvae { batch: 16, epochs: 4, ..small_mssvae() };
     assert_eq!(resumes_at_every_step(&studies, input, 0), 12, "three mini-batches an epoch");
+    // 200 steps of the linear start, its sets, ten epochs of encoders, their end.
+    let counts = Matrix::Dense(random(40, 12, 8).mapv(|v| (4.0 * v.exp()).floor()));
+    let input = || Studies { values: Values { what: "X", matrix: &counts }, study: &study, names: &names };
+    let studies = Mssvae { likelihood: Law::NegBinomial, learning_rate: 1e-3, ..studies };
+    assert_eq!(resumes_at_every_step(&studies, input, 197), 200 + 1 + 30 + 1 + 12 - 197);
 }
 
 fn psi(out: &Annotations) -> [Option<Array2<f64>>; 2] {

@@ -7,6 +7,7 @@
 //! by maximum likelihood (`em`). Loadings are known up to a rotation of Φ and of each Λ_s; the one that is reported is the
 //! varimax rotation of each block by itself (`varimax`), columns by falling sum of squares, with a positive sum. They are
 //! dense. A feature is read as a member of a factor where its |loading| is more than `threshold` of the largest in the column.
+//! Columns of Φ that one study alone uses go to that study on the way (`exchange`).
 //!
 //! | symbol | shape   | meaning                                    | slot or field               |
 //! |--------|---------|--------------------------------------------|-----------------------------|
@@ -20,9 +21,11 @@
 //! K_m by information criteria; here both are given.
 
 mod em;
+mod exchange;
 mod varimax;
 
 use ndarray::{Array2, ArrayView2, Axis, s};
+use serde::{Deserialize, Serialize};
 
 use self::em::{Loadings, Moments, Study, expect, maximise};
 use super::studies::Studies;
@@ -48,6 +51,9 @@ crate::params! {
         pub tol: f64 = 1e-7,
         /// Most steps; at least 1. Default 2000.
         pub max_steps: usize = 2000,
+        /// Whether shared factors that one study alone uses change places with the weakest of that study's own, after 50, 100, 150
+        /// and 200 steps. Default true.
+        pub exchange: bool = true,
     }
 }
 
@@ -95,13 +101,60 @@ impl MsfaFit {
     }
 }
 
-struct Problem {
+/// Steps between two looks for columns to exchange, and the number of looks.
+const LOOKS: (usize, usize) = (50, 4);
+
+/// The model bound to data.
+pub(super) struct Problem {
     studies: Vec<Study>,
     columns: Columns,
     features: usize,
+    exchange: bool,
+}
+
+/// Where the iteration stands.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct State {
+    at: Loadings,
+    steps: usize,
+}
+
+/// Rotated loadings, and scores of all samples.
+pub(super) struct Turned {
+    /// G × K.
+    pub loadings: Array2<f64>,
+    /// N × K; 0 in the columns of other studies.
+    pub codes: Array2<f64>,
 }
 
 impl Problem {
+    /// Of x, whose rows fall to studies as `samples` says.
+    pub fn new(x: ArrayView2<'_, f64>, samples: &[Vec<usize>], columns: Columns, exchange: bool) -> Problem {
+        let studies = samples.iter().map(|at| Study::new(x.select(Axis(0), at))).collect();
+        Problem { studies, columns, features: x.ncols(), exchange }
+    }
+
+    /// The loadings after varimax, and the scores that go with them.
+    pub fn turned(&self, state: &State, samples: &[Vec<usize>]) -> Result<Turned> {
+        let (columns, shared) = (&self.columns, self.columns.shared);
+        let mut loadings = Array2::zeros((self.features, columns.total()));
+        let mut codes = Array2::zeros((self.samples(), columns.total()));
+        let (phi, of_all) = rotated(&state.at.phi);
+        loadings.slice_mut(s![.., ..shared]).assign(&phi);
+        for (m, (moments, samples)) in self.moments(&state.at)?.iter().zip(samples).enumerate() {
+            let (lambda, of_own) = rotated(&state.at.own[m]);
+            let own = columns.own(m);
+            loadings.slice_mut(s![.., own.clone()]).assign(&lambda);
+            let f = matmul(moments.scores.slice(s![.., ..shared]), of_all.view());
+            let l = matmul(moments.scores.slice(s![.., shared..]), of_own.view());
+            for (row, &i) in samples.iter().enumerate() {
+                codes.slice_mut(s![i, ..shared]).assign(&f.row(row));
+                codes.slice_mut(s![i, own.clone()]).assign(&l.row(row));
+            }
+        }
+        Ok(Turned { loadings, codes })
+    }
+
     fn samples(&self) -> usize {
         self.studies.iter().map(|s| s.x.nrows()).sum()
     }
@@ -126,10 +179,10 @@ fn principal(x: ArrayView2<'_, f64>, k: usize, seed: Seed) -> Result<Array2<f64>
 }
 
 impl Iterate for Problem {
-    type State = Loadings;
+    type State = State;
 
     /// Φ from all studies, Λ_s from what it leaves of each, and a tenth of the variance as noise.
-    fn start(&self, seed: Seed) -> Result<Loadings> {
+    fn start(&self, seed: Seed) -> Result<State> {
         let all: Vec<ArrayView2<'_, f64>> = self.studies.iter().map(|s| s.x.view()).collect();
         let all = ndarray::concatenate(Axis(0), &all).unwrap_or_default();
         let phi = principal(all.view(), self.columns.shared, seed.child(Draw::Init, 0))?;
@@ -145,13 +198,20 @@ impl Iterate for Problem {
             own.push(principal(rest.view(), self.columns.specific[m], seed.child(Draw::Init, 1 + m as u64))?);
         }
         let noise = |s: &Study| s.variances.iter().zip(&s.floor).map(|(v, f)| (0.1 * v).max(*f)).collect();
-        Ok(Loadings { phi, own, noise: self.studies.iter().map(noise).collect() })
+        let at = Loadings { phi, own, noise: self.studies.iter().map(noise).collect() };
+        Ok(State { at, steps: 0 })
     }
 
-    fn step(&self, at: &mut Loadings) -> Result<Step> {
-        let moments = self.moments(at)?;
+    fn step(&self, state: &mut State) -> Result<Step> {
+        let (every, looks) = LOOKS;
+        if self.exchange && state.steps.is_multiple_of(every) && (1..=looks).contains(&(state.steps / every))
+        {
+            exchange::exchange(&self.studies, &mut state.at)?;
+        }
+        let moments = self.moments(&state.at)?;
         let log_likelihood: f64 = moments.iter().map(|m| m.log_likelihood).sum();
-        maximise(&self.studies, &moments, at)?;
+        maximise(&self.studies, &moments, &mut state.at)?;
+        state.steps += 1;
         Ok(Step::Sweep(-log_likelihood / self.samples() as f64))
     }
 }
@@ -207,9 +267,7 @@ impl Method for Msfa {
         }
         let held = 4 * n * features + 3 * features * columns.total() + 2 * n * columns.total();
         ctx.reserve(8 * held as u64, "choose fewer features or factors")?;
-        let x = input.values.matrix.to_dense();
-        let studies = samples.iter().map(|at| Study::new(x.select(Axis(0), at))).collect();
-        let problem = Problem { studies, columns, features };
+        let problem = Problem::new(input.values.matrix.to_dense().view(), &samples, columns, self.exchange);
         let rule = StopRule { max_steps: self.max_steps, tol: self.tol };
         let (course, stop) = drive(&problem, rule, ctx)?;
         if stop == Stop::MaxSteps && self.tol > 0.0 {
@@ -223,31 +281,17 @@ impl Problem {
     fn finish(
         &self,
         params: &Msfa,
-        at: &Loadings,
+        state: &State,
         (objective, stop): (Vec<f64>, Stop),
         input: &Studies<'_>,
         ctx: &mut Ctx<'_>,
     ) -> Result<MsfaFit> {
-        let (columns, shared) = (self.columns.clone(), self.columns.shared);
-        let mut loadings = Array2::zeros((self.features, columns.total()));
-        let mut codes = Array2::zeros((self.samples(), columns.total()));
-        let (phi, of_all) = rotated(&at.phi);
-        loadings.slice_mut(s![.., ..shared]).assign(&phi);
+        let Turned { loadings, codes } = self.turned(state, &input.samples())?;
+        let at = &state.at;
         let noise = Array2::from_shape_fn((self.features, at.noise.len()), |(j, m)| at.noise[m][j]);
-        for (m, (moments, samples)) in self.moments(at)?.iter().zip(input.samples()).enumerate() {
-            let (lambda, of_own) = rotated(&at.own[m]);
-            let own = columns.own(m);
-            loadings.slice_mut(s![.., own.clone()]).assign(&lambda);
-            let f = matmul(moments.scores.slice(s![.., ..shared]), of_all.view());
-            let l = matmul(moments.scores.slice(s![.., shared..]), of_own.view());
-            for (row, i) in samples.into_iter().enumerate() {
-                codes.slice_mut(s![i, ..shared]).assign(&f.row(row));
-                codes.slice_mut(s![i, own.clone()]).assign(&l.row(row));
-            }
-        }
         Ok(MsfaFit {
             loadings,
-            columns,
+            columns: self.columns.clone(),
             studies: input.names.to_vec(),
             noise,
             codes,

@@ -76,3 +76,22 @@ fn parameters_out_of_range_are_refused() {
         assert!(found.codes.iter().all(|v| v.is_finite()));
     }
 }
+
+/// With four columns of Φ for two shared factors, each study's own factor starts in Φ, as it is among the strongest of all. Steps alone
+/// need some 400 to bring it out.
+#[test]
+fn factors_of_one_study_leave_the_shared_columns() {
+    let (x, study, names, _) = planted(3);
+    let with = Msfa { shared: 4, specific: 1, max_steps: 150, tol: 0.0, ..Msfa::default() };
+    let without = Msfa { exchange: false, ..with.clone() };
+    let [with, without] = [with, without].map(|p| fit(&p, &x, &study, &names).unwrap());
+    let members = |fit: &MsfaFit, k: usize| {
+        let mask = fit.mask();
+        (0..30).filter(|&j| mask[[j, k]] != 0.0).collect::<Vec<usize>>()
+    };
+    let own = [(18..24).collect::<Vec<usize>>(), (24..30).collect()];
+    assert_eq!([4, 5].map(|k| members(&with, k)), own);
+    assert_ne!([4, 5].map(|k| members(&without, k)), own);
+    let [better, worse] = [&with, &without].map(|fit| fit.objective[149]);
+    assert!(better < worse - 0.01, "{better} {worse}");
+}

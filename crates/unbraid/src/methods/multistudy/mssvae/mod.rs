@@ -18,7 +18,7 @@
 //! | `uns["<key>"]`           |       | `factors`, a table with the study of each (or `shared`), `anchors` likewise, noise, objective |
 //!
 //! Differs from the paper: where the last mini-batch of an epoch would hold less than half, all are of one size; the weight of the
-//! latents' KL terms rises over the first epochs (`warmup`); W is updated by a
+//! latents' KL terms rises over the first epochs (`warmup`); counts start from a linear model (`start`, module `warm`); W is updated by a
 //! proximal step (`w_update=gradient` gives the paper's), which ends in exact zeros; the gradients of weights that are 0 are
 //! formed in every `refresh`-th step. With counts, features start from a bounded dispersion 1/φ (`dispersion`), and log φ has the
 //! step size of W: the moments of a feature put all that its factors do into φ, a law so wide has gradients so small that the
@@ -27,6 +27,7 @@
 mod factors;
 mod promote;
 pub(super) mod train;
+mod warm;
 
 use ndarray::Array2;
 
@@ -52,6 +53,19 @@ pub enum WUpdate {
 }
 
 crate::words!(WUpdate, "an update of W", Prox = "prox", Gradient = "gradient");
+
+/// Where W and the encoders start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// `Linear` for counts, `Random` for a Gaussian law and where the linear model has too few samples or features.
+    Auto,
+    /// W = 1 and random encoders.
+    Random,
+    /// Sets and scores of the linear model ([`super::linear`]).
+    Linear,
+}
+
+crate::words!(Origin, "a start", Auto = "auto", Random = "random", Linear = "linear");
 
 /// What the priors are divided by in the loss of a mini-batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +121,10 @@ crate::params! {
         pub encoder: [usize; 2] = [0, 0],
         /// Way past the hidden layers: `projected`, `direct` or `none`. Default projected.
         pub skip: SkipKind = SkipKind::Projected,
+        /// Where W and the encoders start: `random` (W = 1), `linear` (sets and scores of a linear factor model of the same data,
+        /// with as many columns, at most the samples of a study and the features), or `auto`: linear for counts, random
+        /// for `likelihood=gaussian`. Default auto (paper: random).
+        pub start: Origin = Origin::Auto,
         /// What the priors are divided by in a mini-batch: `batch` (its samples), `dataset` (all samples) or a number of samples, which
         /// leaves the penalty as it is where batches are made smaller. Default batch.
         pub prior_scale: PriorScale = PriorScale::Batch,
@@ -175,6 +193,7 @@ impl Params for Mssvae {
         (name == "paper").then(|| Mssvae {
             w_update: WUpdate::Gradient,
             warmup: 0.0,
+            start: Origin::Random,
             promote: false,
             merge: false,
             min_support: 1,
@@ -222,6 +241,25 @@ impl Mssvae {
         if self.encoder == [0, 0] { self.hidden } else { self.encoder }
     }
 
+    /// Where a fit of so many features starts.
+    ///
+    /// # Errors
+    /// [`Error::Param`] for a linear start with more columns than samples of a study or features.
+    pub(super) fn origin(&self, samples: &[Vec<usize>], features: usize) -> Result<Origin> {
+        let most = samples.iter().map(Vec::len).min().unwrap_or(0).min(features);
+        let fits = self.shared + self.specific <= most;
+        match self.start {
+            Origin::Auto if self.likelihood == Law::NegBinomial && fits => Ok(Origin::Linear),
+            Origin::Auto => Ok(Origin::Random),
+            Origin::Linear if !fits => {
+                let found = format!("linear with {} columns", self.shared + self.specific);
+                let rule = "random where `shared` and `specific` are more than the features or the samples of a study";
+                Err(Error::Param { name: "start", found, rule })
+            }
+            given => Ok(given),
+        }
+    }
+
     /// About the bytes that a fit takes.
     pub(super) fn memory(&self, n: usize, features: usize, studies: usize) -> u64 {
         let [h1, h2] = self.hidden;
@@ -234,7 +272,11 @@ impl Mssvae {
         let held = 3 * n * features + 4 * copies * weights + parts + 2 * self.batch * features;
         // Correlations and a product of them, and a dense table, in double precision.
         let counted = if self.anchors { 2 * (2 * features * features + 3 * n * features) } else { 0 };
-        4 * (held + counted) as u64
+        // The table twice in double precision while the linear start centres it.
+        let linear =
+            self.start == Origin::Linear || self.start == Origin::Auto && self.likelihood == Law::NegBinomial;
+        let led = if linear { 4 * n * features + 8 * features * k } else { 0 };
+        4 * (held + counted + led) as u64
     }
 }
 

@@ -6,6 +6,9 @@ use rand_distr::{Distribution, StandardNormal};
 use super::*;
 use crate::data::{Column, Matrix, Value, Values};
 use crate::fit::{Draw, Seed};
+use crate::metrics::supports::{SupportScores, block_scores};
+use crate::simulate::multistudy::MultistudySample;
+use crate::simulate::multistudy::rna::MultistudyRnaDesign;
 
 /// Two studies of 200 samples; features 0–9 follow a shared factor, 10–19 another, 20–25 one of study 0, 26–31 one of
 /// study 1; unit noise of variance 0.04.
@@ -117,6 +120,61 @@ fn factors_of_counts_are_found() {
     // So short a fit may leave two blocks in one factor, or one out, but not more.
     let there = blocks.iter().filter(|block| supports.contains(block)).count();
     assert!(there >= 2, "{supports:?}");
+}
+
+/// Recovery of the shared factors and of the studies' own, on average.
+fn recovered(found: &MssvaeFit, sample: &MultistudySample) -> [f64; 2] {
+    let truth = sample.loadings.mapv(|w| w != 0.0);
+    let supports = found.mask().mapv(|w| w.abs() > found.threshold);
+    let owners = found.owners();
+    let scores = block_scores((truth.view(), &sample.owner), (supports.view(), &owners), 3).unwrap();
+    let of = |s: Option<SupportScores>| s.map_or(0.0, |s| s.recovery);
+    [of(scores.shared), scores.studies.into_iter().map(of).sum::<f64>() / 3.0]
+}
+
+#[test]
+fn the_linear_start_finds_factors_of_counts_in_few_steps() {
+    let design = MultistudyRnaDesign {
+        features: 200,
+        observations: 900,
+        shared: 8,
+        specific: 2,
+        ..Default::default()
+    };
+    let sample = design.sample(Seed(5)).unwrap();
+    let study: Vec<u32> = sample.study.iter().map(|m| *m as u32).collect();
+    let names: Vec<String> = ["a", "b", "c"].map(String::from).into();
+    let base = Mssvae {
+        likelihood: Law::NegBinomial,
+        shared: 14,
+        specific: 4,
+        hidden: [32, 16],
+        encoder: [64, 32],
+        batch: 60,
+        prior_scale: PriorScale::Samples(256),
+        stages: [0.2, 0.5],
+        learning_rate: 0.003,
+        epochs: 30,
+        ..Mssvae::default()
+    };
+    let of = |start| fit(&Mssvae { start, ..base.clone() }, &sample.x, &study, &names).unwrap();
+    let (auto, random) = (of(Origin::Auto), of(Origin::Random));
+    let [linear, random] = [&auto, &random].map(|found| recovered(found, &sample));
+    assert!(linear[0] > 0.95 && linear[1] > 0.75, "{linear:?}");
+    assert!(random[0] < 0.8 && random[1] < 0.7, "{random:?}");
+}
+
+#[test]
+fn a_linear_start_needs_samples_and_features_for_its_columns() {
+    let (x, study, names) = planted(2);
+    let counts = x.mapv(|v| (20.0 * v.exp()).floor());
+    let base = Mssvae { likelihood: Law::NegBinomial, shared: 31, specific: 2, epochs: 1, ..small() };
+    let why = fit(&Mssvae { start: Origin::Linear, ..base.clone() }, &counts, &study, &names).unwrap_err();
+    let why = why.to_string();
+    assert!(why.contains("`start`") && why.contains("33 columns"), "{why}");
+    assert!(fit(&base, &counts, &study, &names).is_ok(), "the random start where there are too few");
+    let one = Mssvae { shared: 4, start: Origin::Linear, ..base };
+    assert!(fit(&one, &counts, &study, &names).unwrap().weights().iter().any(|w| *w == 0.0));
 }
 
 #[test]

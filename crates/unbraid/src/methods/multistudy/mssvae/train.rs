@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::factors::factors;
 use super::promote::Promotions;
-use super::{Mssvae, MssvaeFit, PriorScale, WUpdate};
+use super::warm::{Lead, Warm};
+use super::{Mssvae, MssvaeFit, Origin, PriorScale, WUpdate};
 use crate::data::Matrix;
 use crate::error::{Error, Result};
 use crate::fit::{Course, Ctx, Draw, Iterate, Seed, Step, Stop};
@@ -31,12 +32,14 @@ pub(in crate::methods::multistudy) struct Problem<'a> {
     /// Samples × features.
     pub(super) x: Array2<f32>,
     /// Study of each sample.
-    study: &'a [u32],
+    pub(super) study: &'a [u32],
     /// Samples of each study.
     pub(super) samples: Vec<Vec<usize>>,
     names: &'a [String],
     pub(super) columns: Columns,
     start: Start,
+    /// For the linear start.
+    lead: Option<Lead>,
 }
 
 /// What the data say before the first step.
@@ -54,7 +57,9 @@ struct Start {
 pub(in crate::methods::multistudy) struct State {
     pub(super) network: Network<f32>,
     pub(super) membership: Membership,
-    seed: Seed,
+    pub(super) seed: Seed,
+    /// Until the first step of the linear start.
+    pub(super) warm: Option<Warm>,
     /// Steps of Adam so far.
     pub(super) step: u64,
     pub(super) epoch: usize,
@@ -65,7 +70,7 @@ pub(in crate::methods::multistudy) struct State {
     sums: (f64, f64),
     /// Samples of this epoch; drawn again where it is empty.
     #[serde(skip)]
-    order: Vec<usize>,
+    pub(super) order: Vec<usize>,
     /// Memory of the decoder, which changes no result.
     #[serde(skip)]
     fused: Fused<f32>,
@@ -96,6 +101,8 @@ impl<'a> Problem<'a> {
                 Start { noise, shares, law: None, size: (mean, variance.max(1e-4)) }
             }
         };
+        let linear = params.origin(&samples, dense.ncols())? == Origin::Linear;
+        let lead = linear.then(|| Lead::new(&dense, params.likelihood, &samples, &columns));
         Ok(Problem {
             params,
             x: dense.mapv(|v| v as f32),
@@ -104,11 +111,12 @@ impl<'a> Problem<'a> {
             names: input.names,
             columns,
             start,
+            lead,
         })
     }
 
     /// N samples with replacement, every study as often as any other.
-    fn order(&self, seed: Seed, epoch: usize) -> Vec<usize> {
+    pub(super) fn order(&self, seed: Seed, epoch: usize) -> Vec<usize> {
         let mut rng = seed.stream(Draw::Shuffle, epoch as u64);
         let one = |_| {
             let of = &self.samples[rng.random_range(0..self.samples.len())];
@@ -141,7 +149,7 @@ impl<'a> Problem<'a> {
         Batch { input, shares, size_noise }
     }
 
-    fn slab(&self, epoch: usize) -> Slab {
+    pub(super) fn slab(&self, epoch: usize) -> Slab {
         let p = self.params;
         let b = if p.b == 0.0 { self.x.ncols() as f64 } else { p.b };
         let lambda0 = annealed(epoch, p.epochs, p.lambda0, p.stages).max(p.lambda1);
@@ -163,9 +171,13 @@ impl<'a> Problem<'a> {
             PriorScale::Dataset => self.x.nrows() as f64,
             PriorScale::Samples(samples) => samples as f64,
         };
-        let kl = ((s.epoch as f64 + 1.0) / (p.warmup * p.epochs as f64).max(1.0)).min(1.0);
+        let rise = (p.warmup * p.epochs as f64).max(1.0);
+        let kl = ((s.epoch as f64 + 1.0) / rise).min(1.0);
         let prior = Prior { size: self.start.size, noise: self.start.law, divisor, kl };
-        let rising = slab.lambda0 <= 1.0 && p.lambda0 > 1.0;
+        let linear = self.lead.is_some();
+        let held = linear && (s.epoch as f64) < rise;
+        // The linear start has its zeros from the beginning.
+        let rising = slab.lambda0 <= 1.0 && p.lambda0 > 1.0 && !linear;
         let full = p.w_update == WUpdate::Gradient || rising || s.step.is_multiple_of(p.refresh as u64);
         s.fused.set_full(full);
         s.network.visit(&mut |_, p| p.clear());
@@ -179,11 +191,11 @@ impl<'a> Problem<'a> {
         let [all, of_w] = [p.learning_rate, p.learning_rate_w].map(|rate| Adam::at(s.step, pace * rate));
         let proximal = p.w_update == WUpdate::Prox;
         s.network.visit(&mut |name, param| match name {
-            "W" if proximal => {}
+            "W" if proximal || held => {}
             "W" | "log_phi" => of_w.descend(param),
             _ => all.descend(param),
         });
-        if proximal {
+        if proximal && !held {
             let omega: Vec<f32> = s
                 .membership
                 .member
@@ -192,7 +204,9 @@ impl<'a> Problem<'a> {
                 .collect();
             of_w.descend_proximal(&mut s.network.decoder.w, &omega, !full);
         }
-        s.membership.update(&slab, s.network.decoder.w.value.view());
+        if !held {
+            s.membership.update(&slab, s.network.decoder.w.value.view());
+        }
         loss.total(&prior)
     }
 
@@ -300,7 +314,9 @@ impl Iterate for Problem<'_> {
             library.mean.bias.value.fill(self.start.size.0 as f32);
             library.spread.bias.value.fill(self.start.size.1.ln() as f32);
         }
+        let warm = self.lead.as_ref().map(|lead| lead.start(seed.child(Draw::Init, 0))).transpose()?;
         Ok(State {
+            warm,
             network,
             membership: Membership::new(features, self.columns.total()),
             seed,
@@ -316,6 +332,10 @@ impl Iterate for Problem<'_> {
 
     /// One mini-batch; the last of an epoch closes it.
     fn step(&self, s: &mut State) -> Result<Step> {
+        if let (Some(lead), Some(warm)) = (&self.lead, s.warm.take()) {
+            self.warm_up(s, lead, warm)?;
+            return Ok(Step::Part);
+        }
         if s.order.is_empty() {
             s.order = self.order(s.seed, s.epoch);
         }
