@@ -37,7 +37,7 @@ def stored(path, x):
 
 def ours(example, path, g, h, threads, epochs, more=()):
     words = [example, str(path), str(g), str(h), str(threads), str(epochs), *more]
-    return json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
+    return json.loads(subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
 class Torch:
@@ -230,10 +230,10 @@ def large(a, folder):
         x = random(n, a.features, density=0.05, format="csr", random_state=rng, data_rvs=lambda k: rng.poisson(1.0, k) + 1.0)
         path = Path(folder) / str(n)
         stored(path, x)
-        found = ours(a.example, path, 10, 10, a.threads, a.epochs, [f"pretrain={a.pretrain}"])
+        found = ours(a.example, path, 10, 10, a.threads, a.epochs, [f"pretrain={a.pretrain}", "progress"])
         print(
             f"{n} x {a.features}, {x.nnz} entries: {found['joint']:.1f} s for {a.epochs} joint epochs ({found['joint'] / a.epochs / x.nnz * 1e9:.1f} ns an entry and "
-            f"epoch), {found['seconds']:.1f} s with {a.pretrain} of pre-training; peak {found['peak_mb']:.0f} MB",
+            f"epoch), {found['processors']:.1f} s of processors; {found['seconds']:.1f} s in all with {a.pretrain} of pre-training; peak {found['peak_mb']:.0f} MB",
             flush=True,
         )
 

@@ -1,13 +1,13 @@
 //! Times the joint epochs of SVCC with all its terms on a table from a file; one line of JSON.
 //!
 //! ```text
-//! cargo run --release -p unbraid --example svcc_epoch -- FILE ROWS COLS THREADS EPOCHS [pretrain=N]
+//! cargo run --release -p unbraid --example svcc_epoch -- FILE ROWS COLS THREADS EPOCHS [pretrain=N] [progress]
 //! ```
 //!
 //! FILE holds n, m and the number of entries (u64), then their rows and columns (u32) and values (f64). `epoch` is the median of the
 //! joint epochs after the first, `gflop` what the products of an epoch need (forward and backward of encoders, copies for the contrast
 //! and decoders; of first layers that read sparse lines the entries alone), `gemm` the rate of one product of large matrices by the
-//! same library on the same threads. `benchmarks/svcc/epoch.py` calls this.
+//! same library on the same threads, `processors` what both spent on the joint epochs. With `progress` every sweep is told as it ends. `benchmarks/svcc/epoch.py` calls this.
 
 use std::time::Instant;
 
@@ -71,13 +71,29 @@ fn work(p: &Svcc, x: &Csr) -> f64 {
     1e-9 * (side(n, m) + side(m, n))
 }
 
-/// The time at which each sweep ended.
-struct Clock(Instant, Vec<f64>);
+/// Seconds that processors have spent on this process, where the system tells.
+fn processor() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after = stat.rsplit(')').next().unwrap_or_default();
+    // Ticks of a hundredth of a second, in the fourteenth and the fifteenth field of all.
+    after.split_whitespace().skip(11).take(2).filter_map(|t| t.parse::<f64>().ok()).sum::<f64>() / 100.0
+}
+
+/// The time at which each sweep ended and what processors had spent, and whether to tell as it goes.
+struct Clock(Instant, Vec<[f64; 2]>, bool);
 
 impl Observer for Clock {
     fn step(&mut self, at: Step, _: usize, _: usize) -> Flow {
         if let Step::Sweep(_) = at {
-            self.1.push(self.0.elapsed().as_secs_f64());
+            self.1.push([self.0.elapsed().as_secs_f64(), processor()]);
+            if self.2 {
+                eprintln!(
+                    "sweep {}: {:.1} s, processors {:.1} s",
+                    self.1.len(),
+                    self.0.elapsed().as_secs_f64(),
+                    processor()
+                );
+            }
         }
         Flow::Continue
     }
@@ -90,7 +106,7 @@ fn main() -> Result<()> {
         let rule = "as the example's head says";
         return Err(Error::Param { name: "arguments", found: format!("{words:?}"), rule });
     };
-    let pretrain = words.get(5).and_then(|w| w.strip_prefix("pretrain=")?.parse().ok()).unwrap_or(1);
+    let pretrain = words.iter().find_map(|w| w.strip_prefix("pretrain=")?.parse().ok()).unwrap_or(1);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(std::io::Error::other)?;
     pool.install(|| {
         let x = read(path)?;
@@ -99,19 +115,20 @@ fn main() -> Result<()> {
         let (gflop, gemm) = (work(&params, &x), gemm_rate(2048));
         let matrix = Matrix::Sparse(x);
         let input = Observed { values: Values { what: "X", matrix: &matrix }, missing: Missing::Error };
-        let mut clock = Clock(Instant::now(), Vec::new());
+        let mut clock = Clock(Instant::now(), Vec::new(), words.iter().any(|w| w == "progress"));
         let begun = Instant::now();
         params.fit(input, &mut Ctx::new(Seed(0), &mut clock))?;
         let seconds = begun.elapsed().as_secs_f64();
         let ends = &clock.1;
-        let mut each: Vec<f64> = ends.windows(2).skip(pretrain).map(|w| w[1] - w[0]).collect();
+        let mut each: Vec<f64> = ends.windows(2).skip(pretrain).map(|w| w[1][0] - w[0][0]).collect();
         each.sort_by(f64::total_cmp);
         let epoch = each.get(each.len() / 2).copied().unwrap_or(f64::NAN);
-        let joint = ends.last().copied().unwrap_or(0.0) - ends.get(pretrain.wrapping_sub(1)).copied().unwrap_or(0.0);
+        let (begin, end) = (ends.get(pretrain.wrapping_sub(1)).copied().unwrap_or_default(), ends.last().copied().unwrap_or_default());
+        let [joint, spent] = [0, 1].map(|at| end[at] - begin[at]);
         println!(
             "{}",
             serde_json::json!({
-                "epoch": epoch, "epochs": each, "joint": joint, "seconds": seconds, "gflop": gflop, "gemm": gemm, "peak_mb": peak()
+                "epoch": epoch, "epochs": each, "joint": joint, "processors": spent, "seconds": seconds, "gflop": gflop, "gemm": gemm, "peak_mb": peak()
             })
         );
         Ok(())

@@ -16,7 +16,7 @@ use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::traits::ComplexField;
 use faer::traits::math_utils::{one, zero};
 use faer::{Mat, MatMut, MatRef, Par};
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, ShapeBuilder};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, ShapeBuilder};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -108,6 +108,52 @@ pub fn gemm<T: ComplexField>(
         if small { Par::Seq } else { par() },
     );
     settle();
+}
+
+/// Multiplications of a part of [`gemm_in_parts`]: a few tenths of a millisecond.
+const PART: usize = 1 << 24;
+
+/// [`gemm`] cut along one side of the result into parts that any thread may take while others are at work elsewhere: for products
+/// that run side by side. The cut depends on the shape and the layout alone, as bits do.
+pub fn gemm_in_parts<T: ComplexField + Send + Sync>(
+    out: ArrayViewMut2<'_, T>,
+    how: Accum,
+    a: ArrayView2<'_, T>,
+    b: ArrayView2<'_, T>,
+) {
+    let (rows, cols) = out.dim();
+    // A right factor whose columns are contiguous is packed by every product that reads it, so that it is the one to be cut.
+    let by_cols = cols > rows || (b.strides()[0] == 1 && b.strides()[1] > 1);
+    let (axis, size, unit) = if by_cols { (Axis(1), cols, 96) } else { (Axis(0), rows, 64) };
+    let parts = (rows * cols * a.ncols() / PART).clamp(1, 16).min(size.div_ceil(unit));
+    cut(out, how, a, b, (axis, unit, parts));
+}
+
+fn cut<T: ComplexField + Send + Sync>(
+    out: ArrayViewMut2<'_, T>,
+    how: Accum,
+    a: ArrayView2<'_, T>,
+    b: ArrayView2<'_, T>,
+    (axis, unit, parts): (Axis, usize, usize),
+) {
+    if parts < 2 {
+        return gemm_alone(out, how, a, b);
+    }
+    let size = out.len_of(axis);
+    let at = (size * (parts / 2) / parts).next_multiple_of(unit).min(size);
+    let (first, second) = out.split_at(axis, at);
+    let ((a1, b1), (a2, b2)) = match axis {
+        Axis(0) => {
+            let (a1, a2) = a.split_at(axis, at);
+            ((a1, b), (a2, b))
+        }
+        _ => {
+            let (b1, b2) = b.split_at(axis, at);
+            ((a, b1), (a, b2))
+        }
+    };
+    let (left, right) = ((axis, unit, parts / 2), (axis, unit, parts - parts / 2));
+    rayon::join(|| cut(first, how, a1, b1, left), || cut(second, how, a2, b2, right));
 }
 
 /// [`gemm`] on the calling thread alone, for products inside parallel tasks.
@@ -313,6 +359,24 @@ mod tests {
             assert!(gap(&matmul(a.view(), b.t()), &a.dot(&b.t())) < 1e-11);
             assert!(gap(&gram(a.view()), &a.dot(&a.t())) < 1e-11);
             assert!(gap(&gram(a.t()), &a.t().dot(&a)) < 1e-11);
+        }
+    }
+
+    #[test]
+    fn parts_give_the_product_with_the_same_bits_on_any_threads() {
+        for (n, k, m) in [(3, 4, 5), (300, 401, 390), (700, 130, 500)] {
+            let (a, b, start) = (random(n, k, 1), random(m, k, 2), random(n, m, 3));
+            let c = b.t().as_standard_layout().into_owned();
+            for right in [b.t(), c.view()] {
+                let run = |threads| {
+                    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                    let mut out = start.clone();
+                    pool.install(|| gemm_in_parts(out.view_mut(), Accum::Add, a.view(), right));
+                    out
+                };
+                let one = run(1);
+                assert!(one == run(2) && gap(&one, &(&start + &a.dot(&right))) < 1e-11);
+            }
         }
     }
 

@@ -38,6 +38,28 @@ pub fn exp(x: f64) -> f64 {
     power + power * sum
 }
 
+/// eˣ in single precision, for x kept to [−87, 88].
+#[inline(always)]
+pub fn exp32(x: f32) -> f32 {
+    const SHIFT: f32 = 12_582_912.0;
+    const LN2_HIGH: f32 = 0.693_359_4;
+    const LN2_LOW: f32 = -2.121_944_4e-4;
+    let x = if x > -87.0 { x } else { -87.0 };
+    let x = if x < 88.0 { x } else { 88.0 };
+    let shifted = x * std::f32::consts::LOG2_E + SHIFT;
+    let k = shifted - SHIFT;
+    let r = (x - k * LN2_HIGH) - k * LN2_LOW;
+    let mut sum = 1.0 / 5_040.0;
+    sum = sum * r + 1.0 / 720.0;
+    sum = sum * r + 1.0 / 120.0;
+    sum = sum * r + 1.0 / 24.0;
+    sum = sum * r + 1.0 / 6.0;
+    sum = sum * r + 0.5;
+    sum = (sum * r) * r + r;
+    let power = f32::from_bits(shifted.to_bits().wrapping_add(127) << 23);
+    power + power * sum
+}
+
 /// log x, for normal x > 0.
 #[inline(always)]
 pub fn ln(x: f64) -> f64 {
@@ -96,6 +118,12 @@ mod tests {
             let x = (f64::from(i) * 0.0351).exp();
             near("ln_1p", x, ln_1p(x), x.ln_1p());
         }
+        for i in -8699..8799 {
+            let x = i as f32 * 0.01 + 0.0013;
+            let (found, right) = (f64::from(exp32(x)), f64::from(x).exp());
+            assert!((found - right).abs() <= 2.4e-7 * right, "exp32 of {x:e}: {found:e}, not {right:e}");
+        }
+        assert!(exp32(0.0) == 1.0 && exp32(-1e9) < 1e-37 && exp32(1e9).is_finite());
         assert_eq!([exp(0.0), ln(1.0), ln_1p(0.0)], [1.0, 0.0, 0.0]);
         assert!(exp(-1e9) < 1e-300 && exp(1e9).is_finite());
     }

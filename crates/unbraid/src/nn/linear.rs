@@ -4,8 +4,8 @@ use ndarray::{Array2, ArrayView2};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{Param, Real, add_column_sums, flat, flat_mut};
-use crate::linalg::{Accum, gemm};
+use super::{Param, Real, add_column_sums, repeated};
+use crate::linalg::{Accum, gemm_in_parts};
 
 /// A dense layer; a row of V for each output.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -26,22 +26,20 @@ impl<T: Real> Linear<T> {
 
     /// y of every row of x.
     pub fn forward(&self, x: ArrayView2<'_, T>) -> Array2<T> {
-        let mut y = Array2::from_elem((x.nrows(), self.weight.value.nrows()), T::ZERO);
-        let bias = flat(&self.bias.value);
-        flat_mut(&mut y).chunks_exact_mut(bias.len().max(1)).for_each(|row| row.copy_from_slice(bias));
-        gemm(y.view_mut(), Accum::Add, x, self.weight.value.t());
+        let mut y = repeated(&self.bias.value, x.nrows());
+        gemm_in_parts(y.view_mut(), Accum::Add, x, self.weight.value.t());
         y
     }
 
     /// Adds dV and db.
     pub fn backward(&mut self, x: ArrayView2<'_, T>, dy: &Array2<T>) {
-        gemm(self.weight.grad.view_mut(), Accum::Add, dy.t(), x);
+        gemm_in_parts(self.weight.grad.view_mut(), Accum::Add, dy.t(), x);
         add_column_sums(dy, &mut self.bias.grad);
     }
 
     /// Adds the derivative in x, `dy V`.
     pub fn backward_input(&self, dy: &Array2<T>, dx: &mut Array2<T>) {
-        gemm(dx.view_mut(), Accum::Add, dy.view(), self.weight.value.view());
+        gemm_in_parts(dx.view_mut(), Accum::Add, dy.view(), self.weight.value.view());
     }
 
     /// Calls `f` with each parameter and its name after `at`.

@@ -60,6 +60,8 @@ pub trait Real:
     fn wide(self) -> f64;
     /// Square root.
     fn root(self) -> Self;
+    /// eˣ to its own precision, kept to the range of normal numbers ([`elementary`]).
+    fn exponential(self) -> Self;
     /// The larger of two values that are not NaN.
     fn larger(self, other: Self) -> Self {
         if self > other { self } else { other }
@@ -67,7 +69,7 @@ pub trait Real:
 }
 
 macro_rules! real {
-    ($t:ty) => {
+    ($t:ty, $exp:path) => {
         impl Real for $t {
             const ZERO: $t = 0.0;
             const ONE: $t = 1.0;
@@ -84,12 +86,16 @@ macro_rules! real {
             fn root(self) -> $t {
                 self.sqrt()
             }
+            #[inline(always)]
+            fn exponential(self) -> $t {
+                $exp(self)
+            }
         }
     };
 }
 
-real!(f32);
-real!(f64);
+real!(f32, elementary::exp32);
+real!(f64, elementary::exp);
 
 /// A parameter, its gradient, and the moments of Adam. A vector is a matrix of one row.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -176,8 +182,15 @@ pub(crate) fn flat_mut<T>(a: &mut Array2<T>) -> &mut [T] {
     a.as_slice_mut().unwrap_or_default()
 }
 
+/// `times` copies of a row, one below the other.
+pub(crate) fn repeated<T: Real>(row: &Array2<T>, times: usize) -> Array2<T> {
+    let mut all = Vec::with_capacity(row.len() * times);
+    (0..times).for_each(|_| all.extend_from_slice(flat(row)));
+    Array2::from_shape_vec((times, row.len()), all).unwrap_or_default()
+}
+
 /// Adds the columns' sums of `rows` to a gradient of one row.
-fn add_column_sums<T: Real>(rows: &Array2<T>, into: &mut Array2<T>) {
+pub(crate) fn add_column_sums<T: Real>(rows: &Array2<T>, into: &mut Array2<T>) {
     let (from, to) = (flat(rows), flat_mut(into));
     wide::fast(|| from.chunks_exact(to.len().max(1)).for_each(|row| lanes::axpy(T::ONE, row, to)));
 }

@@ -10,6 +10,8 @@ use rayon::prelude::*;
 use super::table::Joint;
 use crate::data::Csr;
 use crate::linalg::settle;
+use crate::nn::lanes::axpy;
+use crate::nn::wide::fast;
 
 /// Σ over columns in cluster c of each row: n × `clusters`, from the clusters of the columns.
 pub fn profiles(lines: &Csr, labels: &[usize], clusters: usize) -> Array2<f64> {
@@ -23,18 +25,46 @@ pub fn profiles(lines: &Csr, labels: &[usize], clusters: usize) -> Array2<f64> {
     out
 }
 
+/// Clusters whose sums of a row are taken at once, so that an entry costs one multiplication of vectors.
+const EIGHT: usize = 8;
+
 /// A Δ for soft memberships Δ of the columns.
 pub fn soft_profiles(lines: &Csr, membership: ArrayView2<'_, f64>) -> Array2<f64> {
     let mut out = Array2::zeros((lines.shape().0, membership.ncols()));
-    let membership = membership.as_standard_layout();
-    let fill = |(i, to): (usize, &mut [f64])| {
-        let (at, values) = lines.row(i);
-        for (&j, &v) in at.iter().zip(values) {
-            to.iter_mut().zip(membership.row(j as usize)).for_each(|(t, d)| *t += v * d);
-        }
-    };
-    each_row(&mut out, lines.nnz() * membership.ncols(), fill);
+    fill_profiles(lines, membership, &mut out, lines.nnz(), |i| i);
     out
+}
+
+/// The rows `at` of A Δ.
+pub fn soft_profiles_of(lines: &Csr, at: &[usize], membership: ArrayView2<'_, f64>) -> Array2<f64> {
+    let mut out = Array2::zeros((at.len(), membership.ncols()));
+    let entries = at.iter().map(|&i| lines.row(i).0.len()).sum();
+    fill_profiles(lines, membership, &mut out, entries, |i| at[i]);
+    out
+}
+
+fn fill_profiles(
+    lines: &Csr,
+    membership: ArrayView2<'_, f64>,
+    out: &mut Array2<f64>,
+    entries: usize,
+    row: impl Fn(usize) -> usize + Sync,
+) {
+    let width = membership.ncols();
+    for from in (0..width).step_by(EIGHT) {
+        let some = EIGHT.min(width - from);
+        let mut part = vec![[0.0; EIGHT]; membership.nrows()];
+        for (to, of) in part.iter_mut().zip(membership.rows()) {
+            to.iter_mut().zip(of.iter().skip(from)).for_each(|(to, v)| *to = *v);
+        }
+        let fill = |(i, to): (usize, &mut [f64])| {
+            let (places, values) = lines.row(row(i));
+            let mut sum = [0.0; EIGHT];
+            fast(|| places.iter().zip(values).for_each(|(&j, &v)| axpy(v, &part[j as usize], &mut sum)));
+            to[from..from + some].copy_from_slice(&sum[..some]);
+        };
+        each_row(out, entries * some, fill);
+    }
 }
 
 /// Fills rows side by side where the work is worth it; a row belongs to one task, so that bits do not depend on threads.
@@ -111,6 +141,13 @@ mod tests {
         cols.iter().enumerate().for_each(|(j, &c)| delta[[j, c]] = 1.0);
         let hard = profiles(&joint.rows, &cols, 2);
         assert!((&hard - &soft_profiles(&joint.rows, delta.view())).iter().all(|v| v.abs() < 1e-16));
+        let soft = Array2::from_shape_fn((joint.rows.shape().1, 19), |(j, c)| 1.0 / (1 + j + 3 * c) as f64);
+        let all = soft_profiles(&joint.rows, soft.view());
+        assert!((&all - &joint.rows.to_dense().dot(&soft)).iter().all(|v| v.abs() < 1e-14));
+        assert_eq!(
+            soft_profiles_of(&joint.rows, &[1, 0], soft.view()),
+            all.select(ndarray::Axis(0), &[1, 0])
+        );
         let q = table(&joint, &rows, &cols, (3, 2));
         assert!((q.sum() - 1.0).abs() < 1e-14);
         let found = information(q.view());

@@ -33,12 +33,15 @@
 
 pub mod linear;
 
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, ArrayView2, Axis, s};
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 
 use super::mixture::{Gradient, Ready, softmax};
+use crate::nn::elementary::exp;
+use crate::nn::wide::fast;
+use crate::nn::{flat, flat_mut};
 
 /// How the divergence from the mixture is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +100,20 @@ pub struct Posterior {
     pub log_variance: Array2<f64>,
 }
 
+impl Posterior {
+    /// s, row by row.
+    pub fn deviations(&self) -> Vec<f64> {
+        let half: Vec<f64> = self.log_variance.iter().map(|lv| 0.5 * lv).collect();
+        fast(|| half.iter().map(|v| exp(*v)).collect())
+    }
+
+    /// That of the lines from `from` up to `to`.
+    pub fn lines(&self, from: usize, to: usize) -> Posterior {
+        let part = |a: &Array2<f64>| a.slice(s![from..to, ..]).to_owned();
+        Posterior { mean: part(&self.mean), log_variance: part(&self.log_variance) }
+    }
+}
+
 /// Samples of a batch and what densities say of them.
 #[derive(Clone, Debug)]
 pub struct Samples {
@@ -121,25 +138,25 @@ impl Samples {
     /// Samples of a posterior, K of an item in a row.
     pub fn draw(q: &Posterior, noise: Array2<f64>, prior: &Ready) -> Samples {
         let (rows, dims) = noise.dim();
-        let k = rows / q.mean.nrows().max(1);
-        let mut z = Array2::zeros((rows, dims));
+        let (k, components) = (rows / q.mean.nrows().max(1), prior.len());
+        let (mut z, mut gamma) = (Array2::zeros((rows, dims)), Array2::zeros((rows, components)));
         let (mut log_p, mut log_q) = (vec![0.0; rows], vec![0.0; rows]);
-        let mut gamma = Array2::zeros((rows, prior.len()));
         let half = 0.5 * std::f64::consts::TAU.ln();
-        let mut shares = vec![0.0; prior.len()];
-        for at in 0..rows {
-            let (m, lv) = (q.mean.row(at / k), q.log_variance.row(at / k));
-            let mut point = z.row_mut(at);
-            for d in 0..dims {
-                let e = noise[[at, d]];
-                point[d] = m[d] + (0.5 * lv[d]).exp() * e;
-                log_q[at] -= 0.5 * (e * e + lv[d]) + half;
+        let roots = q.deviations();
+        let (points, shares) = (flat_mut(&mut z), flat_mut(&mut gamma));
+        fast(|| {
+            for at in 0..rows {
+                let line = (at / k) * dims..(at / k + 1) * dims;
+                let (m, lv) = (&flat(&q.mean)[line.clone()], &flat(&q.log_variance)[line.clone()]);
+                let (root, e) = (&roots[line], &flat(&noise)[at * dims..][..dims]);
+                let point = &mut points[at * dims..][..dims];
+                for d in 0..dims {
+                    point[d] = m[d] + root[d] * e[d];
+                    log_q[at] -= 0.5 * (e[d] * e[d] + lv[d]) + half;
+                }
+                log_p[at] = prior.density(point, &mut shares[at * components..][..components]);
             }
-            if let Some(point) = point.as_slice() {
-                log_p[at] = prior.density(point, &mut shares);
-            }
-            gamma.row_mut(at).iter_mut().zip(&shares).for_each(|(to, v)| *to = *v);
-        }
+        });
         Samples { noise, z, gamma, log_p, log_q }
     }
 
@@ -196,46 +213,52 @@ impl Objective {
         let (mut dm, mut dlv) = (Array2::zeros((items, dims)), Array2::zeros((items, dims)));
         let k = self.samples;
         let iwae = self.divergence == Divergence::Iwae;
-        let mut slope = vec![0.0; dims];
-        for at in 0..items * k {
-            let i = at / k;
-            let (share, beta) = (w.share[at], self.beta);
-            let gamma = s.gamma.row(at).to_vec();
-            let z = s.z.row(at).to_vec();
-            slope.fill(0.0);
-            if iwae {
-                prior.add_slope(&z, &gamma, &mut slope);
-            }
-            let path = match (iwae, self.encoder) {
-                (false, _) | (_, EncoderGradient::Plain) => 1.0,
-                (true, EncoderGradient::Dreg) => (1.0 - beta) + beta * share,
-            };
-            let c = (1.0 - beta) + beta * share;
-            let mut v = vec![0.0; dims];
-            for d in 0..dims {
-                let (e, root) = (s.noise[[at, d]], (0.5 * q.log_variance[[i, d]]).exp());
-                let pull = r[[at, d]];
-                let mut own = pull;
+        let roots = q.deviations();
+        let (components, beta) = (prior.len(), self.beta);
+        let (mut slope, mut v, mut weights) = (vec![0.0; dims], vec![0.0; dims], vec![0.0; components]);
+        let r = r.as_standard_layout();
+        let (to_m, to_lv, r) = (flat_mut(&mut dm), flat_mut(&mut dlv), r.as_slice().unwrap_or_default());
+        fast(|| {
+            for at in 0..items * k {
+                let share = w.share[at];
+                let gamma = &flat(&s.gamma)[at * components..][..components];
+                let sample = at * dims..(at + 1) * dims;
+                let (z, e) = (&flat(&s.z)[sample.clone()], &flat(&s.noise)[sample.clone()]);
+                let pull = &r[sample];
+                let line = (at / k) * dims..(at / k + 1) * dims;
+                let (root, gm, glv) = (&roots[line.clone()], &mut to_m[line.clone()], &mut to_lv[line]);
+                slope.fill(0.0);
                 if iwae {
-                    own += scale * beta * share * (slope[d] + e / root);
-                    v[d] = pull - c * own;
+                    prior.add_slope(z, gamma, &mut slope);
                 }
-                let mut gz = path * own;
-                let mut gs = path * own * root * e;
-                if iwae && self.encoder == EncoderGradient::Plain {
-                    gz -= scale * beta * share * e / root;
-                    gs -= scale * beta * share * (e * e - 1.0);
+                let path = match (iwae, self.encoder) {
+                    (false, _) | (_, EncoderGradient::Plain) => 1.0,
+                    (true, EncoderGradient::Dreg) => (1.0 - beta) + beta * share,
+                };
+                let c = (1.0 - beta) + beta * share;
+                for d in 0..dims {
+                    let mut own = pull[d];
+                    if iwae {
+                        own += scale * beta * share * (slope[d] + e[d] / root[d]);
+                        v[d] = pull[d] - c * own;
+                    }
+                    let mut gz = path * own;
+                    let mut gs = path * own * root[d] * e[d];
+                    if iwae && self.encoder == EncoderGradient::Plain {
+                        gz -= scale * beta * share * e[d] / root[d];
+                        gs -= scale * beta * share * (e[d] * e[d] - 1.0);
+                    }
+                    gz += (stretch[d] - 1.0) * pull[d];
+                    gm[d] += gz;
+                    glv[d] += 0.5 * gs;
                 }
-                gz += (stretch[d] - 1.0) * pull;
-                dm[[i, d]] += gz;
-                dlv[[i, d]] += 0.5 * gs;
+                if iwae {
+                    weights.iter_mut().zip(gamma).for_each(|(w, g)| *w = scale * beta * share * g);
+                    prior.add_gradient(z, &weights, &mut to.plain);
+                    to.add_pathwise(z, gamma, &v, prior);
+                }
             }
-            if iwae {
-                let weights: Vec<f64> = gamma.iter().map(|g| scale * beta * share * g).collect();
-                prior.add_gradient(&z, &weights, &mut to.plain);
-                to.add_pathwise(&z, &gamma, &v, prior);
-            }
-        }
+        });
         if !iwae {
             let mut gamma = vec![0.0; prior.len()];
             for i in 0..items {
@@ -280,12 +303,15 @@ impl PriorGradients {
         PriorGradients { plain: Gradient::zeros(shape), path: Gradient::zeros(shape) }
     }
 
+    #[inline(always)]
     fn add_pathwise(&mut self, z: &[f64], gamma: &[f64], v: &[f64], prior: &Ready) {
         for (c, g) in gamma.iter().enumerate() {
-            let mean = prior.centre(c);
-            for d in 0..z.len() {
-                self.path.mean[[c, d]] += g * v[d];
-                self.path.log_sigma[[c, d]] += g * v[d] * (z[d] - mean[d]);
+            let (mean, _) = prior.component(c);
+            let (to_mean, to_sigma) = self.path.component(c);
+            let slopes = to_mean.iter_mut().zip(to_sigma);
+            for (((to_mean, to_sigma), v), (z, m)) in slopes.zip(v).zip(z.iter().zip(mean)) {
+                *to_mean += g * v;
+                *to_sigma += g * v * (z - m);
             }
         }
     }

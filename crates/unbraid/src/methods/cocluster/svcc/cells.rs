@@ -33,6 +33,7 @@ use super::side::Rates;
 use crate::data::Csr;
 use crate::methods::cocluster::start::hardest;
 use crate::nn::adam::Adam;
+use crate::nn::elementary::exp;
 use crate::nn::linear::Linear;
 use crate::nn::{Param, Real};
 
@@ -197,7 +198,7 @@ impl<T: Real> Joint<T> {
         let mut h = self.feature.forward(x.view());
         h.mapv_inplace(|v| v.larger(T::ZERO));
         let t = Array2::from_shape_fn((count, LATENT), |(e, l)| T::of(samples.z[[e * k, l]]));
-        let (value, dt, mut dh) = self.critic.loss(&t, &h, true, weight);
+        let (value, dt, mut dh) = self.critic.loss(&t, h.view(), true, weight);
         dh.zip_mut_with(&h, |d, h| *d = if *h > T::ZERO { *d } else { T::ZERO });
         self.feature.backward(x.view(), &dh);
         for ((e, l), v) in dt.indexed_iter() {
@@ -239,13 +240,15 @@ impl<T: Real> Joint<T> {
         let half = 0.5 * (std::f64::consts::TAU.ln() + log_variance);
         let (mut a, mut slope) = (vec![0.0; count * k], vec![0.0; count * k]);
         let mut noise_slope = vec![0.0; count * k];
+        let factorials: Vec<f64> = cells.x.iter().map(|x| ln_gamma(x.max(0.0) + 1.0)).collect();
         for at in 0..count * k {
             let (e, o) = (at / k, o[[at, 0]].wide());
             let x = cells.x[e];
             if self.counts {
                 let log = (cells.base[e] + o).min(30.0);
-                a[at] = x * log - log.exp() - ln_gamma(x + 1.0);
-                slope[at] = x - log.exp();
+                let rate = exp(log);
+                a[at] = x * log - rate - factorials[e];
+                slope[at] = x - rate;
             } else {
                 let rest = x - o;
                 let precision = (-log_variance).exp();
@@ -335,10 +338,7 @@ impl<T: Real> Joint<T> {
     pub fn descend(&mut self, rates: &Rates) {
         self.steps += 1;
         let adam = Adam::at(self.steps, rates.network);
-        self.visit(&mut |_, p| {
-            adam.descend(p);
-            p.clear();
-        });
+        self.visit(&mut |_, p| adam.descend_and_clear(p, 1.0));
         adam.descend(&mut self.noise);
         self.noise.value.mapv_inplace(|v| v.clamp(-8.0, 4.0));
         self.noise.clear();

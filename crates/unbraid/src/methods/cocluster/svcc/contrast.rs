@@ -21,7 +21,7 @@ use crate::linalg::matmul;
 use crate::nn::elementary::exp;
 use crate::nn::linear::Linear;
 use crate::nn::wide::fast;
-use crate::nn::{Param, Real, lanes};
+use crate::nn::{Param, Real, flat_mut, lanes};
 
 /// Temperature of the critic.
 pub const TEMPERATURE: f64 = 0.2;
@@ -46,15 +46,6 @@ fn unit_adjoint(y: &Array2<f64>, size: &[f64], dy: &Array2<f64>) -> Array2<f64> 
     out
 }
 
-/// Makes a row its softmax times `scale`; logsumexp of the row.
-fn softened(row: &mut [f64], scale: f64) -> f64 {
-    let top = row.iter().fold(f64::NEG_INFINITY, |a, b| a.max(*b));
-    fast(|| row.iter_mut().for_each(|v| *v = exp(*v - top)));
-    let sum = fast(|| lanes::sum(row));
-    fast(|| row.iter_mut().for_each(|v| *v *= scale / sum));
-    top + sum.ln()
-}
-
 /// The loss of rows a and b that belong together, and its derivatives in both.
 pub fn loss(
     a: ArrayView2<'_, f64>,
@@ -64,25 +55,33 @@ pub fn loss(
 ) -> (f64, Array2<f64>, Array2<f64>) {
     let items = a.nrows() as f64;
     let ((u, of_a), (v, of_b)) = (unit(a), unit(b));
-    let s = matmul(u.view(), v.t()) / temperature;
-    let mut value = 0.0;
-    let share = if symmetric { 0.5 } else { 1.0 };
-    let mut side = |s: &Array2<f64>| {
-        let mut p = s.clone();
-        for (i, mut row) in p.rows_mut().into_iter().enumerate() {
-            let own = row[i];
-            if let Some(row) = row.as_slice_mut() {
-                value -= share * (own - softened(row, share / items)) / items;
-                row[i] -= share / items;
-            }
-        }
-        p
-    };
-    let mut slope = side(&s);
-    if symmetric {
-        slope += &side(&s.t().as_standard_layout().into_owned()).t();
+    let mut e = matmul(u.view(), v.t());
+    // exp(S − 1/T): no cosine is above 1, so that one exponential serves rows and columns.
+    let (count, by, top) = (e.ncols().max(1), 1.0 / temperature, 1.0 / temperature);
+    let mut own = 0.0;
+    let (mut of_rows, mut of_cols) = (vec![0.0; e.nrows()], vec![0.0; count]);
+    for ((i, row), sum) in flat_mut(&mut e).chunks_exact_mut(count).enumerate().zip(&mut of_rows) {
+        own += row[i] * by - top;
+        fast(|| {
+            row.iter_mut().for_each(|v| *v = exp(*v * by - top));
+            *sum = lanes::sum(row);
+            lanes::axpy(1.0, row, &mut of_cols);
+        });
     }
-    slope /= temperature;
+    let logs = |sums: &[f64]| sums.iter().map(|s| s.ln()).sum::<f64>();
+    let (value, of_row, of_col) = match symmetric {
+        true => ((0.5 * (logs(&of_rows) + logs(&of_cols)) - own) / items, 0.5, 0.5),
+        false => ((logs(&of_rows) - own) / items, 1.0, 0.0),
+    };
+    // Both softmaxes, less the pairs themselves.
+    let scale = by / items;
+    let right: Vec<f64> = of_cols.iter().map(|s| of_col * scale / s).collect();
+    let mut slope = e;
+    for ((i, row), sum) in flat_mut(&mut slope).chunks_exact_mut(count).enumerate().zip(&of_rows) {
+        let left = of_row * scale / sum;
+        fast(|| row.iter_mut().zip(&right).for_each(|(v, right)| *v *= left + right));
+        row[i] -= scale;
+    }
     let (du, dv) = (matmul(slope.view(), v.view()), matmul(slope.t(), u.view()));
     (value, unit_adjoint(&u, &of_a, &du), unit_adjoint(&v, &of_b, &dv))
 }
@@ -106,21 +105,21 @@ impl<T: Real> Critic<T> {
     pub fn loss(
         &mut self,
         codes: &Array2<T>,
-        hidden: &Array2<T>,
+        hidden: ArrayView2<'_, T>,
         symmetric: bool,
         scale: f64,
     ) -> (f64, Array2<T>, Array2<T>) {
         let wide = |a: Array2<T>| a.mapv(|v| v.wide());
-        let (a, b) = (wide(self.code.forward(codes.view())), wide(self.line.forward(hidden.view())));
+        let (a, b) = (wide(self.code.forward(codes.view())), wide(self.line.forward(hidden)));
         let (value, da, db) = loss(a.view(), b.view(), TEMPERATURE, symmetric);
         let narrow = |a: Array2<f64>| a.mapv(|v| T::of(scale * v));
-        let back = |map: &mut Linear<T>, x: &Array2<T>, d: Array2<T>| {
-            map.backward(x.view(), &d);
+        let back = |map: &mut Linear<T>, x: ArrayView2<'_, T>, d: Array2<T>| {
+            map.backward(x, &d);
             let mut dx = Array2::from_elem(x.dim(), T::ZERO);
             map.backward_input(&d, &mut dx);
             dx
         };
-        let dz = back(&mut self.code, codes, narrow(da));
+        let dz = back(&mut self.code, codes.view(), narrow(da));
         let dh = back(&mut self.line, hidden, narrow(db));
         (value, dz, dh)
     }
@@ -158,9 +157,10 @@ mod tests {
         let mut critic = Critic::<f64>::new(3, 5, &mut Seed(1).stream(Draw::Init, 0));
         let (z, h) = (normal(6, 3, 2), normal(6, 5, 3));
         let state = (critic.clone(), z.clone(), h.clone());
-        let (_, dz, dh) = critic.loss(&z, &h, false, 1.3);
-        let value =
-            |s: &(Critic<f64>, Array2<f64>, Array2<f64>)| 1.3 * s.0.clone().loss(&s.1, &s.2, false, 1.0).0;
+        let (_, dz, dh) = critic.loss(&z, h.view(), false, 1.3);
+        let value = |s: &(Critic<f64>, Array2<f64>, Array2<f64>)| {
+            1.3 * s.0.clone().loss(&s.1, s.2.view(), false, 1.0).0
+        };
         slopes("z", &state, |s| &mut s.1, &dz, value);
         slopes("hidden", &state, |s| &mut s.2, &dh, value);
         slopes("code", &state, |s| &mut s.0.code.weight.value, &critic.code.weight.grad, value);

@@ -18,7 +18,6 @@ use statrs::function::gamma::{digamma, ln_gamma};
 use crate::linalg::settle;
 use crate::nn::Real;
 use crate::nn::activation::softplus;
-use crate::nn::elementary::exp;
 use crate::nn::lanes;
 use crate::nn::wide::fast;
 
@@ -115,7 +114,24 @@ fn largest<T: Real>(values: &[T]) -> T {
 
 /// exp(o + by) in place of every o.
 fn exponentials<T: Real>(values: &mut [T], by: f64) {
-    fast(|| values.iter_mut().for_each(|o| *o = T::of(exp(o.wide() + by))));
+    let by = T::of(by);
+    fast(|| values.iter_mut().for_each(|o| *o = (*o + by).exponential()));
+}
+
+/// Σ v (o_j − top) over the entries of a line, in eight sums that do not wait for one another.
+fn linear<T: Real>(at: &[u32], x: &[T], out: &[T], top: T) -> f64 {
+    let mut sums = [0.0; 8];
+    let mut add = |l: usize, j: u32, v: T| sums[l] += v.wide() * (out[j as usize] - top).wide();
+    let (places, values) = (at.chunks_exact(8), x.chunks_exact(8));
+    for (l, (j, v)) in places.remainder().iter().zip(values.remainder()).enumerate() {
+        add(l, *j, *v);
+    }
+    for (j, v) in places.zip(values) {
+        for l in 0..8 {
+            add(l, j[l], v[l]);
+        }
+    }
+    sums.iter().sum()
 }
 
 impl Law {
@@ -170,7 +186,7 @@ impl Law {
                 let lowest = T::of(-1e30);
                 absent.iter().for_each(|&j| out[j as usize] = lowest);
                 let top = largest(out);
-                let linear: f64 = entries().map(|(j, v)| v * (out[j] - top).wide()).sum();
+                let linear = linear(at, x, out, top);
                 exponentials(out, -top.wide());
                 let sum = fast(|| lanes::sum(out)).wide();
                 absent.iter().for_each(|&j| out[j as usize] = T::ZERO);

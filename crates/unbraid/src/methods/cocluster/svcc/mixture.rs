@@ -25,7 +25,9 @@
 use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
-use crate::nn::Param;
+use crate::nn::elementary::exp;
+use crate::nn::wide::fast;
+use crate::nn::{Param, flat, flat_mut};
 
 /// Least standard deviation of a component.
 pub const LEAST_SIGMA: f64 = 0.05;
@@ -42,6 +44,7 @@ pub struct Mixture {
 }
 
 /// log Σ exp, and the exponents turned into shares.
+#[inline(always)]
 pub fn softmax(values: &mut [f64]) -> f64 {
     let top = values.iter().fold(f64::NEG_INFINITY, |a, b| a.max(*b));
     if top == f64::NEG_INFINITY {
@@ -49,7 +52,8 @@ pub fn softmax(values: &mut [f64]) -> f64 {
     }
     let mut sum = 0.0;
     for v in values.iter_mut() {
-        *v = (*v - top).exp();
+        let x = *v - top;
+        *v = if x.is_nan() { x } else { exp(x) };
         sum += *v;
     }
     values.iter_mut().for_each(|v| *v /= sum);
@@ -82,52 +86,76 @@ impl Ready {
         self.shares.is_empty()
     }
 
-    /// μ_c.
-    pub fn centre(&self, c: usize) -> ndarray::ArrayView1<'_, f64> {
-        self.mean.row(c)
+    /// μ_c and 1/σ_c².
+    #[inline(always)]
+    pub fn component(&self, c: usize) -> (&[f64], &[f64]) {
+        let at = c * self.mean.ncols()..(c + 1) * self.mean.ncols();
+        (&flat(&self.mean)[at.clone()], &flat(&self.precision)[at])
     }
 
     /// l_c(z) of every component.
+    #[inline(always)]
     pub fn components(&self, z: &[f64], out: &mut [f64]) {
         for (c, to) in out.iter_mut().enumerate() {
-            let (mean, precision) = (self.mean.row(c), self.precision.row(c));
+            let (mean, precision) = self.component(c);
             let mut square = 0.0;
-            for d in 0..z.len() {
-                let e = z[d] - mean[d];
-                square += e * e * precision[d];
+            for ((z, m), p) in z.iter().zip(mean).zip(precision) {
+                let e = z - m;
+                square += e * e * p;
             }
             *to = self.constant[c] - 0.5 * square;
         }
     }
 
     /// log p(z); γ(z) into `gamma`.
+    #[inline(always)]
     pub fn density(&self, z: &[f64], gamma: &mut [f64]) -> f64 {
         self.components(z, gamma);
         softmax(gamma)
     }
 
     /// Adds w ∂ l_c/∂z, weighted by `weights` of the components, to `out`.
+    #[inline(always)]
     pub fn add_slope(&self, z: &[f64], weights: &[f64], out: &mut [f64]) {
         for (c, w) in weights.iter().enumerate() {
-            let (mean, precision) = (self.mean.row(c), self.precision.row(c));
-            for d in 0..z.len() {
-                out[d] -= w * (z[d] - mean[d]) * precision[d];
+            let (mean, precision) = self.component(c);
+            for (((to, z), m), p) in out.iter_mut().zip(z).zip(mean).zip(precision) {
+                *to -= w * (z - m) * p;
             }
         }
     }
 
     /// Adds Σ_c w_c ∂ l_c/∂(logits, μ, log σ): the chain rule of anything that depends on the l_c.
+    #[inline(always)]
     pub fn add_gradient(&self, z: &[f64], weights: &[f64], to: &mut Gradient) {
         let total: f64 = weights.iter().sum();
         for (c, w) in weights.iter().enumerate() {
             to.logits[c] += w - total * self.shares[c];
-            let (mean, precision) = (self.mean.row(c), self.precision.row(c));
-            for d in 0..z.len() {
-                let e = (z[d] - mean[d]) * precision[d];
-                to.mean[[c, d]] += w * e;
-                to.log_sigma[[c, d]] += w * (e * (z[d] - mean[d]) - 1.0);
+            let (mean, precision) = self.component(c);
+            let (to_mean, to_sigma) = to.component(c);
+            let slopes = to_mean.iter_mut().zip(to_sigma);
+            for (((to_mean, to_sigma), z), (m, p)) in slopes.zip(z).zip(mean.iter().zip(precision)) {
+                let e = (z - m) * p;
+                *to_mean += w * e;
+                *to_sigma += w * (e * (z - m) - 1.0);
             }
         }
+    }
+
+    /// γ of every row of `points`, tempered by T: ∝ exp(l_c/T).
+    pub fn responsibilities(&self, points: ArrayView2<'_, f64>, temperature: f64) -> Array2<f64> {
+        let mut out = Array2::zeros((points.nrows(), self.len()));
+        let points = points.as_standard_layout();
+        let (from, to) = (points.as_slice().unwrap_or_default(), flat_mut(&mut out));
+        let dims = self.mean.ncols().max(1);
+        fast(|| {
+            for (z, l) in from.chunks_exact(dims).zip(to.chunks_exact_mut(self.len().max(1))) {
+                self.components(z, l);
+                l.iter_mut().for_each(|v| *v /= temperature);
+                softmax(l);
+            }
+        });
+        out
     }
 
     /// KL_c of N(m, exp(lv)) from every component.
@@ -250,6 +278,20 @@ impl Gradient {
         let zero = Array2::zeros((components, dims));
         Gradient { logits: vec![0.0; components], mean: zero.clone(), log_sigma: zero }
     }
+
+    /// Those of μ_c and log σ_c.
+    #[inline(always)]
+    pub fn component(&mut self, c: usize) -> (&mut [f64], &mut [f64]) {
+        let at = c * self.mean.ncols()..(c + 1) * self.mean.ncols();
+        (&mut flat_mut(&mut self.mean)[at.clone()], &mut flat_mut(&mut self.log_sigma)[at])
+    }
+
+    /// Adds another to it.
+    pub fn add(&mut self, other: &Gradient) {
+        self.mean += &other.mean;
+        self.log_sigma += &other.log_sigma;
+        self.logits.iter_mut().zip(&other.logits).for_each(|(to, v)| *to += v);
+    }
 }
 
 impl Mixture {
@@ -280,8 +322,9 @@ impl Mixture {
         let log_sigma: Vec<f64> = self.log_sigma.value.rows().into_iter().map(|r| r.sum()).collect();
         let root = 0.5 * dims as f64 * std::f64::consts::TAU.ln();
         let constant = (0..components).map(|c| log_shares[c] - log_sigma[c] - root).collect();
-        let precision = self.log_sigma.value.mapv(|l| (-2.0 * l).exp());
-        Ready { shares, log_shares, constant, mean: self.mean.value.clone(), precision, log_sigma }
+        let rows = |a: &Array2<f64>| a.as_standard_layout().into_owned();
+        let precision = rows(&self.log_sigma.value).mapv(|l| (-2.0 * l).exp());
+        Ready { shares, log_shares, constant, mean: rows(&self.mean.value), precision, log_sigma }
     }
 
     /// Keeps σ at or above its least value.
@@ -291,17 +334,7 @@ impl Mixture {
 
     /// γ of every row of `points`, tempered by T: ∝ exp(l_c/T).
     pub fn responsibilities(&self, points: ArrayView2<'_, f64>, temperature: f64) -> Array2<f64> {
-        let ready = self.ready();
-        let mut out = Array2::zeros((points.nrows(), ready.len()));
-        let mut l = vec![0.0; ready.len()];
-        for (mut to, z) in out.rows_mut().into_iter().zip(points.rows()) {
-            let z: Vec<f64> = z.to_vec();
-            ready.components(&z, &mut l);
-            l.iter_mut().for_each(|v| *v /= temperature);
-            softmax(&mut l);
-            to.iter_mut().zip(&l).for_each(|(t, v)| *t = *v);
-        }
-        out
+        self.ready().responsibilities(points, temperature)
     }
 
     /// The components chosen, in that order; what Adam knows of them is forgotten.

@@ -14,18 +14,18 @@
 //! Where few entries of a line are not 0 the first layer reads those alone: forward a line's own, backward those of the batch by
 //! columns, so that every row of dW₁ is summed by one task in the order of the lines.
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, s};
 use rand::Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::bound::Posterior;
-use crate::linalg::{Accum, gemm, settle};
+use crate::linalg::{Accum, gemm_in_parts, settle};
 use crate::nn::activation::{relu, relu_adjoint};
 use crate::nn::lanes::axpy;
 use crate::nn::linear::Linear;
 use crate::nn::wide::fast;
-use crate::nn::{Param, Real};
+use crate::nn::{Param, Real, add_column_sums, flat, flat_mut, repeated};
 
 /// Least and largest log s².
 pub const SPREAD: (f64, f64) = (-8.0, 4.0);
@@ -55,29 +55,45 @@ impl<T: Real> Lines<T> {
         }
     }
 
-    /// The chosen lines. With `drop`, an entry stays where `drop(line, place)` is false: a corrupted copy.
-    pub fn batch(&self, at: &[usize], drop: Option<&(dyn Fn(usize, usize) -> bool + Sync)>) -> Batch<T> {
+    /// Entries that are stored of a line.
+    pub fn stored(&self, line: usize) -> usize {
+        match self {
+            Lines::Dense(x) => x.ncols(),
+            Lines::Sparse(begin, ..) => begin[line + 1] - begin[line],
+        }
+    }
+
+    /// The chosen lines; with `dropped`, which tells for each stored entry of each of them whether it goes, corrupted copies of all
+    /// of them after them.
+    pub fn batch(&self, at: &[usize], dropped: Option<&[Vec<bool>]>) -> Batch<T> {
         match self {
             Lines::Dense(x) => {
-                let mut out = x.select(ndarray::Axis(0), at);
-                if let Some(drop) = drop {
-                    for (b, mut row) in out.rows_mut().into_iter().enumerate() {
-                        row.iter_mut()
-                            .enumerate()
-                            .filter(|(j, _)| drop(b, *j))
-                            .for_each(|(_, v)| *v = T::ZERO);
+                let (width, lines) = (x.ncols(), if dropped.is_some() { 2 * at.len() } else { at.len() });
+                let mut out = Array2::from_elem((lines, width), T::ZERO);
+                let (from, to) = (flat(x), flat_mut(&mut out));
+                to.par_chunks_mut(width.max(1)).enumerate().with_min_len(16).for_each(|(b, to)| {
+                    let from = &from[at[b % at.len()] * width..][..width];
+                    match dropped {
+                        Some(dropped) if b >= at.len() => fast(|| {
+                            let all = to.iter_mut().zip(from).zip(&dropped[b - at.len()]);
+                            all.for_each(|((to, v), gone)| *to = if *gone { T::ZERO } else { *v });
+                        }),
+                        _ => to.copy_from_slice(from),
                     }
-                }
+                });
                 Batch::Dense(out)
             }
             Lines::Sparse(indptr, places, values, _) => {
                 let (mut begin, mut place, mut value) = (vec![0], Vec::new(), Vec::new());
-                for (b, &i) in at.iter().enumerate() {
-                    for e in indptr[i]..indptr[i + 1] {
-                        if drop.is_none_or(|drop| !drop(b, e - indptr[i])) {
-                            place.push(places[e]);
-                            value.push(values[e]);
-                        }
+                for &i in at {
+                    place.extend_from_slice(&places[indptr[i]..indptr[i + 1]]);
+                    value.extend_from_slice(&values[indptr[i]..indptr[i + 1]]);
+                    begin.push(place.len());
+                }
+                for (&i, dropped) in at.iter().zip(dropped.unwrap_or_default()) {
+                    for (e, _) in (indptr[i]..indptr[i + 1]).zip(dropped).filter(|(_, gone)| !**gone) {
+                        place.push(places[e]);
+                        value.push(values[e]);
                     }
                     begin.push(place.len());
                 }
@@ -121,10 +137,9 @@ impl<T: Real> First<T> {
 
     fn forward(&self, x: &Batch<T>) -> Array2<T> {
         let width = self.weight.value.ncols();
-        let mut y = Array2::from_elem((x.len(), width), T::ZERO);
-        y.rows_mut().into_iter().for_each(|mut r| r.assign(&self.bias.value.row(0)));
+        let mut y = repeated(&self.bias.value, x.len());
         match x {
-            Batch::Dense(x) => gemm(y.view_mut(), Accum::Add, x.view(), self.weight.value.view()),
+            Batch::Dense(x) => gemm_in_parts(y.view_mut(), Accum::Add, x.view(), self.weight.value.view()),
             Batch::Sparse(begin, place, value) => {
                 let (Some(w), Some(y)) = (self.weight.value.as_slice(), y.as_slice_mut()) else { return y };
                 y.par_chunks_mut(width).enumerate().with_min_len(16).for_each(|(b, to)| {
@@ -142,11 +157,9 @@ impl<T: Real> First<T> {
 
     fn backward(&mut self, x: &Batch<T>, dy: &Array2<T>) {
         let width = dy.ncols();
-        for row in dy.rows() {
-            self.bias.grad.row_mut(0).iter_mut().zip(row).for_each(|(to, d)| *to += *d);
-        }
+        add_column_sums(dy, &mut self.bias.grad);
         match x {
-            Batch::Dense(x) => gemm(self.weight.grad.view_mut(), Accum::Add, x.t(), dy.view()),
+            Batch::Dense(x) => gemm_in_parts(self.weight.grad.view_mut(), Accum::Add, x.t(), dy.view()),
             Batch::Sparse(begin, place, value) => {
                 let inputs = self.weight.grad.nrows();
                 // The batch by columns.
@@ -279,7 +292,8 @@ impl<T: Real> Encoder<T> {
         Some(Encoder { first: First { weight: Param::new(first), bias }, deeper, mean, spread })
     }
 
-    /// Adds the gradients of every parameter from those of m and log s², and of the last hidden layer where there is one.
+    /// Adds the gradients of every parameter from those of m and log s², and of the last hidden layer of the first lines where there
+    /// is one.
     pub fn backward(&mut self, x: &Batch<T>, coded: &Coded<T>, d: &Posterior, hidden: Option<&Array2<T>>) {
         let top = coded.hidden();
         let dm = d.mean.mapv(T::of);
@@ -287,7 +301,10 @@ impl<T: Real> Encoder<T> {
         ds.zip_mut_with(&coded.free, |d, free| *d = if *free { *d } else { T::ZERO });
         self.mean.backward(top.view(), &dm);
         self.spread.backward(top.view(), &ds);
-        let mut dh = hidden.cloned().unwrap_or_else(|| Array2::from_elem(top.dim(), T::ZERO));
+        let mut dh = Array2::from_elem(top.dim(), T::ZERO);
+        if let Some(hidden) = hidden {
+            dh.slice_mut(s![..hidden.nrows(), ..]).assign(hidden);
+        }
         self.mean.backward_input(&dm, &mut dh);
         self.spread.backward_input(&ds, &mut dh);
         for (l, linear) in self.deeper.iter_mut().enumerate().rev() {
@@ -381,6 +398,7 @@ mod tests {
     use super::*;
     use crate::fit::{Draw, Seed};
     use crate::nn::check::{normal, slopes};
+    use ndarray::array;
 
     fn sparse(x: &Array2<f64>) -> Batch<f64> {
         let (mut begin, mut place, mut value) = (vec![0], vec![], vec![]);
@@ -467,9 +485,14 @@ mod tests {
     #[test]
     fn corrupted_copies_lack_what_was_dropped() {
         let x = Lines::<f64>::Sparse(vec![0, 2, 3], vec![0, 2, 1], vec![1.0, 2.0, 3.0], 3);
-        let Batch::Sparse(begin, place, value) = x.batch(&[1, 0], Some(&|b, e| b == 1 && e == 0)) else {
-            panic!()
-        };
-        assert_eq!((begin, place, value), (vec![0, 1, 2], vec![1, 2], vec![3.0, 2.0]));
+        let dropped = [vec![false], vec![true, false]];
+        let Batch::Sparse(begin, place, value) = x.batch(&[1, 0], Some(&dropped)) else { panic!() };
+        assert_eq!(begin, [0, 1, 3, 4, 5]);
+        assert_eq!((place, value), (vec![1, 0, 2, 1, 2], vec![3.0, 1.0, 2.0, 3.0, 2.0]));
+        let x = Lines::Dense(array![[1.0, 2.0], [3.0, 4.0]]);
+        let Batch::Dense(found) = x.batch(&[1], Some(&[vec![false, true]])) else { panic!() };
+        assert_eq!(found, array![[3.0, 4.0], [3.0, 0.0]]);
+        let Batch::Dense(found) = x.batch(&[1, 0], None) else { panic!() };
+        assert_eq!(found, array![[3.0, 4.0], [1.0, 2.0]]);
     }
 }

@@ -1,6 +1,7 @@
 //! One side of the model: its networks, its mixture, and a step of its bound.
 
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, ArrayView2, Axis, s};
+use rand::Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +16,7 @@ use super::network::{Batch, Coded, Decoder, Encoder, Lines};
 use crate::fit::{Draw, Seed};
 use crate::nn::adam::Adam;
 use crate::nn::wide::fast;
-use crate::nn::{Param, Real, lanes};
+use crate::nn::{Param, Real, flat, flat_mut, lanes};
 
 /// Lines of one side, as encoder and likelihood read them.
 pub struct Data<T> {
@@ -62,28 +63,51 @@ pub struct Side<T> {
     pub prior_steps: u64,
 }
 
-/// A batch on its way.
-pub struct Pass<T> {
+/// What a batch is to the terms that join both sides.
+pub struct Seen {
     /// The lines, by number.
     pub items: Vec<usize>,
-    input: Batch<T>,
-    /// q(z | x) and what is behind it.
-    pub coded: Coded<T>,
+    /// q(z | x).
+    pub posterior: Posterior,
     /// z and densities.
     pub samples: Samples,
     /// The mixture at the time.
     pub ready: Ready,
+}
+
+/// A batch in the encoder: the lines and, where they are contrasted, their corrupted copies after them.
+pub struct Encoded<T> {
+    input: Batch<T>,
+    coded: Coded<T>,
+    /// Derivatives of the contrastive term: in q of the copies, and in the last hidden layer of the lines.
+    contrast: Option<(Posterior, Array2<T>)>,
+}
+
+/// A batch in the decoder.
+pub struct Decoded<T> {
     u: Array2<T>,
     layers: Vec<Array2<T>>,
     out: Array2<T>,
     /// ŵ and F.
     pub weights: Weights,
-    /// Derivatives of the loss in z of the first sample, from what others add; B × L.
-    pub extra: Array2<f64>,
-    /// And in the mixture.
-    pub extra_prior: Gradient,
-    /// The same in the last hidden layer.
-    hidden: Option<Array2<T>>,
+}
+
+/// A batch on its way.
+pub struct Pass<T> {
+    /// What other terms read.
+    pub seen: Seen,
+    /// In the encoder.
+    pub encoded: Encoded<T>,
+    /// In the decoder.
+    pub decoded: Decoded<T>,
+}
+
+/// Derivatives of the loss from the terms that join both sides.
+pub struct Joined {
+    /// In z of the first sample, B × L.
+    pub z: Array2<f64>,
+    /// In the mixture.
+    pub prior: Gradient,
 }
 
 /// How steps are made.
@@ -108,11 +132,37 @@ const SPREAD: f64 = 1.0;
 const STRETCH: f64 = 10.0;
 /// Share of entries that are dropped from a corrupted copy.
 const CORRUPTED: f64 = 0.2;
+/// Entries that a task squares.
+const STRETCHES: usize = 1 << 15;
 
 /// Σ a², in the float's own precision over short stretches.
 fn squares<T: Real>(a: &Array2<T>) -> f64 {
     let Some(a) = a.as_slice() else { return a.iter().map(|v| v.wide() * v.wide()).sum() };
-    a.chunks(1 << 12).map(|part| fast(|| lanes::dot(part, part)).wide()).sum()
+    let part = |part: &[T]| fast(|| lanes::dot(part, part)).wide();
+    if a.len() <= STRETCHES {
+        return a.chunks(1 << 12).map(part).sum();
+    }
+    let all = a.par_chunks(STRETCHES).map(|a| a.chunks(1 << 12).map(part).sum());
+    all.collect::<Vec<f64>>().iter().sum()
+}
+
+/// The derivative in log s² of z = m + s ε, given that in z.
+fn through_noise(dz: ArrayView2<'_, f64>, eps: ArrayView2<'_, f64>, q: &Posterior) -> Array2<f64> {
+    let mut out = q.log_variance.mapv(|lv| 0.5 * (0.5 * lv).exp());
+    out *= &dz;
+    out *= &eps;
+    out
+}
+
+/// Whether each stored entry of each line is dropped from its corrupted copy: a stream for each line, epoch and side.
+fn dropped<T: Real>(lines: &Lines<T>, items: &[usize], seed: Seed, place: u64) -> Vec<Vec<bool>> {
+    let below = (CORRUPTED * f64::from(u16::MAX)) as u16;
+    let of = |&i: &usize| {
+        let mut bytes = vec![0; 2 * lines.stored(i)];
+        seed.stream(Draw::Shuffle, place << 32 | i as u64).fill_bytes(&mut bytes);
+        fast(|| bytes.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]) < below).collect())
+    };
+    items.par_iter().with_min_len(16).map(of).collect()
 }
 
 /// Noise of `samples` for each line: a stream for each line, epoch and side.
@@ -126,17 +176,44 @@ pub fn noise_of(seed: Seed, place: u64, items: &[usize], samples: usize, dims: u
         .unwrap_or_else(|_| Array2::zeros((items.len() * samples, dims)))
 }
 
-impl<T> Pass<T> {
+impl Seen {
+    /// z of the first sample of every line, B × L.
+    pub fn first(&self) -> Array2<f64> {
+        let k = self.samples.z.nrows() / self.items.len().max(1);
+        self.samples.z.slice(s![..;k.max(1), ..]).to_owned()
+    }
+
+    /// Adds the gradient of a loss that is `slope` in the tempered memberships of the first samples.
+    pub fn pull_memberships(
+        &self,
+        memberships: ArrayView2<'_, f64>,
+        slope: ArrayView2<'_, f64>,
+        temperature: f64,
+        to: &mut Joined,
+    ) {
+        let d = through_softmax(memberships, slope, temperature);
+        let (first, dims) = (self.first(), to.z.ncols().max(1));
+        let (lines, clusters) = (flat_mut(&mut to.z), d.ncols().max(1));
+        fast(|| {
+            let all = flat(&first).chunks_exact(dims).zip(flat(&d).chunks_exact(clusters));
+            for ((z, weights), line) in all.zip(lines.chunks_exact_mut(dims)) {
+                self.ready.add_slope(z, weights, line);
+                self.ready.add_gradient(z, weights, &mut to.prior);
+            }
+        });
+    }
+
     /// Adds the Dirichlet prior of concentration α₀ on the shares, beside a mean over `lines` lines.
-    pub fn lean(&mut self, concentration: f64, lines: usize) {
+    pub fn lean(&self, concentration: f64, lines: usize, to: &mut Joined) {
         let weight = (1.0 - concentration) / lines as f64;
-        let components = self.ready.len() as f64;
-        let shares = &self.ready.shares;
-        self.extra_prior
-            .logits
-            .iter_mut()
-            .zip(shares)
-            .for_each(|(to, s)| *to += weight * (1.0 - components * s));
+        let (components, shares) = (self.ready.len() as f64, &self.ready.shares);
+        to.prior.logits.iter_mut().zip(shares).for_each(|(to, s)| *to += weight * (1.0 - components * s));
+    }
+
+    /// No derivatives yet.
+    pub fn joined(&self) -> Joined {
+        let shape = (self.ready.len(), self.posterior.mean.ncols());
+        Joined { z: Array2::zeros(self.posterior.mean.dim()), prior: Gradient::zeros(shape) }
     }
 }
 
@@ -163,54 +240,46 @@ impl<T: Real> Side<T> {
         }
     }
 
-    /// Forward through encoder, samples, decoder and likelihood.
+    /// Forward through encoder, samples, decoder and likelihood; with `copies`, seed and place of the noise that corrupts them, the
+    /// encoder reads copies of the lines too.
     pub fn forward(
         &self,
         data: &Data<T>,
         items: &[usize],
         objective: Objective,
         eps: Array2<f64>,
+        copies: Option<(Seed, u64)>,
     ) -> Pass<T> {
-        let input = data.lines.batch(items, None);
+        let dropped = copies.map(|(seed, place)| dropped(&data.lines, items, seed, place));
+        let input = data.lines.batch(items, dropped.as_deref());
         let coded = self.encoder.forward(&input);
+        let posterior = coded.posterior.lines(0, items.len());
         let ready = self.mixture.ready();
-        let samples = Samples::draw(&coded.posterior, eps, &ready);
-        let u = samples.stretched(&coded.posterior, &self.stretch).mapv(T::of);
+        let samples = Samples::draw(&posterior, eps, &ready);
+        let u = samples.stretched(&posterior, &self.stretch).mapv(T::of);
         let (layers, mut out) = self.decoder.forward(u.view());
         let log = data.law.log_likelihood(&mut out, &data.targets, items, self.noise_slice());
         let weights = objective.weigh(&log, &samples);
-        let extra = Array2::zeros(coded.posterior.mean.dim());
-        let extra_prior = Gradient::zeros(self.mixture.shape());
-        let items = items.to_vec();
         Pass {
-            items,
-            input,
-            coded,
-            samples,
-            ready,
-            u,
-            layers,
-            out,
-            weights,
-            extra,
-            extra_prior,
-            hidden: None,
+            seen: Seen { items: items.to_vec(), posterior, samples, ready },
+            encoded: Encoded { input, coded, contrast: None },
+            decoded: Decoded { u, layers, out, weights },
         }
     }
 
     /// Σ F of some lines.
     pub fn value(&self, data: &Data<T>, items: &[usize], objective: Objective, eps: Array2<f64>) -> f64 {
-        let pass = self.forward(data, items, objective, eps);
-        let q = &pass.coded.posterior;
-        let mut gamma = vec![0.0; pass.ready.len()];
-        let mut sum: f64 = pass.weights.value.iter().sum();
+        let Pass { seen: Seen { posterior: q, ready, .. }, decoded, .. } =
+            self.forward(data, items, objective, eps, None);
+        let mut gamma = vec![0.0; ready.len()];
+        let mut sum: f64 = decoded.weights.value.iter().sum();
         for (m, lv) in q.mean.rows().into_iter().zip(q.log_variance.rows()) {
             let (m, lv) = (m.to_vec(), lv.to_vec());
             sum -= objective.beta
                 * match objective.divergence {
                     Divergence::Iwae => 0.0,
-                    Divergence::Vade => pass.ready.vade(&m, &lv, &mut gamma),
-                    Divergence::Bound => pass.ready.bound(&m, &lv, &mut gamma),
+                    Divergence::Vade => ready.vade(&m, &lv, &mut gamma),
+                    Divergence::Bound => ready.bound(&m, &lv, &mut gamma),
                 };
         }
         sum
@@ -220,116 +289,84 @@ impl<T: Real> Side<T> {
         self.noise.value.as_slice().unwrap_or(&[])
     }
 
-    /// Adds to every gradient that of the mean loss −F of the batch and of what was added to the pass; returns the mean of F.
-    pub fn backward(
+    /// Adds the gradients of the decoder and of the noise for the mean loss −F of the batch; r, which the encoder needs.
+    pub fn backward_decoder(&mut self, data: &Data<T>, seen: &Seen, decoded: &mut Decoded<T>) -> Array2<f64> {
+        let scale = -1.0 / seen.items.len() as f64;
+        let seeds: Vec<f64> = decoded.weights.share.iter().map(|w| scale * w).collect();
+        let mut slope = vec![0.0; self.noise.value.len()];
+        let noise = self.noise_slice().to_vec();
+        data.law.pull(&mut decoded.out, &data.targets, &seen.items, &seeds, &noise, &mut slope);
+        self.noise.grad.iter_mut().zip(&slope).for_each(|(to, v)| *to += v);
+        self.decoder.backward(decoded.u.view(), &decoded.layers, &decoded.out).mapv(|v| v.wide())
+    }
+
+    /// Adds those of the encoder and of the mixture, of the contrastive term too, given r and what joins the sides; the mean of F.
+    pub fn backward_encoder(
         &mut self,
-        data: &Data<T>,
-        mut pass: Pass<T>,
+        seen: &Seen,
+        encoded: &Encoded<T>,
+        mut weights: Weights,
+        r: ArrayView2<'_, f64>,
+        joined: &Joined,
         objective: Objective,
         rates: &Rates,
     ) -> f64 {
-        let scale = -1.0 / pass.items.len() as f64;
-        let seeds: Vec<f64> = pass.weights.share.iter().map(|w| scale * w).collect();
-        let mut slope = vec![0.0; self.noise.value.len()];
-        let noise = self.noise_slice().to_vec();
-        data.law.pull(&mut pass.out, &data.targets, &pass.items, &seeds, &noise, &mut slope);
-        self.noise.grad.iter_mut().zip(&slope).for_each(|(to, v)| *to += v);
-        let r = self.decoder.backward(pass.u.view(), &pass.layers, &pass.out).mapv(|v| v.wide());
+        let scale = -1.0 / seen.items.len() as f64;
         let mut prior = PriorGradients::zeros(self.mixture.shape());
-        let q = &pass.coded.posterior;
-        let mut d = objective.pull(
-            q,
-            &pass.samples,
-            &mut pass.weights,
-            r.view(),
-            (&self.stretch, scale),
-            &pass.ready,
-            &mut prior,
-        );
+        let q = &seen.posterior;
+        let stretch = (&self.stretch[..], scale);
+        let mut d = objective.pull(q, &seen.samples, &mut weights, r, stretch, &seen.ready, &mut prior);
+        d.mean += &joined.z;
         // z₀ = m + s ε₀
-        let k = objective.samples;
-        for ((i, l), v) in pass.extra.indexed_iter() {
-            d.mean[[i, l]] += v;
-            d.log_variance[[i, l]] +=
-                0.5 * v * pass.samples.noise[[i * k, l]] * (0.5 * q.log_variance[[i, l]]).exp();
+        let first = seen.samples.noise.slice(s![..;objective.samples, ..]);
+        d.log_variance += &through_noise(joined.z.view(), first, q);
+        let mut hidden = None;
+        if let Some((copies, of_hidden)) = &encoded.contrast {
+            let both = |a: &Array2<f64>, b: &Array2<f64>| {
+                ndarray::concatenate(Axis(0), &[a.view(), b.view()]).unwrap_or_else(|_| a.clone())
+            };
+            d = Posterior {
+                mean: both(&d.mean, &copies.mean),
+                log_variance: both(&d.log_variance, &copies.log_variance),
+            };
+            hidden = Some(of_hidden);
         }
-        self.encoder.backward(&pass.input, &pass.coded, &d, pass.hidden.as_ref());
+        self.encoder.backward(&encoded.input, &encoded.coded, &d, hidden);
         if rates.moves {
             let how =
                 if objective.divergence == Divergence::Iwae { rates.gradient } else { PriorGradient::Plain };
             let mut gradient = self.mixing.combine(how, prior);
-            gradient.mean += &pass.extra_prior.mean;
-            gradient.log_sigma += &pass.extra_prior.log_sigma;
-            gradient.logits.iter_mut().zip(&pass.extra_prior.logits).for_each(|(to, v)| *to += v);
+            gradient.add(&joined.prior);
             self.mixture.mean.grad += &gradient.mean;
             self.mixture.log_sigma.grad += &gradient.log_sigma;
             self.mixture.logits.grad.iter_mut().zip(&gradient.logits).for_each(|(to, v)| *to += v);
         }
-        pass.weights.value.iter().sum::<f64>() / pass.items.len() as f64
+        weights.value.iter().sum::<f64>() / seen.items.len() as f64
     }
 
-    /// Adds `weight` times the contrastive loss of corrupted copies beside the lines' own hidden layers; the loss.
+    /// `weight` times the contrastive loss of the corrupted copies beside the lines' own hidden layers; adds the gradients of its maps,
+    /// and keeps the others for the encoder.
     pub fn contrast(
         &mut self,
-        data: &Data<T>,
         pass: &mut Pass<T>,
         symmetric: bool,
         weight: f64,
         seed: Seed,
         place: u64,
     ) -> f64 {
-        use rand::RngExt;
-        let width = data.lines.width();
-        let dropped: Vec<Vec<bool>> = pass
-            .items
-            .par_iter()
-            .map(|&i| {
-                let mut rng = seed.stream(Draw::Shuffle, place << 32 | i as u64);
-                let entries = match &data.lines {
-                    Lines::Dense(_) => width,
-                    Lines::Sparse(begin, ..) => begin[i + 1] - begin[i],
-                };
-                let below = (CORRUPTED * f64::from(u32::MAX)) as u32;
-                (0..entries).map(|_| rng.random::<u32>() < below).collect()
-            })
-            .collect();
-        let input = data.lines.batch(&pass.items, Some(&|b, e| dropped[b][e]));
-        let coded = self.encoder.forward(&input);
-        let q = &coded.posterior;
+        let (items, coded) = (&pass.seen.items, &pass.encoded.coded);
+        let q = coded.posterior.lines(items.len(), coded.posterior.mean.nrows());
         let dims = q.mean.ncols();
-        let eps = noise_of(seed.child(Draw::Latent, 1), place, &pass.items, 1, dims);
+        let eps = noise_of(seed.child(Draw::Latent, 1), place, items, 1, dims);
         let z = Array2::from_shape_fn(q.mean.dim(), |at| {
             T::of(q.mean[at] + (0.5 * q.log_variance[at]).exp() * eps[at])
         });
-        let (value, dz, dh) = self.critic.loss(&z, pass.coded.hidden(), symmetric, weight);
+        let hidden = coded.hidden().slice(s![..items.len(), ..]);
+        let (value, dz, dh) = self.critic.loss(&z, hidden, symmetric, weight);
         let mean = dz.mapv(|v| v.wide());
-        let log_variance = Array2::from_shape_fn(q.mean.dim(), |at| {
-            0.5 * mean[at] * eps[at] * (0.5 * q.log_variance[at]).exp()
-        });
-        self.encoder.backward(&input, &coded, &Posterior { mean, log_variance }, None);
-        // The clean lines' hidden layer goes back with everything else.
-        pass.hidden = Some(dh);
+        let log_variance = through_noise(mean.view(), eps.view(), &q);
+        pass.encoded.contrast = Some((Posterior { mean, log_variance }, dh));
         value
-    }
-
-    /// Adds to the pass the gradient of a loss that is `slope` in the tempered memberships of the first samples.
-    pub fn pull_memberships(
-        &self,
-        pass: &mut Pass<T>,
-        memberships: ArrayView2<'_, f64>,
-        slope: ArrayView2<'_, f64>,
-        temperature: f64,
-    ) {
-        let d = through_softmax(memberships, slope, temperature);
-        let samples = pass.samples.z.nrows() / pass.items.len().max(1);
-        for i in 0..pass.items.len() {
-            let z = pass.samples.z.row(i * samples).to_vec();
-            let weights = d.row(i).to_vec();
-            if let Some(to) = pass.extra.row_mut(i).as_slice_mut() {
-                pass.ready.add_slope(&z, &weights, to);
-            }
-            pass.ready.add_gradient(&z, &weights, &mut pass.extra_prior);
-        }
     }
 
     /// One step of Adam on everything, gradients cleared.
@@ -340,17 +377,10 @@ impl<T: Real> Side<T> {
         let norm = square.sqrt();
         let shrink = if norm > CLIP { CLIP / norm } else { 1.0 };
         let adam = Adam::at(self.steps, rates.network);
+        let clipped = adam.shrunk(shrink);
         self.visit(&mut |name, p| {
-            if shrink < 1.0 {
-                let by = T::of(shrink);
-                p.grad.mapv_inplace(|g| g * by);
-            }
-            adam.descend(p);
-            if rates.decay > 0.0 && name.ends_with("weight") {
-                let keep = T::of(1.0 - rates.network * rates.decay);
-                p.value.mapv_inplace(|v| v * keep);
-            }
-            p.clear();
+            let decay = if name.ends_with("weight") { rates.network * rates.decay } else { 0.0 };
+            clipped.descend_and_clear(p, 1.0 - decay);
         });
         adam.descend(&mut self.noise);
         self.noise.value.mapv_inplace(|v| v.clamp(-10.0, 10.0));

@@ -14,7 +14,6 @@
 
 use ndarray::{Array2, Axis};
 use rand::seq::SliceRandom;
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::bound::{Objective, Posterior};
@@ -25,19 +24,18 @@ use super::likelihood::Law;
 use super::model::{Coder, SvccFit};
 use super::polish;
 use super::prune::survivors;
-use super::side::{Pass, Rates, Side, Sizes, noise_of};
+use super::side::{Joined, Pass, Rates, Seen, Side, Sizes, noise_of};
 use super::{Start, Svcc};
 use crate::data::Values;
 use crate::error::Result;
 use crate::fit::{Course, Ctx, Draw, Iterate, Seed, Step, Stop, StopRule, drive};
 use crate::graph::kmeans::kmeans;
 use crate::linalg::matmul;
-use crate::methods::cocluster::blocks::{by_size, information, soft_profiles, table};
+use crate::methods::cocluster::blocks::{by_size, information, soft_profiles, soft_profiles_of, table};
 use crate::methods::cocluster::fit::{Blocks, Coclusters, Side as Found};
 use crate::methods::cocluster::itcc::Itcc;
 use crate::methods::cocluster::spectral;
 use crate::methods::cocluster::start::{Labels, hardest};
-use crate::nn::lanes::axpy;
 
 /// Cells of a step in the joint space.
 const CELLS: usize = 512;
@@ -179,10 +177,12 @@ impl<'a> Problem<'a> {
     }
 
     fn embed(&self, sides: &[Side<f32>; 2]) -> [Posterior; 2] {
-        [0, 1].map(|at| {
+        let of = |at: usize| {
             let all: Vec<usize> = (0..self.lines(at)).collect();
             sides[at].embed(&self.tables.sides[at].lines, &all)
-        })
+        };
+        let (rows, cols) = rayon::join(|| of(0), || of(1));
+        [rows, cols]
     }
 
     /// Labels of the codes or of the table become mixtures.
@@ -233,17 +233,7 @@ impl<'a> Problem<'a> {
 
     /// X Δ of the lines of a batch, Δ the other side's bank.
     fn profile(&self, s: &State, at: usize, items: &[usize]) -> Array2<f64> {
-        let (x, other) = (&self.tables.cross[at], &s.banks[1 - at]);
-        let width = other.ncols();
-        let mut out = Array2::<f64>::zeros((items.len(), width));
-        let (Some(to), Some(bank)) = (out.as_slice_mut(), other.as_slice()) else { return out };
-        to.par_chunks_mut(width).zip(items).with_min_len(64).for_each(|(to, &i)| {
-            let (places, values) = x.row(i);
-            for (&j, &v) in places.iter().zip(values) {
-                axpy(v, &bank[j as usize * width..][..width], to);
-            }
-        });
-        out
+        soft_profiles_of(&self.tables.cross[at], items, s.banks[1 - at].view())
     }
 
     /// What Q becomes, this side first, where the lines of a batch change their memberships.
@@ -260,30 +250,21 @@ impl<'a> Problem<'a> {
         q + matmul((gamma - &old).t(), profile.view())
     }
 
-    /// Adds the cross-loss to both passes, and moves banks and Q to the memberships at the codes.
-    fn cross(&self, s: &mut State, sides: &[Side<f32>; 2], passes: &mut [Pass<f32>; 2], weight: f64) {
+    /// Adds the cross-loss to both sides, and moves banks and Q to the memberships at the codes.
+    fn cross(&self, s: &mut State, seen: [&Seen; 2], joined: &mut [Joined; 2], weight: f64) {
         let p = self.params;
-        let memberships = [0, 1].map(|at| {
-            let z = &passes[at].samples.z;
-            let first = Array2::from_shape_fn(passes[at].extra.dim(), |(i, d)| z[[i * p.samples, d]]);
-            sides[at].mixture.responsibilities(first.view(), p.temperature)
-        });
+        let memberships = seen.map(|seen| seen.ready.responsibilities(seen.first().view(), p.temperature));
         if self.tables.kind == Cross::Assignment {
             let (_, rows, cols) = assignment(memberships[0].view(), memberships[1].view());
             for (at, slope) in [(0, rows), (1, cols)] {
-                let slope = slope * weight;
-                sides[at].pull_memberships(
-                    &mut passes[at],
-                    memberships[at].view(),
-                    slope.view(),
-                    p.temperature,
-                );
+                let (slope, gamma) = (slope * weight, memberships[at].view());
+                seen[at].pull_memberships(gamma, slope.view(), p.temperature, &mut joined[at]);
             }
             return;
         }
-        let profiles = [0, 1].map(|at| self.profile(s, at, &passes[at].items));
+        let profiles = [0, 1].map(|at| self.profile(s, at, &seen[at].items));
         for at in 0..2 {
-            let (gamma, profile, items) = (&memberships[at], &profiles[at], &passes[at].items);
+            let (gamma, profile, items) = (&memberships[at], &profiles[at], &seen[at].items);
             let q = self.changed(s, at, items, gamma, profile);
             let slope = match self.tables.kind {
                 Cross::Squares => {
@@ -295,42 +276,39 @@ impl<'a> Problem<'a> {
                 _ => matmul(profile.view(), slopes_of_information(q.view()).t()),
             };
             let slope = slope * (-weight / items.len() as f64);
-            sides[at].pull_memberships(&mut passes[at], gamma.view(), slope.view(), p.temperature);
+            seen[at].pull_memberships(gamma.view(), slope.view(), p.temperature, &mut joined[at]);
         }
         for at in 0..2 {
-            let mean = &passes[at].coded.posterior.mean;
-            let fresh = sides[at].mixture.responsibilities(mean.view(), p.temperature);
+            let fresh = seen[at].ready.responsibilities(seen[at].posterior.mean.view(), p.temperature);
             // The rows of this step have moved when the columns' profile is taken again.
-            let profile = if at == 0 { profiles[0].clone() } else { self.profile(s, 1, &passes[1].items) };
-            let q = self.changed(s, at, &passes[at].items, &fresh, &profile);
+            let profile = if at == 0 { profiles[0].clone() } else { self.profile(s, 1, &seen[1].items) };
+            let q = self.changed(s, at, &seen[at].items, &fresh, &profile);
             s.q = if at == 0 { q } else { q.t().to_owned() };
-            for (row, &i) in fresh.rows().into_iter().zip(&passes[at].items) {
+            for (row, &i) in fresh.rows().into_iter().zip(&seen[at].items) {
                 s.banks[at].row_mut(i).assign(&row);
             }
         }
     }
 
-    /// Adds the joint space to both passes, and steps it.
+    /// Adds the joint space to both sides, and steps it.
     fn join(
         &self,
         s: &State,
         space: &mut Space<f32>,
-        passes: &mut [Pass<f32>; 2],
+        seen: [&Seen; 2],
+        joined: &mut [Joined; 2],
         objective: Objective,
         rates: &Rates,
     ) {
         let (p, seed) = (self.params, self.seed(s).child(Draw::Latent, 2));
         let place = (s.epoch as u64) << 32 | s.next as u64;
         let mut rng = seed.stream(Draw::Shuffle, place);
-        let [first, second] = passes;
         let x = &self.tables.cross[0];
         let margins = self.tables.joint.as_ref().filter(|_| self.tables.law != Law::Gaussian);
         let margins = margins.map(|j| (&j.row_mass[..], &j.col_mass[..], j.total));
-        let cells = Cells::draw(x, &first.items, &second.items, CELLS, margins, &mut rng);
+        let cells = Cells::draw(x, &seen[0].items, &seen[1].items, CELLS, margins, &mut rng);
         let k = p.samples;
-        let codes =
-            |pass: &Pass<f32>| Array2::from_shape_fn(pass.extra.dim(), |(i, d)| pass.samples.z[[i * k, d]]);
-        let (z, w) = (codes(first), codes(second));
+        let [z, w] = seen.map(Seen::first);
         let noise = super::bound::noise(CELLS * k, LATENT, &mut seed.stream(Draw::Latent, place));
         let noise = Array2::from_shape_vec((CELLS * k, LATENT), noise)
             .unwrap_or_else(|_| Array2::zeros((CELLS * k, LATENT)));
@@ -338,56 +316,84 @@ impl<'a> Problem<'a> {
         let scale = p.joint * self.shape.1 as f64 / 10.0;
         let weights = (scale, p.nce * p.joint);
         let (_, dz, dw) = space.pass((&z, &w), &cells, objective, noise, weights, rates);
-        first.extra += &dz;
-        second.extra += &dw;
+        joined[0].z += &dz;
+        joined[1].z += &dw;
         space.descend(rates);
     }
 
-    /// One step of everything.
+    /// What joins the sides: cross-loss, joint space, and the prior on the shares of clusters.
+    fn joined(
+        &self,
+        s: &mut State,
+        space: &mut Option<Space<f32>>,
+        seen: [&Seen; 2],
+        objective: Objective,
+        rates: &Rates,
+    ) -> [Joined; 2] {
+        let p = self.params;
+        let mut joined = seen.map(Seen::joined);
+        if self.pretraining(s) {
+            return joined;
+        }
+        if p.kappa > 0.0 {
+            let ramp = ((s.epoch - p.pretrain + 1) as f64 / RAMP).min(1.0);
+            self.cross(s, seen, &mut joined, p.kappa * ramp);
+        }
+        if let Some(space) = space {
+            self.join(s, space, seen, &mut joined, objective, rates);
+        }
+        if p.dirichlet != 1.0 {
+            for at in 0..2 {
+                seen[at].lean(p.dirichlet, self.lines(at), &mut joined[at]);
+            }
+        }
+        joined
+    }
+
+    /// One step of everything. Products of one side are too small for all cores: both sides run side by side, what joins them beside
+    /// the decoders' way back, and products are cut into parts that an idle thread takes.
     fn descend(&self, s: &mut State, sides: &mut [Side<f32>; 2], space: &mut Option<Space<f32>>) {
         let p = self.params;
         let (objective, rates, seed) = (self.objective(s), self.rates(s), self.seed(s));
-        let joint = !self.pretraining(s);
+        let contrasted = !self.pretraining(s) && p.nce > 0.0;
         // A line may be visited twice in an epoch, when the shorter side wraps round.
         let place = |at: usize| ((s.epoch * 128 + s.next / self.batches(at) % 64) * 2 + at) as u64;
         let places = [place(0), place(1)];
         let items = [self.items(s, 0), self.items(s, 1)];
-        // Products of one side are too small for all cores; both sides at a time are not.
-        let forward = |side: &Side<f32>, at: usize| {
+        let ahead = |side: &mut Side<f32>, at: usize| {
             let eps = noise_of(seed, places[at], &items[at], p.samples, p.latent);
-            side.forward(&self.tables.sides[at], &items[at], objective, eps)
+            let copies = contrasted.then_some((seed, places[at]));
+            let mut pass = side.forward(&self.tables.sides[at], &items[at], objective, eps, copies);
+            let told = match contrasted {
+                true => side.contrast(&mut pass, p.symmetric, p.nce, seed, places[at]),
+                false => 0.0,
+            };
+            (pass, told)
         };
-        let (first, second) = rayon::join(|| forward(&sides[0], 0), || forward(&sides[1], 1));
-        let mut passes = [first, second];
-        if joint {
-            if p.nce > 0.0 {
-                let contrast = |side: &mut Side<f32>, pass: &mut Pass<f32>, at: usize| {
-                    side.contrast(&self.tables.sides[at], pass, p.symmetric, p.nce, seed, places[at])
-                };
-                let ([a, b], [of_a, of_b]) = (&mut *sides, &mut passes);
-                let (rows, cols) = rayon::join(|| contrast(a, of_a, 0), || contrast(b, of_b, 1));
-                s.sums[2] += rows + cols;
-            }
-            if p.kappa > 0.0 {
-                let ramp = ((s.epoch - p.pretrain + 1) as f64 / RAMP).min(1.0);
-                self.cross(s, sides, &mut passes, p.kappa * ramp);
-            }
-            if let Some(space) = space {
-                self.join(s, space, &mut passes, objective, &rates);
-            }
-            if p.dirichlet != 1.0 {
-                for at in 0..2 {
-                    passes[at].lean(p.dirichlet, self.lines(at));
-                }
-            }
-        }
-        let back = |side: &mut Side<f32>, pass: Pass<f32>, at: usize| {
-            let value = side.backward(&self.tables.sides[at], pass, objective, &rates);
+        let [a, b] = sides;
+        let ((first, of_first), (second, of_second)) = rayon::join(|| ahead(a, 0), || ahead(b, 1));
+        s.sums[2] += of_first + of_second;
+        let Pass { seen: seen_a, encoded: enc_a, decoded: mut dec_a } = first;
+        let Pass { seen: seen_b, encoded: enc_b, decoded: mut dec_b } = second;
+        let tables = &self.tables.sides;
+        let (joined, (r_a, r_b)) = rayon::join(
+            || self.joined(s, space, [&seen_a, &seen_b], objective, &rates),
+            || {
+                rayon::join(
+                    || a.backward_decoder(&tables[0], &seen_a, &mut dec_a),
+                    || b.backward_decoder(&tables[1], &seen_b, &mut dec_b),
+                )
+            },
+        );
+        let back = |side: &mut Side<f32>, seen: &Seen, encoded, weights, r: Array2<f64>, joined| {
+            let value = side.backward_encoder(seen, encoded, weights, r.view(), joined, objective, &rates);
             side.descend(&rates);
             value
         };
-        let ([a, b], [of_a, of_b]) = (sides, passes);
-        let (rows, cols) = rayon::join(|| back(a, of_a, 0), || back(b, of_b, 1));
+        let (rows, cols) = rayon::join(
+            || back(a, &seen_a, &enc_a, dec_a.weights, r_a, &joined[0]),
+            || back(b, &seen_b, &enc_b, dec_b.weights, r_b, &joined[1]),
+        );
         s.sums[0] += rows;
         s.sums[1] += cols;
     }
