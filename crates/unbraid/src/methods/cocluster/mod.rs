@@ -31,6 +31,7 @@ pub mod itcc;
 pub mod kmeans;
 pub mod lbm;
 pub mod nmtf;
+pub mod noise;
 pub mod spectral;
 pub mod start;
 pub mod svcc;

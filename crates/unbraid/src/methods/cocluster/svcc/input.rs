@@ -3,16 +3,21 @@
 //! ```text
 //! gaussian:     encoders and likelihoods see (X − mean)/sd, mean and sd of the whole table
 //! other laws:   encoders see x̃, lines weighted by tf-idf and brought to mean square 1 by one number; likelihoods see X
-//! multinomial:  likelihood and cross-loss see X/φ,   φ = Σ (x − e)²/e / ((n − 1)(m − 1)),   e the product of the margins over N
+//! multinomial:  likelihood and cross-loss see T/φ,   φ = Σ (T − e)²/e / ((n − 1)(m − 1)),   e the product of T's margins over their sum
+//! T(x) = x, or asinh²(√(a x))/a where most of the variance of counts grows with the square of their mean ([`noise`]); encoders see x̃ of T
 //! missing:      no term of a likelihood, 0 for the encoders and for the cross-loss
 //! ```
 //!
 //! φ is the dispersion beside the margins. Weights of tf-idf or pixels are no counts: over φ they weigh against the prior as counts of
-//! the same scatter would, in whatever unit they come (quasi-likelihood; McCullagh and Nelder 1989: `mccullagh1989`).
+//! the same scatter would, in whatever unit they come (quasi-likelihood; McCullagh and Nelder 1989: `mccullagh1989`). The Poisson, negative
+//! binomial and Bernoulli laws see X itself; what the polish reads is T/φ with all of them.
+//!
+//! [`noise`]: crate::methods::cocluster::noise
 
 use sha2::{Digest, Sha256};
 use statrs::function::gamma::ln_gamma;
 
+use super::Svcc;
 use super::cross::Cross;
 use super::likelihood::{Law, Targets};
 use super::network::Lines;
@@ -20,6 +25,7 @@ use super::side::Data;
 use crate::data::{Csr, Matrix, Missing, Values};
 use crate::error::{Error, Result};
 use crate::fit::Check;
+use crate::methods::cocluster::noise::{Noise, bent};
 use crate::methods::cocluster::table::{Joint, filled, nonnegative};
 use crate::methods::cocluster::weight::{rarity, weighted};
 
@@ -73,6 +79,8 @@ impl Check for Observed<'_> {
 pub struct Reader {
     /// tf-idf weights of the places; empty for a Gaussian law.
     rarity: Vec<f64>,
+    /// a of [`bent`], before anything else; 0 for values as they are.
+    bend: f64,
     /// Added first, and multiplied by afterwards.
     shift: f64,
     scale: f64,
@@ -84,24 +92,29 @@ impl Reader {
         if self.rarity.is_empty() {
             return Csr::from_dense(x.to_dense().mapv(|v| (v + self.shift) * self.scale).view());
         }
-        weighted(x, &self.rarity).map(|v| v * self.scale)
+        self.weigh(&x.map(|v| bent(self.bend, v)))
     }
 
-    /// Weights of the places (none for a Gaussian law), what is added, what is multiplied by.
-    pub fn parts(&self) -> (&[f64], f64, f64) {
-        (&self.rarity, self.shift, self.scale)
+    /// Lines whose values are bent.
+    fn weigh(&self, bent: &Csr) -> Csr {
+        weighted(bent, &self.rarity).map(|v| v * self.scale)
+    }
+
+    /// Weights of the places (none for a Gaussian law); what is added, what is multiplied by, and the bend.
+    pub fn parts(&self) -> (&[f64], [f64; 3]) {
+        (&self.rarity, [self.shift, self.scale, self.bend])
     }
 
     /// Of its [`parts`](Self::parts).
-    pub fn from_parts(rarity: Vec<f64>, shift: f64, scale: f64) -> Reader {
-        Reader { rarity, shift, scale }
+    pub fn from_parts(rarity: Vec<f64>, [shift, scale, bend]: [f64; 3]) -> Reader {
+        Reader { rarity, bend, shift, scale }
     }
 
-    /// Of lines that are read by tf-idf.
-    fn of(x: &Csr) -> Reader {
+    /// Of lines that are read by tf-idf, their values bent already.
+    fn of(x: &Csr, bend: f64) -> Reader {
         let (n, m) = x.shape();
-        let mut reader = Reader { rarity: rarity(x), shift: 0.0, scale: 1.0 };
-        let square: f64 = reader.read(x).values().iter().map(|v| v * v).sum();
+        let mut reader = Reader { rarity: rarity(x), bend, shift: 0.0, scale: 1.0 };
+        let square: f64 = reader.weigh(x).values().iter().map(|v| v * v).sum();
         if square > 0.0 {
             reader.scale = ((n * m) as f64 / square).sqrt();
         }
@@ -117,12 +130,14 @@ pub struct Tables {
     pub readers: [Reader; 2],
     /// What the cross-loss reads by rows and by columns: X, or the standardised table.
     pub cross: [Csr; 2],
-    /// P and I(P), where no value is negative, with N/φ for N.
+    /// P and I(P) of what the likelihood sees, where no value is negative.
     pub joint: Option<Joint>,
-    /// What the polish reads: P with N/φ; of a table with negative values that of what they are above the smallest.
+    /// What the polish reads: P of T with N/φ; of a table with negative values that of what they are above the smallest.
     pub blocks: Option<Joint>,
-    /// φ.
+    /// φ of what the likelihood sees.
     pub dispersion: f64,
+    /// The noise of the values, where it was measured.
+    pub noise: Option<Noise>,
     /// The cross-loss, `auto` resolved.
     pub kind: Cross,
     /// The law, `auto` resolved.
@@ -132,12 +147,13 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// Reads a table.
+    /// Reads a table as the parameters have it.
     ///
     /// # Errors
     /// [`Error::Value`] or [`Error::Line`] for what the likelihood or the cross-loss cannot read, [`Error::Param`] where they do
     /// not fit the table.
-    pub fn new(input: Observed<'_>, law: Law, cross: Cross, divide: bool) -> Result<Tables> {
+    pub fn new(input: Observed<'_>, params: &Svcc) -> Result<Tables> {
+        let Svcc { likelihood: law, cross, dispersion: divide, .. } = *params;
         let what = input.values.what;
         let raw = input.values.matrix.to_csr();
         let mut absent = [Vec::new(), Vec::new()];
@@ -176,17 +192,26 @@ impl Tables {
             }
             given => given,
         };
-        let mut joint = if signed { None } else { Some(Joint::new(values)?) };
-        let mut dispersion = 1.0;
-        let mut blocks = None;
-        if let Some(found) = joint.take() {
+        let noise = if signed || !params.stabilise {
+            None
+        } else {
+            Some(Noise::of(&x, what, (params.rows, params.cols))?)
+        };
+        let bend = noise.map_or(0.0, |n| n.bend());
+        let (mut joint, mut blocks, mut dispersion) = (None, None, 1.0);
+        if !signed {
+            let bent = if bend > 0.0 { x.map(|v| bent(bend, v)) } else { x.clone() };
+            let matrix = Matrix::Sparse(bent);
+            let found = Joint::new(Values { what, matrix: &matrix })?;
             let phi = if divide { found.dispersion() } else { 1.0 };
             if law == Law::Multinomial {
                 dispersion = phi;
-                x = x.map(|v| v / phi);
+                x = matrix.to_csr().map(|v| v / phi);
+                joint = Some(found.clone().divided(phi));
+            } else {
+                joint = Some(Joint::new(values)?);
             }
-            blocks = Some(found.clone().divided(phi));
-            joint = Some(found.divided(dispersion));
+            blocks = Some(found.divided(phi));
         }
         let gaussian = law == Law::Gaussian;
         let y = if gaussian || kind == Cross::Squares { Some(standardised(&x, &absent[0])) } else { None };
@@ -201,12 +226,15 @@ impl Tables {
         }
         let (read, readers) = match (&y, gaussian) {
             (Some((y, reader)), true) => (y, [reader.clone(), reader.clone()]),
-            _ => (&x, [Reader::of(&x), Reader::of(&x.transpose())]),
+            _ => {
+                let bend = if law == Law::Multinomial { bend } else { 0.0 };
+                (&x, [Reader::of(&x, bend), Reader::of(&x.transpose(), bend)])
+            }
         };
         let side = |at: usize| {
             let turned = |x: &Csr| if at == 0 { x.clone() } else { x.transpose() };
             let read = turned(read);
-            let seen = if gaussian { read.clone() } else { readers[at].read(&turned(&x)) };
+            let seen = if gaussian { read.clone() } else { readers[at].weigh(&turned(&x)) };
             let targets = Targets { absent: absent[at].clone(), ..targets(&read, law) };
             Data { lines: lines(&seen), targets, law, bias: bias(&read, law) }
         };
@@ -217,7 +245,7 @@ impl Tables {
         };
         let by_cols = by_rows.transpose();
         let cross = [by_rows, by_cols];
-        Ok(Tables { sides, readers, cross, joint, blocks, dispersion, kind, law, known })
+        Ok(Tables { sides, readers, cross, joint, blocks, dispersion, noise, kind, law, known })
     }
 }
 
@@ -231,7 +259,7 @@ fn standardised(x: &Csr, absent: &[Vec<u32>]) -> (Csr, Reader) {
     absent.iter().enumerate().for_each(|(i, at)| at.iter().for_each(|j| dense[[i, *j as usize]] = mean));
     let variance = dense.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / n;
     let scale = if variance > 0.0 { variance.sqrt().recip() } else { 1.0 };
-    let reader = Reader { rarity: Vec::new(), shift: -mean, scale };
+    let reader = Reader { rarity: Vec::new(), bend: 0.0, shift: -mean, scale };
     (Csr::from_dense(dense.mapv(|v| (v - mean) * scale).view()), reader)
 }
 
@@ -293,9 +321,7 @@ mod tests {
         let matrix = Matrix::Dense(x);
         Tables::new(
             Observed { values: Values { what: "X", matrix: &matrix }, missing: Missing::Nan },
-            law,
-            cross,
-            true,
+            &Svcc { likelihood: law, cross, rows: 1, cols: 1, ..Svcc::default() },
         )
     }
 

@@ -127,6 +127,9 @@ crate::params! {
         /// Whether values are divided by the dispersion that is left beside the margins, so that any unit weighs alike: in the
         /// multinomial likelihood, the cross-loss and the polish. Default true.
         pub dispersion: bool = true,
+        /// Whether values whose noise grows mostly with the square of their mean, as that of amplified reads, are bent to asinh²(√(a x))/a,
+        /// whose noise grows with the mean: in the multinomial likelihood, the cross-loss and the polish. Default true.
+        pub stabilise: bool = true,
         /// Whether labels go on in the latent block model of the table at the end. Default true.
         pub polish: bool = true,
         /// Starts of the block model from the table alone, beside the networks' labels; the largest bound has the labels. Default 20.
@@ -157,6 +160,7 @@ impl Params for Svcc {
             temperature: 1.0,
             joint: 1.0,
             dispersion: false,
+            stabilise: false,
             polish: false,
             restarts: 1,
             ..Svcc::default()

@@ -10,7 +10,7 @@
 //! | `var["<key>_rarity"]`         | m          | weights of tf-idf; not there for a Gaussian law                  |
 //! | `uns["<key>"]["encoder"]`     |            | its other layers row by row without the head of log s², `f32`    |
 //! | `uns["<key>"]["mixture"]`     | g × (1+2L) | log π, μ and log σ of each cluster                               |
-//! | `uns["<key>"]["reader"]`      | 2          | what is added to values, and what they are multiplied by then    |
+//! | `uns["<key>"]["reader"]`      | 3          | what is added to values, what they are multiplied by then, and their bend before both |
 //! | `uns["<key>"]["law"]`         |            | law of the values                                               |
 //! | `layers["<key>_block"]`       | n × m      | blocks of the joint space from 1 on, where there is one          |
 
@@ -100,7 +100,7 @@ impl Coder {
     fn annotate(&self, key: &str, out: &mut Annotations) {
         let (first, rest) = self.encoder.stored();
         out.varm.insert(format!("{key}_encoder"), Slot::F32(first.clone()));
-        let (rarity, shift, scale) = self.reader.parts();
+        let (rarity, numbers) = self.reader.parts();
         if !rarity.is_empty() {
             out.var.insert(format!("{key}_rarity"), Column::Float(rarity.to_vec()));
         }
@@ -113,7 +113,7 @@ impl Coder {
         let notes = out.notes(key);
         notes.insert("encoder".into(), Value::Singles(rest));
         notes.insert("mixture".into(), Value::Matrix(mixture));
-        notes.insert("reader".into(), Value::Floats(vec![shift, scale]));
+        notes.insert("reader".into(), Value::Floats(numbers.to_vec()));
         notes.insert("law".into(), self.law.to_string().into());
     }
 
@@ -125,8 +125,8 @@ impl Coder {
         let notes = slots.notes;
         let law: Law = slots.word(notes, "law")?;
         let numbers = slots.numbers(notes, "reader")?;
-        let &[shift, scale] = &numbers[..] else {
-            return Err(lost(slots.note("reader"), "it must be two numbers"));
+        let &[shift, scale, bend] = &numbers[..] else {
+            return Err(lost(slots.note("reader"), "it must be three numbers"));
         };
         let rarity = if law == Law::Gaussian { Vec::new() } else { slots.column("rarity")? };
         let bad = |name| lost(slots.note(name), "its size is not that of the fit's other slots");
@@ -150,7 +150,7 @@ impl Coder {
         let first = slots.table("encoder")?.mapv(|v| v as f32);
         let encoder = Encoder::restored(first, dims, &slots.numbers(notes, "encoder")?)
             .ok_or_else(|| bad("encoder"))?;
-        Ok(Coder { encoder, mixture, reader: Reader::from_parts(rarity, shift, scale), law })
+        Ok(Coder { encoder, mixture, reader: Reader::from_parts(rarity, [shift, scale, bend]), law })
     }
 }
 

@@ -106,7 +106,7 @@ impl<'a> Problem<'a> {
     /// # Errors
     /// Those of [`Tables::new`].
     pub fn new(params: &'a Svcc, input: Observed<'_>) -> Result<Problem<'a>> {
-        let tables = Tables::new(input, params.likelihood, params.cross, params.dispersion)?;
+        let tables = Tables::new(input, params)?;
         Ok(Problem { params, tables, shape: input.values.matrix.shape() })
     }
 
@@ -517,6 +517,10 @@ impl<'a> Problem<'a> {
             clusters.numbers.push(("labels_of_networks", f64::from(u8::from(!of_table))));
         }
         clusters.numbers.push(("dispersion", self.tables.dispersion));
+        if let Some(noise) = self.tables.noise {
+            clusters.numbers.push(("noise_share", noise.share));
+            clusters.numbers.push(("bend", noise.bend()));
+        }
         let names = ["bound_of_rows", "bound_of_cols", "contrast", "kept"];
         for (at, name) in names.into_iter().enumerate() {
             clusters.traces.push((name, ended.traces.iter().map(|t| t[at]).collect()));
