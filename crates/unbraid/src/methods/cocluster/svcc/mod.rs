@@ -128,9 +128,9 @@ crate::params! {
         /// multinomial likelihood, the cross-loss and the polish. Default true.
         pub dispersion: bool = true,
         /// Whether values whose noise grows mostly with the square of their mean, as that of amplified reads, are bent to asinh²(√(a x))/a,
-        /// whose noise grows with the mean: in the multinomial likelihood, the cross-loss and the polish. Default true.
+        /// whose noise grows with the mean: in the multinomial likelihood and the cross-loss; there is no polish then. Default true.
         pub stabilise: bool = true,
-        /// Whether labels go on in the latent block model of the table at the end. Default true.
+        /// Whether labels go on in the latent block model of the table at the end; not where values are bent (`stabilise`). Default true.
         pub polish: bool = true,
         /// Starts of the block model from the table alone, beside the networks' labels; the largest bound has the labels. Default 20.
         pub starts: usize = 20,
