@@ -139,7 +139,7 @@ impl Noise {
             }
         }
         let share = mean(&|c| at.1 * c.mean / (at.0 + at.1 * c.mean), &|c| c.sum);
-        let good = [at.0, at.1, share].iter().all(|v| v.is_finite()) && at.0 > 0.0;
+        let good = [at.0, at.1, at.1 / at.0, share].iter().all(|v| v.is_finite());
         if good { Noise { linear: at.0, square: at.1, share } } else { Noise::POISSON }
     }
 

@@ -19,14 +19,14 @@ use crate::error::Result;
 /// Largest mean square of the scores in other studies, as a share of that in the study that a column belongs to.
 const ELSEWHERE: f64 = 0.25;
 
-/// Rotates every block and makes the exchanges; how many.
-pub(super) fn exchange(studies: &[Study], at: &mut Loadings) -> Result<usize> {
+/// Rotates every block and makes the exchanges.
+pub(super) fn exchange(studies: &[Study], at: &mut Loadings) -> Result<()> {
     at.phi = rotated(&at.phi).0;
     for own in &mut at.own {
         *own = rotated(own).0;
     }
     if studies.len() < 2 {
-        return Ok(0);
+        return Ok(());
     }
     let moments = studies.iter().enumerate().map(|(m, s)| expect(s, m, at)).collect::<Result<Vec<_>>>()?;
     let mut wanted: Vec<(f64, usize, usize, f64)> = (0..at.phi.ncols())
@@ -36,7 +36,6 @@ pub(super) fn exchange(studies: &[Study], at: &mut Loadings) -> Result<usize> {
         })
         .collect();
     wanted.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-    let mut made = 0;
     for (strength, k, m, size) in wanted {
         let own = &mut at.own[m];
         let weakest = (0..own.ncols()).min_by(|&p, &q| squares(own, p).total_cmp(&squares(own, q)));
@@ -44,9 +43,8 @@ pub(super) fn exchange(studies: &[Study], at: &mut Loadings) -> Result<usize> {
         let back = own.column(weakest).to_owned();
         own.column_mut(weakest).assign(&(&at.phi.column(k) * size.sqrt()));
         at.phi.column_mut(k).assign(&back);
-        made += 1;
     }
-    Ok(made)
+    Ok(())
 }
 
 /// The study that alone uses column k of Φ, and a_ks there.
