@@ -110,8 +110,8 @@ pub fn gemm<T: ComplexField>(
     settle();
 }
 
-/// Multiplications of a part of [`gemm_in_parts`]: a few tenths of a millisecond.
-const PART: usize = 1 << 24;
+/// Multiplications of a part of [`gemm_in_parts`]: some tenths of a millisecond.
+const PART: usize = 1 << 25;
 
 /// [`gemm`] cut along one side of the result into parts that any thread may take while others are at work elsewhere: for products
 /// that run side by side. The cut depends on the shape and the layout alone, as bits do.

@@ -101,9 +101,9 @@ impl Adam {
             };
             let all = value.iter_mut().zip(grad).zip(m.iter_mut().zip(v));
             match omega {
-                None => fast(move || all.for_each(move |entry| one(entry, T::ZERO))),
+                None => fast!(move || all.for_each(move |entry| one(entry, T::ZERO))),
                 Some(omega) => {
-                    fast(move || all.zip(omega).for_each(move |(entry, omega)| one(entry, *omega)))
+                    fast!(move || all.zip(omega).for_each(move |(entry, omega)| one(entry, *omega)))
                 }
             }
         };

@@ -5,9 +5,9 @@ use super::Real;
 
 const LANES: usize = 16;
 
-/// Σ f(aᵢ, bᵢ), lane by lane.
+/// s := f(s, aᵢ, bᵢ) over all i from s = 0, lane by lane, and the lanes added up: f adds something to s.
 #[inline(always)]
-fn fold<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T, T) -> T) -> T {
+pub fn fold<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T, T) -> T) -> T {
     let mut lanes = [T::ZERO; LANES];
     let (a, b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
     let mut rest = T::ZERO;

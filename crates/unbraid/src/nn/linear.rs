@@ -4,8 +4,24 @@ use ndarray::{Array2, ArrayView2};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{Param, Real, add_column_sums, repeated};
+use super::wide::fast;
+use super::{Param, Real, add_column_sums, flat, flat_mut, repeated};
 use crate::linalg::{Accum, gemm_in_parts};
+
+/// a b.
+pub fn product<T: Real>(a: ArrayView2<'_, T>, b: ArrayView2<'_, T>) -> Array2<T> {
+    let mut out = Array2::from_elem((a.nrows(), b.ncols()), T::ZERO);
+    gemm_in_parts(out.view_mut(), Accum::Replace, a, b);
+    out
+}
+
+/// max(y + b, 0) in place of every row y.
+pub fn rectify<T: Real>(y: &mut Array2<T>, bias: &Array2<T>) {
+    let bias = flat(bias);
+    fast!(|| for row in flat_mut(y).chunks_exact_mut(bias.len().max(1)) {
+        row.iter_mut().zip(bias).for_each(|(y, b)| *y = (*y + *b).larger(T::ZERO));
+    });
+}
 
 /// A dense layer; a row of V for each output.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -31,6 +47,13 @@ impl<T: Real> Linear<T> {
         y
     }
 
+    /// max(y, 0) of every row of x, in one pass over the product.
+    pub fn rectified(&self, x: ArrayView2<'_, T>) -> Array2<T> {
+        let mut y = product(x, self.weight.value.t());
+        rectify(&mut y, &self.bias.value);
+        y
+    }
+
     /// Adds dV and db.
     pub fn backward(&mut self, x: ArrayView2<'_, T>, dy: &Array2<T>) {
         gemm_in_parts(self.weight.grad.view_mut(), Accum::Add, dy.t(), x);
@@ -40,6 +63,11 @@ impl<T: Real> Linear<T> {
     /// Adds the derivative in x, `dy V`.
     pub fn backward_input(&self, dy: &Array2<T>, dx: &mut Array2<T>) {
         gemm_in_parts(dx.view_mut(), Accum::Add, dy.view(), self.weight.value.view());
+    }
+
+    /// The derivative in x alone.
+    pub fn input_gradient(&self, dy: &Array2<T>) -> Array2<T> {
+        product(dy.view(), self.weight.value.view())
     }
 
     /// Calls `f` with each parameter and its name after `at`.
@@ -61,8 +89,12 @@ mod tests {
         let (mut layer, x, weights) = (Linear::<f64>::new(5, 3, &mut rng), normal(7, 5, 2), normal(7, 3, 3));
         let loss = |(layer, x): &(Linear<f64>, Array2<f64>)| (layer.forward(x.view()) * &weights).sum();
         layer.backward(x.view(), &weights);
-        let mut dx = Array2::zeros((7, 5));
-        layer.backward_input(&weights, &mut dx);
+        let dx = layer.input_gradient(&weights);
+        let mut twice = dx.clone();
+        layer.backward_input(&weights, &mut twice);
+        assert!((&twice - 2.0 * &dx).iter().all(|v| v.abs() < 1e-14));
+        let relu = layer.forward(x.view()).mapv(|v| v.max(0.0));
+        assert!((layer.rectified(x.view()) - relu).iter().all(|v| v.abs() < 1e-14));
         let state = (layer.clone(), x);
         slopes("weight", &state, |s| &mut s.0.weight.value, &layer.weight.grad, loss);
         slopes("bias", &state, |s| &mut s.0.bias.value, &layer.bias.grad, loss);

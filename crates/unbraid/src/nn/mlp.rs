@@ -114,8 +114,7 @@ impl<T: Real> Encoder<T> {
             let below = if at == 0 { x } else { trace.layers[at - 1].0.view() };
             linear.backward(below, &d);
             if at > 0 {
-                let mut next = Array2::from_elem(below.dim(), T::ZERO);
-                linear.backward_input(&d, &mut next);
+                let next = linear.input_gradient(&d);
                 d = next;
             }
         }

@@ -192,7 +192,7 @@ pub(crate) fn repeated<T: Real>(row: &Array2<T>, times: usize) -> Array2<T> {
 /// Adds the columns' sums of `rows` to a gradient of one row.
 pub(crate) fn add_column_sums<T: Real>(rows: &Array2<T>, into: &mut Array2<T>) {
     let (from, to) = (flat(rows), flat_mut(into));
-    wide::fast(|| from.chunks_exact(to.len().max(1)).for_each(|row| lanes::axpy(T::ONE, row, to)));
+    wide::fast!(|| from.chunks_exact(to.len().max(1)).for_each(|row| lanes::axpy(T::ONE, row, to)));
 }
 
 /// Finite differences, for the tests of this module and of the networks built on it.

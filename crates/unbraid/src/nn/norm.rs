@@ -50,7 +50,7 @@ impl<T: Real> BatchNorm<T> {
         let (n, columns) = x.dim();
         let (mut mean, mut square) = (vec![0.0f64; columns], vec![0.0f64; columns]);
         let values = flat(x);
-        fast(|| {
+        fast!(|| {
             let rows = || values.chunks_exact(columns.max(1));
             for row in rows() {
                 mean.iter_mut().zip(row).for_each(|(m, v)| *m += v.wide());
@@ -89,7 +89,7 @@ impl<T: Real> BatchNorm<T> {
         let columns = x.ncols().max(1);
         let (gamma, beta) = (flat(&self.weight.value), flat(&self.bias.value));
         let (x, hats) = (flat_mut(x), flat_mut(&mut unit));
-        fast(|| {
+        fast!(|| {
             for row in x.chunks_exact_mut(columns) {
                 for ((x, mean), scale) in row.iter_mut().zip(mean).zip(scale) {
                     *x = (*x - *mean) * *scale;
@@ -112,7 +112,7 @@ impl<T: Real> BatchNorm<T> {
         let (n, columns) = dy.dim();
         let (mut sum, mut with_unit) = (vec![0.0f64; columns], vec![0.0f64; columns]);
         let (d, hats) = (flat_mut(dy), flat(&normed.unit));
-        fast(|| {
+        fast!(|| {
             for (row, hat) in d.chunks_exact(columns.max(1)).zip(hats.chunks_exact(columns.max(1))) {
                 sum.iter_mut().zip(row).for_each(|(s, d)| *s += d.wide());
                 with_unit.iter_mut().zip(row).zip(hat).for_each(|((s, d), hat)| *s += (*d * *hat).wide());
@@ -127,7 +127,7 @@ impl<T: Real> BatchNorm<T> {
             [sum, with_unit].map(|s| s.iter().map(|v| T::of(v * share)).collect::<Vec<T>>());
         let slope = flat(&self.weight.value).iter().zip(&normed.scale).map(|(w, s)| *w * *s);
         let slope: Vec<T> = slope.collect();
-        fast(|| {
+        fast!(|| {
             for (row, hat) in d.chunks_exact_mut(columns.max(1)).zip(hats.chunks_exact(columns.max(1))) {
                 let of_columns = slope.iter().zip(&sum).zip(&with_unit);
                 for ((d, hat), ((slope, sum), with_unit)) in row.iter_mut().zip(hat).zip(of_columns) {

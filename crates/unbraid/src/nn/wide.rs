@@ -2,10 +2,29 @@
 
 use pulp::Simd;
 
-/// Runs a loop in the widest instructions that the processor has; what it calls must be inlined into it to gain.
-pub fn fast<R>(f: impl FnOnce() -> R) -> R {
+/// What [`fast!`] calls.
+pub fn dispatch<R>(f: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(f)
 }
+
+/// Runs a closure without arguments in the widest instructions that the processor has. It is always inlined where those are on: a
+/// function, or a closure too large to be inlined of itself, would keep the instructions of every processor. What it calls must be
+/// inlined into it as well.
+macro_rules! fast {
+    (move || $body:expr) => {
+        $crate::nn::wide::dispatch(
+            #[inline(always)]
+            move || $body,
+        )
+    };
+    (|| $body:expr) => {
+        $crate::nn::wide::dispatch(
+            #[inline(always)]
+            || $body,
+        )
+    };
+}
+pub(crate) use fast;
 
 /// A float that comes in vectors: what the kernels of [`super::panels`] need of them.
 pub trait Wide: Copy + 'static {

@@ -10,7 +10,6 @@ use rayon::prelude::*;
 use super::table::Joint;
 use crate::data::Csr;
 use crate::linalg::settle;
-use crate::nn::lanes::axpy;
 use crate::nn::wide::fast;
 
 /// Σ over columns in cluster c of each row: n × `clusters`, from the clusters of the columns.
@@ -27,6 +26,8 @@ pub fn profiles(lines: &Csr, labels: &[usize], clusters: usize) -> Array2<f64> {
 
 /// Clusters whose sums of a row are taken at once, so that an entry costs one multiplication of vectors.
 const EIGHT: usize = 8;
+/// Entries of a row that are added side by side.
+const WAYS: usize = 4;
 
 /// A Δ for soft memberships Δ of the columns.
 pub fn soft_profiles(lines: &Csr, membership: ArrayView2<'_, f64>) -> Array2<f64> {
@@ -59,12 +60,38 @@ fn fill_profiles(
         }
         let fill = |(i, to): (usize, &mut [f64])| {
             let (places, values) = lines.row(row(i));
-            let mut sum = [0.0; EIGHT];
-            fast(|| places.iter().zip(values).for_each(|(&j, &v)| axpy(v, &part[j as usize], &mut sum)));
+            let sum = fast!(|| weighted_sum(places, values, &part));
             to[from..from + some].copy_from_slice(&sum[..some]);
         };
         each_row(out, entries * some, fill);
     }
+}
+
+/// Σ v · row j over the entries of a line, in sums that do not wait for one another.
+#[inline(always)]
+fn weighted_sum(places: &[u32], values: &[f64], rows: &[[f64; EIGHT]]) -> [f64; EIGHT] {
+    let mut sums = [[0.0; EIGHT]; WAYS];
+    let (ways, by_ways) = (places.as_chunks::<WAYS>(), values.as_chunks::<WAYS>());
+    for (j, v) in ways.0.iter().zip(by_ways.0) {
+        for way in 0..WAYS {
+            let row = &rows[j[way] as usize];
+            for l in 0..EIGHT {
+                sums[way][l] += v[way] * row[l];
+            }
+        }
+    }
+    let mut sum = [0.0; EIGHT];
+    for (&j, v) in ways.1.iter().zip(by_ways.1) {
+        for l in 0..EIGHT {
+            sum[l] += v * rows[j as usize][l];
+        }
+    }
+    for way in 0..WAYS {
+        for l in 0..EIGHT {
+            sum[l] += sums[way][l];
+        }
+    }
+    sum
 }
 
 /// Fills rows side by side where the work is worth it; a row belongs to one task, so that bits do not depend on threads.

@@ -98,7 +98,7 @@ impl<T: Real> Drawn<T> {
         let clamped = clamp(&mut log_variance);
         let (mut spread, mut z) = (log_variance.clone(), mean.clone());
         let (sd, to, noise) = (flat_mut(&mut spread), flat_mut(&mut z), flat(noise));
-        fast(|| {
+        fast!(|| {
             sd.iter_mut().for_each(|s| *s = T::of(exp(0.5 * s.wide())));
             to.iter_mut().zip(&*sd).zip(noise).for_each(|((z, sd), noise)| *z += *sd * *noise);
         });
@@ -118,7 +118,7 @@ impl<T: Real> Drawn<T> {
         let (to_mean, to_spread, sd) = (flat_mut(&mut dmean), flat_mut(&mut dspread), flat(&self.spread));
         let given = flat(noise).iter().zip(flat(dz)).zip(&self.clamped);
         let constant = law.1.ln() - 1.0;
-        fast(|| {
+        fast!(|| {
             let grads = to_mean.iter_mut().zip(to_spread).zip(sd);
             for ((((to_mean, to_spread), sd), ((noise, dz), clamped)), kl) in grads.zip(given).zip(&mut kls) {
                 // Both hold their heads until now.
@@ -144,7 +144,7 @@ fn clamp<T: Real>(log_variance: &mut Array2<T>) -> Vec<bool> {
     let [low, high] = LOG_VARIANCE;
     let mut clamped = vec![false; log_variance.len()];
     let values = flat_mut(log_variance);
-    fast(|| {
+    fast!(|| {
         for (s, clamped) in values.iter_mut().zip(&mut clamped) {
             let wide = s.wide();
             *clamped = !(wide >= low && wide <= high);

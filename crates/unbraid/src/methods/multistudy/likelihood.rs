@@ -221,7 +221,7 @@ impl Law {
             let width = x.ncols().max(1);
             match x.as_slice_memory_order_mut() {
                 Some(all) => {
-                    all.par_chunks_mut(width).for_each(|part| fast(|| part.iter_mut().for_each(log)))
+                    all.par_chunks_mut(width).for_each(|part| fast!(|| part.iter_mut().for_each(log)))
                 }
                 None => x.iter_mut().for_each(log),
             }

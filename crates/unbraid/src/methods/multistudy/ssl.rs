@@ -82,7 +82,7 @@ impl Membership {
         let at_zero: Vec<f64> = self.eta.iter().map(|&eta| log_odds(slab, 0.0, eta)).collect();
         let steep = slab.lambda0 - slab.lambda1;
         let mut sums = vec![0.0; self.eta.len()];
-        fast(|| {
+        fast!(|| {
             for (mut member, w) in self.member.rows_mut().into_iter().zip(w.rows()) {
                 let entries = member.iter_mut().zip(w).zip(at_zero.iter().zip(&mut sums));
                 for ((member, w), (at_zero, sum)) in entries {

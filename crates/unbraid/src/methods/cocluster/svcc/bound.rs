@@ -38,7 +38,7 @@ use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 
-use super::mixture::{Gradient, Ready, softmax};
+use super::mixture::{EIGHT, Gradient, Ready, Sums, by_eight, into_lanes, softmax};
 use crate::nn::elementary::exp;
 use crate::nn::wide::fast;
 use crate::nn::{flat, flat_mut};
@@ -104,7 +104,7 @@ impl Posterior {
     /// s, row by row.
     pub fn deviations(&self) -> Vec<f64> {
         let half: Vec<f64> = self.log_variance.iter().map(|lv| 0.5 * lv).collect();
-        fast(|| half.iter().map(|v| exp(*v)).collect())
+        fast!(|| half.iter().map(|v| exp(*v)).collect())
     }
 
     /// That of the lines from `from` up to `to`.
@@ -144,7 +144,7 @@ impl Samples {
         let half = 0.5 * std::f64::consts::TAU.ln();
         let roots = q.deviations();
         let (points, shares) = (flat_mut(&mut z), flat_mut(&mut gamma));
-        fast(|| {
+        fast!(|| {
             for at in 0..rows {
                 let line = (at / k) * dims..(at / k + 1) * dims;
                 let (m, lv) = (&flat(&q.mean)[line.clone()], &flat(&q.log_variance)[line.clone()]);
@@ -154,8 +154,8 @@ impl Samples {
                     point[d] = m[d] + root[d] * e[d];
                     log_q[at] -= 0.5 * (e[d] * e[d] + lv[d]) + half;
                 }
-                log_p[at] = prior.density(point, &mut shares[at * components..][..components]);
             }
+            prior.densities(points, shares, &mut log_p);
         });
         Samples { noise, z, gamma, log_p, log_q }
     }
@@ -215,50 +215,75 @@ impl Objective {
         let iwae = self.divergence == Divergence::Iwae;
         let roots = q.deviations();
         let (components, beta) = (prior.len(), self.beta);
-        let (mut slope, mut v, mut weights) = (vec![0.0; dims], vec![0.0; dims], vec![0.0; components]);
         let r = r.as_standard_layout();
         let (to_m, to_lv, r) = (flat_mut(&mut dm), flat_mut(&mut dlv), r.as_slice().unwrap_or_default());
-        fast(|| {
-            for at in 0..items * k {
-                let share = w.share[at];
-                let gamma = &flat(&s.gamma)[at * components..][..components];
-                let sample = at * dims..(at + 1) * dims;
-                let (z, e) = (&flat(&s.z)[sample.clone()], &flat(&s.noise)[sample.clone()]);
-                let pull = &r[sample];
-                let line = (at / k) * dims..(at / k + 1) * dims;
-                let (root, gm, glv) = (&roots[line.clone()], &mut to_m[line.clone()], &mut to_lv[line]);
-                slope.fill(0.0);
-                if iwae {
-                    prior.add_slope(z, gamma, &mut slope);
-                }
-                let path = match (iwae, self.encoder) {
-                    (false, _) | (_, EncoderGradient::Plain) => 1.0,
-                    (true, EncoderGradient::Dreg) => (1.0 - beta) + beta * share,
-                };
-                let c = (1.0 - beta) + beta * share;
-                for d in 0..dims {
-                    let mut own = pull[d];
+        let (mut plain, mut path) = (Sums::new((components, dims)), Sums::new((components, dims)));
+        fast!(|| {
+            let lanes = |count| vec![[0.0; EIGHT]; count];
+            let [mut e, mut pull, mut root, mut slope, mut v, mut gz, mut gs] = [(); 7].map(|()| lanes(dims));
+            let (mut gamma, mut weights) = (lanes(components), lanes(components));
+            by_eight(
+                flat(&s.z),
+                dims,
+                #[inline(always)]
+                |from, count, z| {
+                    let (rows, all) = (from * dims..(from + count) * dims, from..from + count);
+                    into_lanes(&flat(&s.noise)[rows.clone()], &mut e);
+                    into_lanes(&r[rows], &mut pull);
+                    into_lanes(&flat(&s.gamma)[from * components..(from + count) * components], &mut gamma);
+                    let mut share = [0.0; EIGHT];
+                    share[..count].copy_from_slice(&w.share[all.clone()]);
+                    root.fill([1.0; EIGHT]);
+                    for (l, at) in all.clone().enumerate() {
+                        let line = &roots[(at / k) * dims..][..dims];
+                        root.iter_mut().zip(line).for_each(|(to, v)| to[l] = *v);
+                    }
+                    slope.fill([0.0; EIGHT]);
                     if iwae {
-                        own += scale * beta * share * (slope[d] + e[d] / root[d]);
-                        v[d] = pull[d] - c * own;
+                        prior.add_slope(z, &gamma, &mut slope);
                     }
-                    let mut gz = path * own;
-                    let mut gs = path * own * root[d] * e[d];
-                    if iwae && self.encoder == EncoderGradient::Plain {
-                        gz -= scale * beta * share * e[d] / root[d];
-                        gs -= scale * beta * share * (e[d] * e[d] - 1.0);
+                    // c_k, and that by which the encoder's path is weighed.
+                    let (mut c, mut along) = ([0.0; EIGHT], [1.0; EIGHT]);
+                    for l in 0..EIGHT {
+                        c[l] = (1.0 - beta) + beta * share[l];
+                        if iwae && self.encoder == EncoderGradient::Dreg {
+                            along[l] = c[l];
+                        }
                     }
-                    gz += (stretch[d] - 1.0) * pull[d];
-                    gm[d] += gz;
-                    glv[d] += 0.5 * gs;
-                }
-                if iwae {
-                    weights.iter_mut().zip(gamma).for_each(|(w, g)| *w = scale * beta * share * g);
-                    prior.add_gradient(z, &weights, &mut to.plain);
-                    to.add_pathwise(z, gamma, &v, prior);
-                }
-            }
+                    let of_prior = if iwae { scale * beta } else { 0.0 };
+                    let score = if self.encoder == EncoderGradient::Plain { of_prior } else { 0.0 };
+                    for d in 0..dims {
+                        let (pull, root, e, stretch) = (&pull[d], &root[d], &e[d], stretch[d] - 1.0);
+                        for l in 0..EIGHT {
+                            let own = pull[l] + of_prior * share[l] * (slope[d][l] + e[l] / root[l]);
+                            v[d][l] = pull[l] - c[l] * own;
+                            gz[d][l] = along[l] * own - score * share[l] * e[l] / root[l] + stretch * pull[l];
+                            gs[d][l] =
+                                along[l] * own * root[l] * e[l] - score * share[l] * (e[l] * e[l] - 1.0);
+                        }
+                    }
+                    for (l, at) in all.enumerate() {
+                        let line = (at / k) * dims..(at / k + 1) * dims;
+                        let (to_m, to_lv) = (&mut to_m[line.clone()], &mut to_lv[line]);
+                        for d in 0..dims {
+                            to_m[d] += gz[d][l];
+                            to_lv[d] += 0.5 * gs[d][l];
+                        }
+                    }
+                    if iwae {
+                        for (w, g) in weights.iter_mut().zip(&gamma) {
+                            for l in 0..EIGHT {
+                                w[l] = of_prior * share[l] * g[l];
+                            }
+                        }
+                        plain.add(prior, z, &weights);
+                        path.add_pathwise(prior, z, &gamma, &v);
+                    }
+                },
+            );
         });
+        plain.into(prior, &mut to.plain);
+        path.into(prior, &mut to.path);
         if !iwae {
             let mut gamma = vec![0.0; prior.len()];
             for i in 0..items {
@@ -301,19 +326,6 @@ impl PriorGradients {
     /// Zeros for c components in L dimensions.
     pub fn zeros(shape: (usize, usize)) -> PriorGradients {
         PriorGradients { plain: Gradient::zeros(shape), path: Gradient::zeros(shape) }
-    }
-
-    #[inline(always)]
-    fn add_pathwise(&mut self, z: &[f64], gamma: &[f64], v: &[f64], prior: &Ready) {
-        for (c, g) in gamma.iter().enumerate() {
-            let (mean, _) = prior.component(c);
-            let (to_mean, to_sigma) = self.path.component(c);
-            let slopes = to_mean.iter_mut().zip(to_sigma);
-            for (((to_mean, to_sigma), v), (z, m)) in slopes.zip(v).zip(z.iter().zip(mean)) {
-                *to_mean += g * v;
-                *to_sigma += g * v * (z - m);
-            }
-        }
     }
 }
 

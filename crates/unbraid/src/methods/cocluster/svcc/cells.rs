@@ -170,8 +170,7 @@ impl<T: Real> Joint<T> {
     }
 
     fn encode(&self, inputs: &Array2<T>) -> (Array2<T>, Posterior, Array2<bool>) {
-        let mut h = self.hidden.forward(inputs.view());
-        h.mapv_inplace(|v| v.larger(T::ZERO));
+        let h = self.hidden.rectified(inputs.view());
         let mean = self.mean.forward(h.view()).mapv(|v| v.wide());
         let raw = self.spread.forward(h.view()).mapv(|v| v.wide());
         let free = raw.mapv(|v| v > SPREAD.0 && v < SPREAD.1);
@@ -195,8 +194,7 @@ impl<T: Real> Joint<T> {
     ) -> f64 {
         let (count, k) = (cells.x.len().min(PAIRS), samples.z.nrows() / cells.x.len().max(1));
         let x = Array2::from_shape_fn((count, 1), |(e, _)| T::of(self.seen(cells.x[e])));
-        let mut h = self.feature.forward(x.view());
-        h.mapv_inplace(|v| v.larger(T::ZERO));
+        let h = self.feature.rectified(x.view());
         let t = Array2::from_shape_fn((count, LATENT), |(e, l)| T::of(samples.z[[e * k, l]]));
         let (value, dt, mut dh) = self.critic.loss(&t, h.view(), true, weight);
         dh.zip_mut_with(&h, |d, h| *d = if *h > T::ZERO { *d } else { T::ZERO });
@@ -233,8 +231,7 @@ impl<T: Real> Joint<T> {
                 d => inputs[[e, d - LATENT]],
             }
         });
-        let mut g = self.deeper.forward(u.view());
-        g.mapv_inplace(|v| v.larger(T::ZERO));
+        let g = self.deeper.rectified(u.view());
         let o = self.out.forward(g.view());
         let log_variance = self.noise.value[[0, 0]];
         let half = 0.5 * (std::f64::consts::TAU.ln() + log_variance);
@@ -264,13 +261,10 @@ impl<T: Real> Joint<T> {
         let dout = Array2::from_shape_fn((count * k, 1), |(at, _)| T::of(seed(at) * slope[at]));
         let dnoise: f64 = (0..count * k).map(|at| seed(at) * noise_slope[at]).sum();
         self.out.backward(g.view(), &dout);
-        let mut dg = Array2::from_elem(g.raw_dim(), T::ZERO);
-        self.out.backward_input(&dout, &mut dg);
+        let mut dg = self.out.input_gradient(&dout);
         dg.zip_mut_with(&g, |d, g| *d = if *g > T::ZERO { *d } else { T::ZERO });
         self.deeper.backward(u.view(), &dg);
-        let mut du = Array2::from_elem(u.raw_dim(), T::ZERO);
-        self.deeper.backward_input(&dg, &mut du);
-        let du = du.mapv(|v| v.wide());
+        let du = self.deeper.input_gradient(&dg).mapv(|v| v.wide());
         // Cells of one weight are pulled together: there are two at most.
         let mut d =
             Posterior { mean: Array2::zeros(q.mean.dim()), log_variance: Array2::zeros(q.mean.dim()) };
@@ -314,13 +308,11 @@ impl<T: Real> Joint<T> {
         ds.zip_mut_with(&free, |d, free| *d = if *free { *d } else { T::ZERO });
         self.mean.backward(h.view(), &dm);
         self.spread.backward(h.view(), &ds);
-        let mut dh = Array2::from_elem(h.raw_dim(), T::ZERO);
-        self.mean.backward_input(&dm, &mut dh);
+        let mut dh = self.mean.input_gradient(&dm);
         self.spread.backward_input(&ds, &mut dh);
         dh.zip_mut_with(&h, |d, h| *d = if *h > T::ZERO { *d } else { T::ZERO });
         self.hidden.backward(inputs.view(), &dh);
-        let mut dx = Array2::from_elem(inputs.raw_dim(), T::ZERO);
-        self.hidden.backward_input(&dh, &mut dx);
+        let dx = self.hidden.input_gradient(&dh);
         let (mut dz, mut dw) = (Array2::zeros(z.dim()), Array2::zeros(w.dim()));
         for e in 0..count {
             for d in 0..latent {

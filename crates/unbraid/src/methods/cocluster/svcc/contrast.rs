@@ -62,7 +62,7 @@ pub fn loss(
     let (mut of_rows, mut of_cols) = (vec![0.0; e.nrows()], vec![0.0; count]);
     for ((i, row), sum) in flat_mut(&mut e).chunks_exact_mut(count).enumerate().zip(&mut of_rows) {
         own += row[i] * by - top;
-        fast(|| {
+        fast!(|| {
             row.iter_mut().for_each(|v| *v = exp(*v * by - top));
             *sum = lanes::sum(row);
             lanes::axpy(1.0, row, &mut of_cols);
@@ -79,7 +79,7 @@ pub fn loss(
     let mut slope = e;
     for ((i, row), sum) in flat_mut(&mut slope).chunks_exact_mut(count).enumerate().zip(&of_rows) {
         let left = of_row * scale / sum;
-        fast(|| row.iter_mut().zip(&right).for_each(|(v, right)| *v *= left + right));
+        fast!(|| row.iter_mut().zip(&right).for_each(|(v, right)| *v *= left + right));
         row[i] -= scale;
     }
     let (du, dv) = (matmul(slope.view(), v.view()), matmul(slope.t(), u.view()));
@@ -115,9 +115,7 @@ impl<T: Real> Critic<T> {
         let narrow = |a: Array2<f64>| a.mapv(|v| T::of(scale * v));
         let back = |map: &mut Linear<T>, x: ArrayView2<'_, T>, d: Array2<T>| {
             map.backward(x, &d);
-            let mut dx = Array2::from_elem(x.dim(), T::ZERO);
-            map.backward_input(&d, &mut dx);
-            dx
+            map.input_gradient(&d)
         };
         let dz = back(&mut self.code, codes.view(), narrow(da));
         let dh = back(&mut self.line, hidden, narrow(db));

@@ -15,6 +15,7 @@
 //!
 //! [`noise`]: crate::methods::cocluster::noise
 
+use ndarray::Array2;
 use sha2::{Digest, Sha256};
 use statrs::function::gamma::ln_gamma;
 
@@ -267,12 +268,16 @@ fn standardised(x: &Csr, absent: &[Vec<u32>]) -> (Csr, Reader) {
 
 /// Few zeros: dense; many: sparse.
 pub fn lines(x: &Csr) -> Lines<f32> {
-    let (n, m) = x.shape();
-    if x.nnz() as f64 > DENSE * n as f64 * m as f64 {
+    if few_zeros(x) {
         return Lines::Dense(x.to_dense().mapv(|v| v as f32));
     }
     let values = x.values().iter().map(|v| *v as f32).collect();
-    Lines::Sparse(x.indptr().to_vec(), x.indices().to_vec(), values, m)
+    Lines::Sparse(x.indptr().to_vec(), x.indices().to_vec(), values, x.shape().1)
+}
+
+fn few_zeros(x: &Csr) -> bool {
+    let (n, m) = x.shape();
+    x.nnz() as f64 > DENSE * n as f64 * m as f64
 }
 
 /// What a likelihood reads.
@@ -287,6 +292,7 @@ fn targets(x: &Csr, law: Law) -> Targets<f32> {
         total: sum(&|v| v),
         factorials: if counts { sum(&|v| ln_gamma(v + 1.0)) } else { Vec::new() },
         absent: Vec::new(),
+        full: if few_zeros(x) { x.to_dense().mapv(|v| v as f32) } else { Array2::default((0, 0)) },
     }
 }
 
@@ -317,7 +323,7 @@ fn bias(x: &Csr, law: Law) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ndarray::{Array2, array};
+    use ndarray::array;
 
     fn read(x: Array2<f64>, law: Law, cross: Cross) -> Result<Tables> {
         let matrix = Matrix::Dense(x);

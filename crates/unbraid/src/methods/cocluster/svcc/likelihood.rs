@@ -16,10 +16,9 @@ use rayon::prelude::*;
 use statrs::function::gamma::{digamma, ln_gamma};
 
 use crate::linalg::settle;
-use crate::nn::Real;
 use crate::nn::activation::softplus;
-use crate::nn::lanes;
 use crate::nn::wide::fast;
+use crate::nn::{Real, flat, lanes};
 
 /// Law of the values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +63,8 @@ pub struct Targets<T> {
     pub factorials: Vec<f64>,
     /// Places that were not measured, line by line; empty where all were.
     pub absent: Vec<Vec<u32>>,
+    /// All entries, line by line, where few are 0; else empty.
+    pub full: Array2<T>,
 }
 
 impl<T: Real> Targets<T> {
@@ -76,6 +77,46 @@ impl<T: Real> Targets<T> {
     pub fn absent(&self, i: usize) -> &[u32] {
         self.absent.get(i).map_or(&[], |a| a)
     }
+    /// All entries of line `i`, where they are kept.
+    fn full(&self, i: usize) -> Option<&[T]> {
+        let width = self.full.ncols();
+        (width > 0).then(|| &flat(&self.full)[i * width..][..width])
+    }
+
+    /// Σ_j x_j (o_j − top) of line `i`.
+    fn linear(&self, i: usize, out: &[T], top: T) -> f64 {
+        if let Some(x) = self.full(i) {
+            // In the float's own precision over short stretches.
+            let parts = x.chunks(STRETCH).zip(out.chunks(STRETCH));
+            return fast!(|| parts.map(|(x, o)| lanes::fold(x, o, |s, x, o| s + x * (o - top)).wide()).sum());
+        }
+        // In eight sums that do not wait for one another.
+        let mut sums = [0.0; 8];
+        let mut add = |l: usize, j: u32, v: T| sums[l] += v.wide() * (out[j as usize] - top).wide();
+        let (at, x) = self.line(i);
+        let (places, values) = (at.chunks_exact(8), x.chunks_exact(8));
+        for (l, (j, v)) in places.remainder().iter().zip(values.remainder()).enumerate() {
+            add(l, *j, *v);
+        }
+        for (j, v) in places.zip(values) {
+            for l in 0..8 {
+                add(l, j[l], v[l]);
+            }
+        }
+        sums.iter().sum()
+    }
+
+    /// o_j += s x_j of line `i`.
+    fn add_to(&self, i: usize, s: T, out: &mut [T]) {
+        match self.full(i) {
+            Some(x) => fast!(|| lanes::axpy(s, x, out)),
+            None => {
+                let (at, x) = self.line(i);
+                at.iter().zip(x).for_each(|(&j, v)| out[j as usize] += s * *v);
+            }
+        }
+    }
+
     /// Number of lines.
     pub fn len(&self) -> usize {
         self.total.len()
@@ -94,10 +135,13 @@ fn rows_at_once(width: usize) -> usize {
     (1 << 14) / width.max(1) + 1
 }
 
+/// Entries whose products are added in the float's own precision.
+const STRETCH: usize = 256;
+
 /// The largest of some values, lane by lane.
 fn largest<T: Real>(values: &[T]) -> T {
     const LANES: usize = 16;
-    fast(|| {
+    fast!(|| {
         let mut top = [values[0]; LANES];
         let parts = values.chunks_exact(LANES);
         for v in parts.remainder() {
@@ -115,23 +159,7 @@ fn largest<T: Real>(values: &[T]) -> T {
 /// exp(o + by) in place of every o.
 fn exponentials<T: Real>(values: &mut [T], by: f64) {
     let by = T::of(by);
-    fast(|| values.iter_mut().for_each(|o| *o = (*o + by).exponential()));
-}
-
-/// Σ v (o_j − top) over the entries of a line, in eight sums that do not wait for one another.
-fn linear<T: Real>(at: &[u32], x: &[T], out: &[T], top: T) -> f64 {
-    let mut sums = [0.0; 8];
-    let mut add = |l: usize, j: u32, v: T| sums[l] += v.wide() * (out[j as usize] - top).wide();
-    let (places, values) = (at.chunks_exact(8), x.chunks_exact(8));
-    for (l, (j, v)) in places.remainder().iter().zip(values.remainder()).enumerate() {
-        add(l, *j, *v);
-    }
-    for (j, v) in places.zip(values) {
-        for l in 0..8 {
-            add(l, j[l], v[l]);
-        }
-    }
-    sums.iter().sum()
+    fast!(|| values.iter_mut().for_each(|o| *o = (*o + by).exponential()));
 }
 
 impl Law {
@@ -179,20 +207,20 @@ impl Law {
                 at.iter().zip(x).for_each(|(&j, v)| out[j as usize] += *v);
                 absent.iter().for_each(|&j| out[j as usize] = T::ZERO);
                 let count = (out.len() - absent.len()) as f64;
-                let square: f64 = fast(|| out.iter().map(|e| e.wide() * e.wide()).sum());
+                let square: f64 = fast!(|| out.iter().map(|e| e.wide() * e.wide()).sum());
                 -0.5 * (square * (-noise[0]).exp() + count * (noise[0] + std::f64::consts::TAU.ln()))
             }
             Law::Multinomial | Law::Auto => {
                 let lowest = T::of(-1e30);
                 absent.iter().for_each(|&j| out[j as usize] = lowest);
                 let top = largest(out);
-                let linear = linear(at, x, out, top);
+                let linear = targets.linear(i, out, top);
                 exponentials(out, -top.wide());
-                let sum = fast(|| lanes::sum(out)).wide();
+                let sum = fast!(|| lanes::sum(out)).wide();
                 absent.iter().for_each(|&j| out[j as usize] = T::ZERO);
                 // Shares in the outputs' place.
                 let scale = T::of(1.0 / sum);
-                fast(|| out.iter_mut().for_each(|o| *o *= scale));
+                fast!(|| out.iter_mut().for_each(|o| *o *= scale));
                 linear - targets.total[i] * sum.ln()
             }
             Law::Poisson => {
@@ -290,12 +318,9 @@ impl Law {
         let (at, x) = targets.line(i);
         let scale = |out: &mut [T], by: f64| {
             let by = T::of(by);
-            fast(|| out.iter_mut().for_each(|o| *o *= by));
+            fast!(|| out.iter_mut().for_each(|o| *o *= by));
         };
-        let add = |out: &mut [T]| {
-            let s = T::of(seed);
-            at.iter().zip(x).for_each(|(&j, v)| out[j as usize] += s * *v);
-        };
+        let add = |out: &mut [T]| targets.add_to(i, T::of(seed), out);
         match self {
             Law::Gaussian => scale(out, seed * (-noise[0]).exp()),
             Law::Multinomial | Law::Auto => {

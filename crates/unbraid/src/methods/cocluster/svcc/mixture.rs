@@ -25,7 +25,7 @@
 use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
-use crate::nn::elementary::exp;
+use crate::nn::elementary::{exp, ln};
 use crate::nn::wide::fast;
 use crate::nn::{Param, flat, flat_mut};
 
@@ -43,21 +43,76 @@ pub struct Mixture {
     pub log_sigma: Param<f64>,
 }
 
+/// A number of each of N points, which go through the same steps side by side.
+pub type Lanes<const N: usize> = [f64; N];
+/// Points that are taken side by side where there are many.
+pub const EIGHT: usize = 8;
+
 /// log Σ exp, and the exponents turned into shares.
 #[inline(always)]
 pub fn softmax(values: &mut [f64]) -> f64 {
-    let top = values.iter().fold(f64::NEG_INFINITY, |a, b| a.max(*b));
-    if top == f64::NEG_INFINITY {
-        return top;
+    softmaxes::<1>(values.as_chunks_mut().0)[0]
+}
+
+/// The same of N points. What is not finite stays so.
+#[inline(always)]
+fn softmaxes<const N: usize>(values: &mut [Lanes<N>]) -> Lanes<N> {
+    let mut top = [f64::NEG_INFINITY; N];
+    for v in values.iter() {
+        for l in 0..N {
+            top[l] = if v[l] > top[l] { v[l] } else { top[l] };
+        }
     }
-    let mut sum = 0.0;
+    let mut sum = [0.0; N];
     for v in values.iter_mut() {
-        let x = *v - top;
-        *v = if x.is_nan() { x } else { exp(x) };
-        sum += *v;
+        for l in 0..N {
+            let x = v[l] - top[l];
+            v[l] = if x.is_nan() { x } else { exp(x) };
+            sum[l] += v[l];
+        }
     }
-    values.iter_mut().for_each(|v| *v /= sum);
-    top + sum.ln()
+    for v in values.iter_mut() {
+        for l in 0..N {
+            v[l] /= sum[l];
+        }
+    }
+    let mut log = [0.0; N];
+    for l in 0..N {
+        log[l] = top[l] + ln(sum[l]) + (sum[l] - sum[l]);
+    }
+    log
+}
+
+/// Calls `f`, which must be inlined, with up to eight rows of a matrix at a time: the first of them, how many, and their entries, lane by lane; lanes beyond
+/// are 0.
+#[inline(always)]
+pub fn by_eight(rows: &[f64], width: usize, mut f: impl FnMut(usize, usize, &[Lanes<EIGHT>])) {
+    let mut lanes = vec![[0.0; EIGHT]; width];
+    for (block, rows) in rows.chunks(EIGHT * width.max(1)).enumerate() {
+        let count = rows.len() / width.max(1);
+        into_lanes(rows, &mut lanes);
+        f(EIGHT * block, count, &lanes);
+    }
+}
+
+/// Up to N rows as lanes; lanes beyond become 0.
+#[inline(always)]
+pub fn into_lanes<const N: usize>(rows: &[f64], lanes: &mut [Lanes<N>]) {
+    let width = lanes.len().max(1);
+    if rows.len() < N * width {
+        lanes.fill([0.0; N]);
+    }
+    for (l, row) in rows.chunks_exact(width).enumerate() {
+        lanes.iter_mut().zip(row).for_each(|(to, v)| to[l] = *v);
+    }
+}
+
+/// The lanes as rows.
+#[inline(always)]
+fn into_rows<const N: usize>(lanes: &[Lanes<N>], rows: &mut [f64]) {
+    for (l, row) in rows.chunks_exact_mut(lanes.len().max(1)).enumerate() {
+        row.iter_mut().zip(lanes).for_each(|(to, v)| *to = v[l]);
+    }
 }
 
 /// What densities need of the parameters, computed once for many points.
@@ -95,49 +150,55 @@ impl Ready {
 
     /// l_c(z) of every component.
     #[inline(always)]
-    pub fn components(&self, z: &[f64], out: &mut [f64]) {
+    pub fn components<const N: usize>(&self, z: &[Lanes<N>], out: &mut [Lanes<N>]) {
         for (c, to) in out.iter_mut().enumerate() {
             let (mean, precision) = self.component(c);
-            let mut square = 0.0;
+            let mut square = [0.0; N];
             for ((z, m), p) in z.iter().zip(mean).zip(precision) {
-                let e = z - m;
-                square += e * e * p;
+                for l in 0..N {
+                    let e = z[l] - m;
+                    square[l] += e * e * p;
+                }
             }
-            *to = self.constant[c] - 0.5 * square;
+            for l in 0..N {
+                to[l] = self.constant[c] - 0.5 * square[l];
+            }
         }
     }
 
     /// log p(z); γ(z) into `gamma`.
     #[inline(always)]
     pub fn density(&self, z: &[f64], gamma: &mut [f64]) -> f64 {
-        self.components(z, gamma);
+        self.components::<1>(z.as_chunks().0, gamma.as_chunks_mut().0);
         softmax(gamma)
+    }
+
+    /// log p(z) and γ(z) of rows z.
+    #[inline(always)]
+    pub fn densities(&self, z: &[f64], gamma: &mut [f64], log_p: &mut [f64]) {
+        let components = self.len();
+        let mut l = vec![[0.0; EIGHT]; components];
+        by_eight(
+            z,
+            self.mean.ncols(),
+            #[inline(always)]
+            |from, count, z| {
+                self.components(z, &mut l);
+                log_p[from..from + count].copy_from_slice(&softmaxes(&mut l)[..count]);
+                into_rows(&l, &mut gamma[from * components..(from + count) * components]);
+            },
+        );
     }
 
     /// Adds w ∂ l_c/∂z, weighted by `weights` of the components, to `out`.
     #[inline(always)]
-    pub fn add_slope(&self, z: &[f64], weights: &[f64], out: &mut [f64]) {
+    pub fn add_slope<const N: usize>(&self, z: &[Lanes<N>], weights: &[Lanes<N>], out: &mut [Lanes<N>]) {
         for (c, w) in weights.iter().enumerate() {
             let (mean, precision) = self.component(c);
             for (((to, z), m), p) in out.iter_mut().zip(z).zip(mean).zip(precision) {
-                *to -= w * (z - m) * p;
-            }
-        }
-    }
-
-    /// Adds Σ_c w_c ∂ l_c/∂(logits, μ, log σ): the chain rule of anything that depends on the l_c.
-    #[inline(always)]
-    pub fn add_gradient(&self, z: &[f64], weights: &[f64], to: &mut Gradient) {
-        let total: f64 = weights.iter().sum();
-        for (c, w) in weights.iter().enumerate() {
-            to.logits[c] += w - total * self.shares[c];
-            let (mean, precision) = self.component(c);
-            let (to_mean, to_sigma) = to.component(c);
-            let slopes = to_mean.iter_mut().zip(to_sigma);
-            for (((to_mean, to_sigma), z), (m, p)) in slopes.zip(z).zip(mean.iter().zip(precision)) {
-                let e = (z - m) * p;
-                *to_mean += w * e;
-                *to_sigma += w * (e * (z - m) - 1.0);
+                for l in 0..N {
+                    to[l] -= w[l] * (z[l] - m) * p;
+                }
             }
         }
     }
@@ -146,14 +207,25 @@ impl Ready {
     pub fn responsibilities(&self, points: ArrayView2<'_, f64>, temperature: f64) -> Array2<f64> {
         let mut out = Array2::zeros((points.nrows(), self.len()));
         let points = points.as_standard_layout();
-        let (from, to) = (points.as_slice().unwrap_or_default(), flat_mut(&mut out));
-        let dims = self.mean.ncols().max(1);
-        fast(|| {
-            for (z, l) in from.chunks_exact(dims).zip(to.chunks_exact_mut(self.len().max(1))) {
-                self.components(z, l);
-                l.iter_mut().for_each(|v| *v /= temperature);
-                softmax(l);
-            }
+        let (points, rows) = (points.as_slice().unwrap_or_default(), flat_mut(&mut out));
+        fast!(|| {
+            let components = self.len();
+            let mut tempered = vec![[0.0; EIGHT]; components];
+            by_eight(
+                points,
+                self.mean.ncols(),
+                #[inline(always)]
+                |from, count, z| {
+                    self.components(z, &mut tempered);
+                    for v in &mut tempered {
+                        for l in 0..EIGHT {
+                            v[l] /= temperature;
+                        }
+                    }
+                    softmaxes(&mut tempered);
+                    into_rows(&tempered, &mut rows[from * components..(from + count) * components]);
+                },
+            );
         });
         out
     }
@@ -256,8 +328,10 @@ impl Ready {
             .collect();
         let mean: f64 = gamma.iter().zip(&e).map(|(g, e)| g * e).sum();
         let through: Vec<f64> = gamma.iter().zip(&e).map(|(g, e)| scale * g * (e - mean)).collect();
-        self.add_slope(m, &through, dm);
-        self.add_gradient(m, &through, to);
+        self.add_slope::<1>(m.as_chunks().0, through.as_chunks().0, dm.as_chunks_mut().0);
+        let mut sums = Sums::<1>::new((self.len(), m.len()));
+        sums.add(self, m.as_chunks().0, through.as_chunks().0);
+        sums.into(self, to);
     }
 }
 
@@ -279,18 +353,84 @@ impl Gradient {
         Gradient { logits: vec![0.0; components], mean: zero.clone(), log_sigma: zero }
     }
 
-    /// Those of μ_c and log σ_c.
-    #[inline(always)]
-    pub fn component(&mut self, c: usize) -> (&mut [f64], &mut [f64]) {
-        let at = c * self.mean.ncols()..(c + 1) * self.mean.ncols();
-        (&mut flat_mut(&mut self.mean)[at.clone()], &mut flat_mut(&mut self.log_sigma)[at])
-    }
-
     /// Adds another to it.
     pub fn add(&mut self, other: &Gradient) {
         self.mean += &other.mean;
         self.log_sigma += &other.log_sigma;
         self.logits.iter_mut().zip(&other.logits).for_each(|(to, v)| *to += v);
+    }
+}
+
+/// Sums over points, lane by lane, of which a gradient of the mixture is made: Σ w, Σ w e/σ², Σ w (e²/σ² − 1) with e = z − μ.
+pub struct Sums<const N: usize> {
+    weight: Vec<Lanes<N>>,
+    mean: Vec<Lanes<N>>,
+    log_sigma: Vec<Lanes<N>>,
+}
+
+impl<const N: usize> Sums<N> {
+    /// No points of c components in L dimensions.
+    pub fn new((components, dims): (usize, usize)) -> Sums<N> {
+        let zeros = |count| vec![[0.0; N]; count];
+        Sums {
+            weight: zeros(components),
+            mean: zeros(components * dims),
+            log_sigma: zeros(components * dims),
+        }
+    }
+
+    /// Adds N points with their weights: the chain rule of anything that depends on the l_c.
+    #[inline(always)]
+    pub fn add(&mut self, ready: &Ready, z: &[Lanes<N>], weights: &[Lanes<N>]) {
+        let dims = z.len().max(1);
+        let slopes = self.mean.chunks_exact_mut(dims).zip(self.log_sigma.chunks_exact_mut(dims));
+        for ((c, w), ((to_mean, to_sigma), total)) in
+            weights.iter().enumerate().zip(slopes.zip(&mut self.weight))
+        {
+            let (mean, precision) = ready.component(c);
+            let slopes = to_mean.iter_mut().zip(to_sigma);
+            for (((to_mean, to_sigma), z), (m, p)) in slopes.zip(z).zip(mean.iter().zip(precision)) {
+                for l in 0..N {
+                    let e = z[l] - m;
+                    let slope = e * p;
+                    to_mean[l] += w[l] * slope;
+                    to_sigma[l] += w[l] * (slope * e - 1.0);
+                }
+            }
+            for l in 0..N {
+                total[l] += w[l];
+            }
+        }
+    }
+
+    /// Adds N points of weights γ whose components go along with them: v per coordinate.
+    #[inline(always)]
+    pub fn add_pathwise(&mut self, ready: &Ready, z: &[Lanes<N>], gamma: &[Lanes<N>], v: &[Lanes<N>]) {
+        let dims = z.len().max(1);
+        let slopes = self.mean.chunks_exact_mut(dims).zip(self.log_sigma.chunks_exact_mut(dims));
+        for ((c, g), (to_mean, to_sigma)) in gamma.iter().enumerate().zip(slopes) {
+            let (mean, _) = ready.component(c);
+            let slopes = to_mean.iter_mut().zip(to_sigma);
+            for (((to_mean, to_sigma), v), (z, m)) in slopes.zip(v).zip(z.iter().zip(mean)) {
+                for l in 0..N {
+                    let along = g[l] * v[l];
+                    to_mean[l] += along;
+                    to_sigma[l] += along * (z[l] - m);
+                }
+            }
+        }
+    }
+
+    /// Adds the sums to a gradient, that in the logits from Σ w.
+    pub fn into(self, ready: &Ready, to: &mut Gradient) {
+        let sum = |lanes: &Lanes<N>| lanes.iter().sum::<f64>();
+        let weight: Vec<f64> = self.weight.iter().map(sum).collect();
+        let total: f64 = weight.iter().sum();
+        for ((to, w), share) in to.logits.iter_mut().zip(&weight).zip(&ready.shares) {
+            *to += w - total * share;
+        }
+        to.mean.iter_mut().zip(&self.mean).for_each(|(to, v)| *to += sum(v));
+        to.log_sigma.iter_mut().zip(&self.log_sigma).for_each(|(to, v)| *to += sum(v));
     }
 }
 
@@ -367,14 +507,20 @@ mod tests {
         let ready = mixture.ready();
         let (n, c) = (z.nrows(), ready.len());
         let (mut log, mut gamma, mut dz) = (Array1::zeros(n), Array2::zeros((n, c)), Array2::zeros(z.dim()));
-        let mut gradient = Gradient::zeros(mixture.shape());
+        let (mut gradient, mut sums) = (Gradient::zeros(mixture.shape()), Sums::<1>::new(mixture.shape()));
         for i in 0..n {
             let (point, mut g) = (z.row(i).to_vec(), vec![0.0; c]);
             log[i] = ready.density(&point, &mut g);
-            ready.add_slope(&point, &g, dz.row_mut(i).as_slice_mut().unwrap());
-            ready.add_gradient(&point, &g, &mut gradient);
+            let (z, w) = (point.as_chunks().0, g.as_chunks().0);
+            ready.add_slope::<1>(z, w, dz.row_mut(i).as_slice_mut().unwrap().as_chunks_mut().0);
+            sums.add(&ready, z, w);
             gamma.row_mut(i).assign(&Array1::from(g));
         }
+        sums.into(&ready, &mut gradient);
+        let (mut shares, mut logs) = (Array2::<f64>::zeros((n, c)), vec![0.0; n]);
+        ready.densities(flat(&z), flat_mut(&mut shares), &mut logs);
+        assert!((&shares - &gamma).iter().all(|v| v.abs() < 1e-15));
+        assert!(logs.iter().zip(&log).all(|(a, b)| (a - b).abs() < 1e-13));
         case.assert_close("log_density", &log, 1e-12);
         case.assert_close("responsibilities", &gamma, 1e-12);
         case.assert_close("grad_z", &dz, 1e-10);

@@ -21,11 +21,11 @@ use serde::{Deserialize, Serialize};
 
 use super::bound::Posterior;
 use crate::linalg::{Accum, gemm_in_parts, settle};
-use crate::nn::activation::{relu, relu_adjoint};
+use crate::nn::activation::relu_adjoint;
 use crate::nn::lanes::axpy;
-use crate::nn::linear::Linear;
+use crate::nn::linear::{Linear, product, rectify};
 use crate::nn::wide::fast;
-use crate::nn::{Param, Real, add_column_sums, flat, flat_mut, repeated};
+use crate::nn::{Param, Real, add_column_sums, flat, flat_mut};
 
 /// Least and largest log s².
 pub const SPREAD: (f64, f64) = (-8.0, 4.0);
@@ -74,7 +74,7 @@ impl<T: Real> Lines<T> {
                 to.par_chunks_mut(width.max(1)).enumerate().with_min_len(16).for_each(|(b, to)| {
                     let from = &from[at[b % at.len()] * width..][..width];
                     match dropped {
-                        Some(dropped) if b >= at.len() => fast(|| {
+                        Some(dropped) if b >= at.len() => fast!(|| {
                             let all = to.iter_mut().zip(from).zip(&dropped[b - at.len()]);
                             all.for_each(|((to, v), gone)| *to = if *gone { T::ZERO } else { *v });
                         }),
@@ -117,6 +117,34 @@ impl<T: Real> Batch<T> {
     }
 }
 
+/// Sums that [`gather`] holds in registers.
+const HELD: usize = 64;
+
+/// to += Σ v · row j of `rows`, which are as wide as `to`: some sums at a time, which stay in registers over all entries.
+fn gather<T: Real>(entries: impl Iterator<Item = (usize, T)> + Clone, rows: &[T], to: &mut [T]) {
+    let width = to.len();
+    fast!(|| {
+        let mut held = to.chunks_exact_mut(HELD);
+        let mut from = 0;
+        for to in &mut held {
+            let mut sums = [T::ZERO; HELD];
+            sums.copy_from_slice(to);
+            for (j, v) in entries.clone() {
+                let row = &rows[j * width + from..][..HELD];
+                for (sum, w) in sums.iter_mut().zip(row) {
+                    *sum += v * *w;
+                }
+            }
+            to.copy_from_slice(&sums);
+            from += HELD;
+        }
+        let rest = held.into_remainder();
+        for (j, v) in entries {
+            axpy(v, &rows[j * width + from..][..rest.len()], rest);
+        }
+    });
+}
+
 /// The first layer, x W + b.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(bound = "T: Real")]
@@ -135,23 +163,25 @@ impl<T: Real> First<T> {
         }
     }
 
-    fn forward(&self, x: &Batch<T>) -> Array2<T> {
-        let width = self.weight.value.ncols();
-        let mut y = repeated(&self.bias.value, x.len());
-        match x {
-            Batch::Dense(x) => gemm_in_parts(y.view_mut(), Accum::Add, x.view(), self.weight.value.view()),
+    /// relu(x W + b).
+    fn rectified(&self, x: &Batch<T>) -> Array2<T> {
+        let mut y = match x {
+            Batch::Dense(x) => product(x.view(), self.weight.value.view()),
             Batch::Sparse(begin, place, value) => {
-                let (Some(w), Some(y)) = (self.weight.value.as_slice(), y.as_slice_mut()) else { return y };
-                y.par_chunks_mut(width).enumerate().with_min_len(16).for_each(|(b, to)| {
+                let (rows, width) = (x.len(), self.weight.value.ncols());
+                let mut y = Array2::from_elem((rows, width), T::ZERO);
+                let w = flat(&self.weight.value);
+                let all = flat_mut(&mut y).par_chunks_mut(width).enumerate().with_min_len(16);
+                all.for_each(|(b, to)| {
                     settle();
-                    fast(|| {
-                        for e in begin[b]..begin[b + 1] {
-                            axpy(value[e], &w[place[e] as usize * width..][..width], to);
-                        }
-                    });
+                    let own = begin[b]..begin[b + 1];
+                    let (place, value) = (&place[own.clone()], &value[own]);
+                    gather(place.iter().map(|j| *j as usize).zip(value.iter().copied()), w, to);
                 });
+                y
             }
-        }
+        };
+        rectify(&mut y, &self.bias.value);
         y
     }
 
@@ -177,29 +207,20 @@ impl<T: Real> First<T> {
                         *at += 1;
                     }
                 }
-                let (Some(grad), Some(dy)) = (self.weight.grad.as_slice_mut(), dy.as_slice()) else { return };
-                grad.par_chunks_mut(width).enumerate().with_min_len(64).for_each(|(j, to)| {
+                let dy = flat(dy);
+                let all = flat_mut(&mut self.weight.grad).par_chunks_mut(width).enumerate().with_min_len(64);
+                all.for_each(|(j, to)| {
                     settle();
-                    fast(|| {
-                        for (b, v) in &entries[from[j]..from[j + 1]] {
-                            axpy(*v, &dy[*b as usize * width..][..width], to);
-                        }
-                    });
+                    gather(entries[from[j]..from[j + 1]].iter().map(|(b, v)| (*b as usize, *v)), dy, to);
                 });
             }
         }
     }
 }
 
-fn rectify<T: Real>(a: &mut Array2<T>) {
-    if let Some(a) = a.as_slice_mut() {
-        fast(|| relu(a));
-    }
-}
-
 fn rectify_adjoint<T: Real>(a: &Array2<T>, d: &mut Array2<T>) {
     if let (Some(a), Some(d)) = (a.as_slice(), d.as_slice_mut()) {
-        fast(|| relu_adjoint(a, d));
+        fast!(|| relu_adjoint(a, d));
     }
 }
 
@@ -241,13 +262,9 @@ impl<T: Real> Encoder<T> {
 
     /// q(z | x) of some lines.
     pub fn forward(&self, x: &Batch<T>) -> Coded<T> {
-        let mut h = self.first.forward(x);
-        rectify(&mut h);
-        let mut layers = vec![h];
+        let mut layers = vec![self.first.rectified(x)];
         for linear in &self.deeper {
-            let mut h = linear.forward(layers[layers.len() - 1].view());
-            rectify(&mut h);
-            layers.push(h);
+            layers.push(linear.rectified(layers[layers.len() - 1].view()));
         }
         let top = layers[layers.len() - 1].view();
         let raw = self.spread.forward(top).mapv(|v| v.wide());
@@ -311,9 +328,7 @@ impl<T: Real> Encoder<T> {
             rectify_adjoint(&coded.layers[l + 1], &mut dh);
             let below = &coded.layers[l];
             linear.backward(below.view(), &dh);
-            let mut next = Array2::from_elem(below.dim(), T::ZERO);
-            linear.backward_input(&dh, &mut next);
-            dh = next;
+            dh = linear.input_gradient(&dh);
         }
         rectify_adjoint(&coded.layers[0], &mut dh);
         self.first.backward(x, &dh);
@@ -359,9 +374,7 @@ impl<T: Real> Decoder<T> {
     pub fn forward(&self, u: ArrayView2<'_, T>) -> (Vec<Array2<T>>, Array2<T>) {
         let mut layers: Vec<Array2<T>> = Vec::new();
         for linear in &self.hidden {
-            let mut h = linear.forward(layers.last().map_or(u, |h| h.view()));
-            rectify(&mut h);
-            layers.push(h);
+            layers.push(linear.rectified(layers.last().map_or(u, |h| h.view())));
         }
         let out = self.out.forward(layers.last().map_or(u, |h| h.view()));
         (layers, out)
@@ -371,15 +384,12 @@ impl<T: Real> Decoder<T> {
     pub fn backward(&mut self, u: ArrayView2<'_, T>, layers: &[Array2<T>], dout: &Array2<T>) -> Array2<T> {
         let top = layers.last().map_or(u, |h| h.view());
         self.out.backward(top, dout);
-        let mut d = Array2::from_elem(top.dim(), T::ZERO);
-        self.out.backward_input(dout, &mut d);
+        let mut d = self.out.input_gradient(dout);
         for (l, linear) in self.hidden.iter_mut().enumerate().rev() {
             rectify_adjoint(&layers[l], &mut d);
             let below = if l == 0 { u } else { layers[l - 1].view() };
             linear.backward(below, &d);
-            let mut next = Array2::from_elem(below.dim(), T::ZERO);
-            linear.backward_input(&d, &mut next);
-            d = next;
+            d = linear.input_gradient(&d);
         }
         d
     }

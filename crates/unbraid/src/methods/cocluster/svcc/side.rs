@@ -11,7 +11,7 @@ use super::bound::{
 use super::contrast::Critic;
 use super::cross::through_softmax;
 use super::likelihood::{Law, Targets};
-use super::mixture::{Gradient, Mixture, Ready};
+use super::mixture::{EIGHT, Gradient, Mixture, Ready, Sums, by_eight, into_lanes};
 use super::network::{Batch, Coded, Decoder, Encoder, Lines};
 use crate::fit::{Draw, Seed};
 use crate::nn::adam::Adam;
@@ -138,7 +138,7 @@ const STRETCHES: usize = 1 << 15;
 /// Σ a², in the float's own precision over short stretches.
 fn squares<T: Real>(a: &Array2<T>) -> f64 {
     let Some(a) = a.as_slice() else { return a.iter().map(|v| v.wide() * v.wide()).sum() };
-    let part = |part: &[T]| fast(|| lanes::dot(part, part)).wide();
+    let part = |part: &[T]| fast!(|| lanes::dot(part, part)).wide();
     if a.len() <= STRETCHES {
         return a.chunks(1 << 12).map(part).sum();
     }
@@ -160,7 +160,7 @@ fn dropped<T: Real>(lines: &Lines<T>, items: &[usize], seed: Seed, place: u64) -
     let of = |&i: &usize| {
         let mut bytes = vec![0; 2 * lines.stored(i)];
         seed.stream(Draw::Shuffle, place << 32 | i as u64).fill_bytes(&mut bytes);
-        fast(|| bytes.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]) < below).collect())
+        fast!(|| bytes.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]) < below).collect())
     };
     items.par_iter().with_min_len(16).map(of).collect()
 }
@@ -192,15 +192,29 @@ impl Seen {
         to: &mut Joined,
     ) {
         let d = through_softmax(memberships, slope, temperature);
-        let (first, dims) = (self.first(), to.z.ncols().max(1));
-        let (lines, clusters) = (flat_mut(&mut to.z), d.ncols().max(1));
-        fast(|| {
-            let all = flat(&first).chunks_exact(dims).zip(flat(&d).chunks_exact(clusters));
-            for ((z, weights), line) in all.zip(lines.chunks_exact_mut(dims)) {
-                self.ready.add_slope(z, weights, line);
-                self.ready.add_gradient(z, weights, &mut to.prior);
-            }
+        let (first, dims, clusters) = (self.first(), to.z.ncols(), d.ncols());
+        let lines = flat_mut(&mut to.z);
+        let mut sums = Sums::new((clusters, dims));
+        fast!(|| {
+            let (mut weights, mut slope) = (vec![[0.0; EIGHT]; clusters], vec![[0.0; EIGHT]; dims]);
+            by_eight(
+                flat(&first),
+                dims,
+                #[inline(always)]
+                |from, count, z| {
+                    into_lanes(&flat(&d)[from * clusters..(from + count) * clusters], &mut weights);
+                    slope.fill([0.0; EIGHT]);
+                    self.ready.add_slope(z, &weights, &mut slope);
+                    for (l, line) in
+                        lines[from * dims..(from + count) * dims].chunks_exact_mut(dims).enumerate()
+                    {
+                        line.iter_mut().zip(&slope).for_each(|(to, v)| *to += v[l]);
+                    }
+                    sums.add(&self.ready, z, &weights);
+                },
+            );
         });
+        sums.into(&self.ready, &mut to.prior);
     }
 
     /// Adds the Dirichlet prior of concentration α₀ on the shares, beside a mean over `lines` lines.
