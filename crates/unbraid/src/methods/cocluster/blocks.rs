@@ -74,10 +74,8 @@ fn weighted_sum(places: &[u32], values: &[f64], rows: &[[f64; EIGHT]]) -> [f64; 
     let (ways, by_ways) = (places.as_chunks::<WAYS>(), values.as_chunks::<WAYS>());
     for (j, v) in ways.0.iter().zip(by_ways.0) {
         for way in 0..WAYS {
-            let row = &rows[j[way] as usize];
-            for l in 0..EIGHT {
-                sums[way][l] += v[way] * row[l];
-            }
+            let (sum, row) = (sums[way], rows[j[way] as usize]);
+            sums[way] = std::array::from_fn(|l| sum[l] + v[way] * row[l]);
         }
     }
     let mut sum = [0.0; EIGHT];

@@ -38,7 +38,7 @@ use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 
-use super::mixture::{EIGHT, Gradient, Ready, Sums, by_eight, into_lanes, softmax};
+use super::mixture::{EIGHT, Gradient, Lanes, Ready, Sums, by_eight, each, into_lanes, softmax};
 use crate::nn::elementary::exp;
 use crate::nn::wide::fast;
 use crate::nn::{flat, flat_mut};
@@ -243,24 +243,21 @@ impl Objective {
                         prior.add_slope(z, &gamma, &mut slope);
                     }
                     // c_k, and that by which the encoder's path is weighed.
-                    let (mut c, mut along) = ([0.0; EIGHT], [1.0; EIGHT]);
-                    for l in 0..EIGHT {
-                        c[l] = (1.0 - beta) + beta * share[l];
-                        if iwae && self.encoder == EncoderGradient::Dreg {
-                            along[l] = c[l];
-                        }
-                    }
+                    let c: Lanes<EIGHT> = each(|l| (1.0 - beta) + beta * share[l]);
+                    let along = if iwae && self.encoder == EncoderGradient::Dreg { c } else { [1.0; EIGHT] };
                     let of_prior = if iwae { scale * beta } else { 0.0 };
                     let score = if self.encoder == EncoderGradient::Plain { of_prior } else { 0.0 };
                     for d in 0..dims {
-                        let (pull, root, e, stretch) = (&pull[d], &root[d], &e[d], stretch[d] - 1.0);
-                        for l in 0..EIGHT {
-                            let own = pull[l] + of_prior * share[l] * (slope[d][l] + e[l] / root[l]);
-                            v[d][l] = pull[l] - c[l] * own;
-                            gz[d][l] = along[l] * own - score * share[l] * e[l] / root[l] + stretch * pull[l];
-                            gs[d][l] =
-                                along[l] * own * root[l] * e[l] - score * share[l] * (e[l] * e[l] - 1.0);
-                        }
+                        let (pull, root, e, slope, stretch) =
+                            (pull[d], root[d], e[d], slope[d], stretch[d] - 1.0);
+                        let over: Lanes<EIGHT> = each(|l| e[l] / root[l]);
+                        let own: Lanes<EIGHT> =
+                            each(|l| pull[l] + of_prior * share[l] * (slope[l] + over[l]));
+                        v[d] = each(|l| pull[l] - c[l] * own[l]);
+                        gz[d] = each(|l| along[l] * own[l] - score * share[l] * over[l] + stretch * pull[l]);
+                        gs[d] = each(|l| {
+                            along[l] * own[l] * root[l] * e[l] - score * share[l] * (e[l] * e[l] - 1.0)
+                        });
                     }
                     for (l, at) in all.enumerate() {
                         let line = (at / k) * dims..(at / k + 1) * dims;
@@ -272,9 +269,7 @@ impl Objective {
                     }
                     if iwae {
                         for (w, g) in weights.iter_mut().zip(&gamma) {
-                            for l in 0..EIGHT {
-                                w[l] = of_prior * share[l] * g[l];
-                            }
+                            *w = each(|l| of_prior * share[l] * g[l]);
                         }
                         plain.add(prior, z, &weights);
                         path.add_pathwise(prior, z, &gamma, &v);

@@ -87,8 +87,11 @@ impl<T: Real> Targets<T> {
     fn linear(&self, i: usize, out: &[T], top: T) -> f64 {
         if let Some(x) = self.full(i) {
             // In the float's own precision over short stretches.
-            let parts = x.chunks(STRETCH).zip(out.chunks(STRETCH));
-            return fast!(|| parts.map(|(x, o)| lanes::fold(x, o, |s, x, o| s + x * (o - top)).wide()).sum());
+            let mut sum = 0.0;
+            fast!(|| for (x, o) in x.chunks(STRETCH).zip(out.chunks(STRETCH)) {
+                sum += lanes::fold(x, o, |s, x, o| s + x * (o - top)).wide();
+            });
+            return sum;
         }
         // In eight sums that do not wait for one another.
         let mut sums = [0.0; 8];

@@ -59,28 +59,32 @@ pub fn softmax(values: &mut [f64]) -> f64 {
 fn softmaxes<const N: usize>(values: &mut [Lanes<N>]) -> Lanes<N> {
     let mut top = [f64::NEG_INFINITY; N];
     for v in values.iter() {
-        for l in 0..N {
-            top[l] = if v[l] > top[l] { v[l] } else { top[l] };
-        }
+        top = each(|l| if v[l] > top[l] { v[l] } else { top[l] });
+    }
+    for v in values.iter_mut() {
+        *v = each(|l| v[l] - top[l]);
+    }
+    for x in values.as_flattened_mut() {
+        *x = if x.is_nan() { *x } else { exp(*x) };
     }
     let mut sum = [0.0; N];
-    for v in values.iter_mut() {
-        for l in 0..N {
-            let x = v[l] - top[l];
-            v[l] = if x.is_nan() { x } else { exp(x) };
-            sum[l] += v[l];
-        }
+    for v in values.iter() {
+        sum = each(|l| sum[l] + v[l]);
     }
     for v in values.iter_mut() {
-        for l in 0..N {
-            v[l] /= sum[l];
-        }
+        *v = each(|l| v[l] / sum[l]);
     }
-    let mut log = [0.0; N];
-    for l in 0..N {
-        log[l] = top[l] + ln(sum[l]) + (sum[l] - sum[l]);
+    each(|l| top[l] + ln(sum[l]) + (sum[l] - sum[l]))
+}
+
+/// A number for each lane: all are there before one is stored, so that they become a vector.
+#[inline(always)]
+pub fn each<const N: usize>(mut f: impl FnMut(usize) -> f64) -> Lanes<N> {
+    let mut out = [0.0; N];
+    for (l, to) in out.iter_mut().enumerate() {
+        *to = f(l);
     }
-    log
+    out
 }
 
 /// Calls `f`, which must be inlined, with up to eight rows of a matrix at a time: the first of them, how many, and their entries, lane by lane; lanes beyond
@@ -155,14 +159,9 @@ impl Ready {
             let (mean, precision) = self.component(c);
             let mut square = [0.0; N];
             for ((z, m), p) in z.iter().zip(mean).zip(precision) {
-                for l in 0..N {
-                    let e = z[l] - m;
-                    square[l] += e * e * p;
-                }
+                square = each(|l| square[l] + (z[l] - m) * (z[l] - m) * p);
             }
-            for l in 0..N {
-                to[l] = self.constant[c] - 0.5 * square[l];
-            }
+            *to = each(|l| self.constant[c] - 0.5 * square[l]);
         }
     }
 
@@ -196,9 +195,7 @@ impl Ready {
         for (c, w) in weights.iter().enumerate() {
             let (mean, precision) = self.component(c);
             for (((to, z), m), p) in out.iter_mut().zip(z).zip(mean).zip(precision) {
-                for l in 0..N {
-                    to[l] -= w[l] * (z[l] - m) * p;
-                }
+                *to = each(|l| to[l] - w[l] * (z[l] - m) * p);
             }
         }
     }
@@ -390,16 +387,11 @@ impl<const N: usize> Sums<N> {
             let (mean, precision) = ready.component(c);
             let slopes = to_mean.iter_mut().zip(to_sigma);
             for (((to_mean, to_sigma), z), (m, p)) in slopes.zip(z).zip(mean.iter().zip(precision)) {
-                for l in 0..N {
-                    let e = z[l] - m;
-                    let slope = e * p;
-                    to_mean[l] += w[l] * slope;
-                    to_sigma[l] += w[l] * (slope * e - 1.0);
-                }
+                let e: Lanes<N> = each(|l| z[l] - m);
+                *to_mean = each(|l| to_mean[l] + w[l] * (e[l] * p));
+                *to_sigma = each(|l| to_sigma[l] + w[l] * (e[l] * p * e[l] - 1.0));
             }
-            for l in 0..N {
-                total[l] += w[l];
-            }
+            *total = each(|l| total[l] + w[l]);
         }
     }
 
@@ -412,11 +404,10 @@ impl<const N: usize> Sums<N> {
             let (mean, _) = ready.component(c);
             let slopes = to_mean.iter_mut().zip(to_sigma);
             for (((to_mean, to_sigma), v), (z, m)) in slopes.zip(v).zip(z.iter().zip(mean)) {
-                for l in 0..N {
-                    let along = g[l] * v[l];
-                    to_mean[l] += along;
-                    to_sigma[l] += along * (z[l] - m);
-                }
+                let along: Lanes<N> = each(|l| g[l] * v[l]);
+                let e: Lanes<N> = each(|l| z[l] - m);
+                *to_mean = each(|l| to_mean[l] + along[l]);
+                *to_sigma = each(|l| to_sigma[l] + along[l] * e[l]);
             }
         }
     }

@@ -176,6 +176,36 @@ pub fn noise_of(seed: Seed, place: u64, items: &[usize], samples: usize, dims: u
         .unwrap_or_else(|_| Array2::zeros((items.len() * samples, dims)))
 }
 
+/// How the contrastive term of a step is taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Contrast {
+    /// Whether rows and columns of the batch are both told apart.
+    pub symmetric: bool,
+    /// Its weight.
+    pub weight: f64,
+    /// Seed and place of its noise.
+    pub stream: (Seed, u64),
+}
+
+impl Contrast {
+    /// `weight` times the loss of the corrupted copies beside the lines' own hidden layers; adds the gradients of its maps, and keeps
+    /// the others for the encoder.
+    fn pull<T: Real>(self, critic: &mut Critic<T>, seen: &Seen, encoded: &mut Encoded<T>) -> f64 {
+        let (items, coded, (seed, place)) = (&seen.items, &encoded.coded, self.stream);
+        let q = coded.posterior.lines(items.len(), coded.posterior.mean.nrows());
+        let eps = noise_of(seed.child(Draw::Latent, 1), place, items, 1, q.mean.ncols());
+        let z = Array2::from_shape_fn(q.mean.dim(), |at| {
+            T::of(q.mean[at] + (0.5 * q.log_variance[at]).exp() * eps[at])
+        });
+        let hidden = coded.hidden().slice(s![..items.len(), ..]);
+        let (value, dz, dh) = critic.loss(&z, hidden, self.symmetric, self.weight);
+        let mean = dz.mapv(|v| v.wide());
+        let log_variance = through_noise(mean.view(), eps.view(), &q);
+        encoded.contrast = Some((Posterior { mean, log_variance }, dh));
+        value
+    }
+}
+
 impl Seen {
     /// z of the first sample of every line, B × L.
     pub fn first(&self) -> Array2<f64> {
@@ -303,15 +333,35 @@ impl<T: Real> Side<T> {
         self.noise.value.as_slice().unwrap_or(&[])
     }
 
-    /// Adds the gradients of the decoder and of the noise for the mean loss −F of the batch; r, which the encoder needs.
-    pub fn backward_decoder(&mut self, data: &Data<T>, seen: &Seen, decoded: &mut Decoded<T>) -> Array2<f64> {
-        let scale = -1.0 / seen.items.len() as f64;
-        let seeds: Vec<f64> = decoded.weights.share.iter().map(|w| scale * w).collect();
-        let mut slope = vec![0.0; self.noise.value.len()];
-        let noise = self.noise_slice().to_vec();
-        data.law.pull(&mut decoded.out, &data.targets, &seen.items, &seeds, &noise, &mut slope);
-        self.noise.grad.iter_mut().zip(&slope).for_each(|(to, v)| *to += v);
-        self.decoder.backward(decoded.u.view(), &decoded.layers, &decoded.out).mapv(|v| v.wide())
+    /// Adds the gradients of the decoder and of the noise for the mean loss −F of the batch, and beside it those of the contrastive
+    /// term: its value, and r, which the encoder needs.
+    pub fn turn(
+        &mut self,
+        data: &Data<T>,
+        seen: &Seen,
+        encoded: &mut Encoded<T>,
+        decoded: &mut Decoded<T>,
+        contrast: Option<Contrast>,
+    ) -> (f64, Array2<f64>) {
+        let Side { critic, decoder, noise, .. } = self;
+        rayon::join(
+            || contrast.map_or(0.0, |how| how.pull(critic, seen, encoded)),
+            || {
+                let scale = -1.0 / seen.items.len() as f64;
+                let seeds: Vec<f64> = decoded.weights.share.iter().map(|w| scale * w).collect();
+                let mut slope = vec![0.0; noise.value.len()];
+                data.law.pull(
+                    &mut decoded.out,
+                    &data.targets,
+                    &seen.items,
+                    &seeds,
+                    flat(&noise.value),
+                    &mut slope,
+                );
+                noise.grad.iter_mut().zip(&slope).for_each(|(to, v)| *to += v);
+                decoder.backward(decoded.u.view(), &decoded.layers, &decoded.out).mapv(|v| v.wide())
+            },
+        )
     }
 
     /// Adds those of the encoder and of the mixture, of the contrastive term too, given r and what joins the sides; the mean of F.
@@ -356,31 +406,6 @@ impl<T: Real> Side<T> {
             self.mixture.logits.grad.iter_mut().zip(&gradient.logits).for_each(|(to, v)| *to += v);
         }
         weights.value.iter().sum::<f64>() / seen.items.len() as f64
-    }
-
-    /// `weight` times the contrastive loss of the corrupted copies beside the lines' own hidden layers; adds the gradients of its maps,
-    /// and keeps the others for the encoder.
-    pub fn contrast(
-        &mut self,
-        pass: &mut Pass<T>,
-        symmetric: bool,
-        weight: f64,
-        seed: Seed,
-        place: u64,
-    ) -> f64 {
-        let (items, coded) = (&pass.seen.items, &pass.encoded.coded);
-        let q = coded.posterior.lines(items.len(), coded.posterior.mean.nrows());
-        let dims = q.mean.ncols();
-        let eps = noise_of(seed.child(Draw::Latent, 1), place, items, 1, dims);
-        let z = Array2::from_shape_fn(q.mean.dim(), |at| {
-            T::of(q.mean[at] + (0.5 * q.log_variance[at]).exp() * eps[at])
-        });
-        let hidden = coded.hidden().slice(s![..items.len(), ..]);
-        let (value, dz, dh) = self.critic.loss(&z, hidden, symmetric, weight);
-        let mean = dz.mapv(|v| v.wide());
-        let log_variance = through_noise(mean.view(), eps.view(), &q);
-        pass.encoded.contrast = Some((Posterior { mean, log_variance }, dh));
-        value
     }
 
     /// One step of Adam on everything, gradients cleared.

@@ -24,7 +24,7 @@ use super::likelihood::Law;
 use super::model::{Coder, SvccFit};
 use super::polish;
 use super::prune::survivors;
-use super::side::{Joined, Pass, Rates, Seen, Side, Sizes, noise_of};
+use super::side::{Contrast, Joined, Pass, Rates, Seen, Side, Sizes, noise_of};
 use super::{Start, Svcc};
 use crate::data::Values;
 use crate::error::Result;
@@ -350,41 +350,37 @@ impl<'a> Problem<'a> {
         joined
     }
 
-    /// One step of everything. Products of one side are too small for all cores: both sides run side by side, what joins them beside
-    /// the decoders' way back, and products are cut into parts that an idle thread takes.
+    /// One step of everything. Products of one side are too small for all cores: both sides run side by side, what joins them and
+    /// the contrast beside the decoders' way back, and products are cut into parts that an idle thread takes.
     fn descend(&self, s: &mut State, sides: &mut [Side<f32>; 2], space: &mut Option<Space<f32>>) {
         let p = self.params;
         let (objective, rates, seed) = (self.objective(s), self.rates(s), self.seed(s));
         let contrasted = !self.pretraining(s) && p.nce > 0.0;
         // A line may be visited twice in an epoch, when the shorter side wraps round.
         let place = |at: usize| ((s.epoch * 128 + s.next / self.batches(at) % 64) * 2 + at) as u64;
-        let places = [place(0), place(1)];
+        let streams = [(seed, place(0)), (seed, place(1))];
         let items = [self.items(s, 0), self.items(s, 1)];
-        let ahead = |side: &mut Side<f32>, at: usize| {
-            let eps = noise_of(seed, places[at], &items[at], p.samples, p.latent);
-            let copies = contrasted.then_some((seed, places[at]));
-            let mut pass = side.forward(&self.tables.sides[at], &items[at], objective, eps, copies);
-            let told = match contrasted {
-                true => side.contrast(&mut pass, p.symmetric, p.nce, seed, places[at]),
-                false => 0.0,
-            };
-            (pass, told)
+        let tables = &self.tables.sides;
+        let ahead = |side: &Side<f32>, at: usize| {
+            let eps = noise_of(seed, streams[at].1, &items[at], p.samples, p.latent);
+            side.forward(&tables[at], &items[at], objective, eps, contrasted.then_some(streams[at]))
         };
         let [a, b] = sides;
-        let ((first, of_first), (second, of_second)) = rayon::join(|| ahead(a, 0), || ahead(b, 1));
-        s.sums[2] += of_first + of_second;
-        let Pass { seen: seen_a, encoded: enc_a, decoded: mut dec_a } = first;
-        let Pass { seen: seen_b, encoded: enc_b, decoded: mut dec_b } = second;
-        let tables = &self.tables.sides;
-        let (joined, (r_a, r_b)) = rayon::join(
+        let (first, second) = rayon::join(|| ahead(a, 0), || ahead(b, 1));
+        let Pass { seen: seen_a, encoded: mut enc_a, decoded: mut dec_a } = first;
+        let Pass { seen: seen_b, encoded: mut enc_b, decoded: mut dec_b } = second;
+        let contrast = streams
+            .map(|stream| contrasted.then_some(Contrast { symmetric: p.symmetric, weight: p.nce, stream }));
+        let (joined, ((told_a, r_a), (told_b, r_b))) = rayon::join(
             || self.joined(s, space, [&seen_a, &seen_b], objective, &rates),
             || {
                 rayon::join(
-                    || a.backward_decoder(&tables[0], &seen_a, &mut dec_a),
-                    || b.backward_decoder(&tables[1], &seen_b, &mut dec_b),
+                    || a.turn(&tables[0], &seen_a, &mut enc_a, &mut dec_a, contrast[0]),
+                    || b.turn(&tables[1], &seen_b, &mut enc_b, &mut dec_b, contrast[1]),
                 )
             },
         );
+        s.sums[2] += told_a + told_b;
         let back = |side: &mut Side<f32>, seen: &Seen, encoded, weights, r: Array2<f64>, joined| {
             let value = side.backward_encoder(seen, encoded, weights, r.view(), joined, objective, &rates);
             side.descend(&rates);
