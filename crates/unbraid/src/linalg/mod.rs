@@ -111,7 +111,7 @@ pub fn gemm<T: ComplexField>(
 }
 
 /// Multiplications of a part of [`gemm_in_parts`]: some tenths of a millisecond.
-const PART: usize = 1 << 25;
+const PART: usize = 1 << 24;
 
 /// [`gemm`] cut along one side of the result into parts that any thread may take while others are at work elsewhere: for products
 /// that run side by side. The cut depends on the shape and the layout alone, as bits do.
@@ -127,6 +127,24 @@ pub fn gemm_in_parts<T: ComplexField + Send + Sync>(
     let (axis, size, unit) = if by_cols { (Axis(1), cols, 96) } else { (Axis(0), rows, 64) };
     let parts = (rows * cols * a.ncols() / PART).clamp(1, 16).min(size.div_ceil(unit));
     cut(out, how, a, b, (axis, unit, parts));
+}
+
+/// `a b` by [`gemm_in_parts`].
+pub fn product_in_parts<T: ComplexField + Copy + Send + Sync>(
+    a: ArrayView2<'_, T>,
+    b: ArrayView2<'_, T>,
+) -> Array2<T> {
+    let shape = (a.nrows(), b.ncols());
+    if a.ncols() == 0 {
+        return Array2::from_elem(shape, zero());
+    }
+    let mut out = Array2::<T>::uninit(shape);
+    // SAFETY: the view is of all of `out`, alone; a product that replaces writes every entry and reads none.
+    unsafe {
+        let all = ArrayViewMut2::from_shape_ptr(shape, out.as_mut_ptr().cast::<T>());
+        gemm_in_parts(all, Accum::Replace, a, b);
+        out.assume_init()
+    }
 }
 
 fn cut<T: ComplexField + Send + Sync>(

@@ -2,18 +2,15 @@
 
 use ndarray::{Array2, ArrayView2};
 use rand::Rng;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::wide::fast;
-use super::{Param, Real, add_column_sums, flat, flat_mut, repeated};
-use crate::linalg::{Accum, gemm_in_parts};
+use super::{Param, Real, add_column_sums, flat, flat_mut};
+use crate::linalg::{Accum, gemm_in_parts, product_in_parts, settle};
 
-/// a b.
-pub fn product<T: Real>(a: ArrayView2<'_, T>, b: ArrayView2<'_, T>) -> Array2<T> {
-    let mut out = Array2::from_elem((a.nrows(), b.ncols()), T::ZERO);
-    gemm_in_parts(out.view_mut(), Accum::Replace, a, b);
-    out
-}
+/// Rows to which a task adds the biases.
+const ROWS: usize = 64;
 
 /// max(y + b, 0) in place of every row y.
 pub fn rectify<T: Real>(y: &mut Array2<T>, bias: &Array2<T>) {
@@ -42,14 +39,20 @@ impl<T: Real> Linear<T> {
 
     /// y of every row of x.
     pub fn forward(&self, x: ArrayView2<'_, T>) -> Array2<T> {
-        let mut y = repeated(&self.bias.value, x.nrows());
-        gemm_in_parts(y.view_mut(), Accum::Add, x, self.weight.value.t());
+        let mut y = product_in_parts(x, self.weight.value.t());
+        let bias = flat(&self.bias.value);
+        flat_mut(&mut y).par_chunks_mut(bias.len().max(1) * ROWS).for_each(|rows| {
+            settle();
+            fast!(|| for row in rows.chunks_exact_mut(bias.len().max(1)) {
+                row.iter_mut().zip(bias).for_each(|(y, b)| *y += *b);
+            });
+        });
         y
     }
 
     /// max(y, 0) of every row of x, in one pass over the product.
     pub fn rectified(&self, x: ArrayView2<'_, T>) -> Array2<T> {
-        let mut y = product(x, self.weight.value.t());
+        let mut y = product_in_parts(x, self.weight.value.t());
         rectify(&mut y, &self.bias.value);
         y
     }
@@ -67,7 +70,7 @@ impl<T: Real> Linear<T> {
 
     /// The derivative in x alone.
     pub fn input_gradient(&self, dy: &Array2<T>) -> Array2<T> {
-        product(dy.view(), self.weight.value.view())
+        product_in_parts(dy.view(), self.weight.value.view())
     }
 
     /// Calls `f` with each parameter and its name after `at`.

@@ -182,13 +182,6 @@ pub(crate) fn flat_mut<T>(a: &mut Array2<T>) -> &mut [T] {
     a.as_slice_mut().unwrap_or_default()
 }
 
-/// `times` copies of a row, one below the other.
-pub(crate) fn repeated<T: Real>(row: &Array2<T>, times: usize) -> Array2<T> {
-    let mut all = Vec::with_capacity(row.len() * times);
-    (0..times).for_each(|_| all.extend_from_slice(flat(row)));
-    Array2::from_shape_vec((times, row.len()), all).unwrap_or_default()
-}
-
 /// Adds the columns' sums of `rows` to a gradient of one row.
 pub(crate) fn add_column_sums<T: Real>(rows: &Array2<T>, into: &mut Array2<T>) {
     let (from, to) = (flat(rows), flat_mut(into));

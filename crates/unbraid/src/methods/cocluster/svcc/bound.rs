@@ -38,7 +38,7 @@ use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 
-use super::mixture::{EIGHT, Gradient, Lanes, Ready, Sums, by_eight, each, into_lanes, softmax};
+use super::mixture::{EIGHT, Gradient, Lanes, Ready, Sums, add_lanes, by_eight, each, into_lanes, softmax};
 use crate::nn::elementary::exp;
 use crate::nn::wide::fast;
 use crate::nn::{flat, flat_mut};
@@ -196,16 +196,15 @@ impl Objective {
         Weights { share, value }
     }
 
-    /// Gradients of Σ over items of `scale` F in m and in log s² (B × L both), given r, `scale` times the cotangents at u
-    /// that the decoder returned for seeds `scale` ŵ. Adds the gradients of the mixture. Where the divergence is in closed
-    /// form, subtracts it from `w.value`.
+    /// Gradients of Σ_i scale_i F_i in m and in log s² (B × L both), given r, the cotangents at u that the decoder returned for seeds
+    /// scale_i ŵ. Adds the gradients of the mixture. Where the divergence is in closed form, subtracts it from `w.value`.
     pub fn pull(
         &self,
         q: &Posterior,
         s: &Samples,
         w: &mut Weights,
         r: ArrayView2<'_, f64>,
-        (stretch, scale): (&[f64], f64),
+        (stretch, scale): (&[f64], &[f64]),
         prior: &Ready,
         to: &mut PriorGradients,
     ) -> Posterior {
@@ -245,31 +244,29 @@ impl Objective {
                     // c_k, and that by which the encoder's path is weighed.
                     let c: Lanes<EIGHT> = each(|l| (1.0 - beta) + beta * share[l]);
                     let along = if iwae && self.encoder == EncoderGradient::Dreg { c } else { [1.0; EIGHT] };
-                    let of_prior = if iwae { scale * beta } else { 0.0 };
-                    let score = if self.encoder == EncoderGradient::Plain { of_prior } else { 0.0 };
+                    // β ŵ_k, scaled, where the samples tell of the divergence.
+                    let mut own_scale = [0.0; EIGHT];
+                    if iwae {
+                        own_scale.iter_mut().zip(all.clone()).for_each(|(to, at)| *to = scale[at / k]);
+                    }
+                    let of_prior: Lanes<EIGHT> = each(|l| own_scale[l] * beta * share[l]);
+                    let score = if self.encoder == EncoderGradient::Plain { of_prior } else { [0.0; EIGHT] };
                     for d in 0..dims {
                         let (pull, root, e, slope, stretch) =
                             (pull[d], root[d], e[d], slope[d], stretch[d] - 1.0);
                         let over: Lanes<EIGHT> = each(|l| e[l] / root[l]);
-                        let own: Lanes<EIGHT> =
-                            each(|l| pull[l] + of_prior * share[l] * (slope[l] + over[l]));
+                        let own: Lanes<EIGHT> = each(|l| pull[l] + of_prior[l] * (slope[l] + over[l]));
                         v[d] = each(|l| pull[l] - c[l] * own[l]);
-                        gz[d] = each(|l| along[l] * own[l] - score * share[l] * over[l] + stretch * pull[l]);
-                        gs[d] = each(|l| {
-                            along[l] * own[l] * root[l] * e[l] - score * share[l] * (e[l] * e[l] - 1.0)
-                        });
+                        gz[d] = each(|l| along[l] * own[l] - score[l] * over[l] + stretch * pull[l]);
+                        gs[d] = each(|l| along[l] * own[l] * root[l] * e[l] - score[l] * (e[l] * e[l] - 1.0));
                     }
-                    for (l, at) in all.enumerate() {
-                        let line = (at / k) * dims..(at / k + 1) * dims;
-                        let (to_m, to_lv) = (&mut to_m[line.clone()], &mut to_lv[line]);
-                        for d in 0..dims {
-                            to_m[d] += gz[d][l];
-                            to_lv[d] += 0.5 * gs[d][l];
-                        }
-                    }
+                    let mut lines = [0; EIGHT];
+                    lines.iter_mut().zip(all).for_each(|(to, at)| *to = at / k);
+                    add_lanes(&gz, 1.0, &lines[..count], to_m);
+                    add_lanes(&gs, 0.5, &lines[..count], to_lv);
                     if iwae {
                         for (w, g) in weights.iter_mut().zip(&gamma) {
-                            *w = each(|l| of_prior * share[l] * g[l]);
+                            *w = each(|l| of_prior[l] * g[l]);
                         }
                         plain.add(prior, z, &weights);
                         path.add_pathwise(prior, z, &gamma, &v);
@@ -284,7 +281,7 @@ impl Objective {
             for i in 0..items {
                 let (m, lv) = (q.mean.row(i).to_vec(), q.log_variance.row(i).to_vec());
                 let (mut gm, mut glv) = (vec![0.0; dims], vec![0.0; dims]);
-                let (at, by) = ((&m[..], &lv[..]), -scale * self.beta);
+                let (at, by) = ((&m[..], &lv[..]), -scale[i] * self.beta);
                 let value = match self.divergence {
                     Divergence::Vade => {
                         let value = prior.vade(&m, &lv, &mut gamma);

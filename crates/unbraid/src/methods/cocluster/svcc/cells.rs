@@ -255,7 +255,7 @@ impl<T: Real> Joint<T> {
             }
         }
         let mut weights = objective.weigh(&a, &samples);
-        // The weight of a cell goes with every seed; the bound's own part of the divergence is scaled cell by cell below.
+        // The weight of a cell goes with every seed.
         let total = -scale / count as f64;
         let seed = |at: usize| total * cells.weight[at / k] * weights.share[at];
         let dout = Array2::from_shape_fn((count * k, 1), |(at, _)| T::of(seed(at) * slope[at]));
@@ -265,39 +265,11 @@ impl<T: Real> Joint<T> {
         dg.zip_mut_with(&g, |d, g| *d = if *g > T::ZERO { *d } else { T::ZERO });
         self.deeper.backward(u.view(), &dg);
         let du = self.deeper.input_gradient(&dg).mapv(|v| v.wide());
-        // Cells of one weight are pulled together: there are two at most.
-        let mut d =
-            Posterior { mean: Array2::zeros(q.mean.dim()), log_variance: Array2::zeros(q.mean.dim()) };
         let mut prior = PriorGradients::zeros(self.mixture.shape());
-        let mut kinds: Vec<f64> = cells.weight.clone();
-        kinds.sort_by(f64::total_cmp);
-        kinds.dedup();
-        for kind in kinds {
-            let some: Vec<usize> = (0..count).filter(|&e| cells.weight[e] == kind).collect();
-            let rows: Vec<usize> = some.iter().flat_map(|&e| (0..k).map(move |s| e * k + s)).collect();
-            let pick = |a: &Array2<f64>, at: &[usize]| a.select(ndarray::Axis(0), at);
-            let part = Posterior { mean: pick(&q.mean, &some), log_variance: pick(&q.log_variance, &some) };
-            let own = Samples {
-                noise: pick(&samples.noise, &rows),
-                z: pick(&samples.z, &rows),
-                gamma: pick(&samples.gamma, &rows),
-                log_p: Vec::new(),
-                log_q: Vec::new(),
-            };
-            let mut share = super::bound::Weights {
-                share: rows.iter().map(|&at| weights.share[at]).collect(),
-                value: some.iter().map(|&e| weights.value[e]).collect(),
-            };
-            let r = pick(&du.slice(s![.., ..LATENT]).to_owned(), &rows);
-            let flat = vec![1.0; LATENT];
-            let got =
-                objective.pull(&part, &own, &mut share, r.view(), (&flat, total * kind), &ready, &mut prior);
-            for (at, &e) in some.iter().enumerate() {
-                d.mean.row_mut(e).assign(&got.mean.row(at));
-                d.log_variance.row_mut(e).assign(&got.log_variance.row(at));
-                weights.value[e] = share.value[at];
-            }
-        }
+        let scales: Vec<f64> = cells.weight.iter().map(|w| total * w).collect();
+        let r = du.slice(s![.., ..LATENT]);
+        let mut d =
+            objective.pull(&q, &samples, &mut weights, r, (&[1.0; LATENT], &scales), &ready, &mut prior);
         let told = if nce > 0.0 { self.contrast(cells, &samples, &q, nce, &mut d) } else { 0.0 };
         let gradient = self.mixing.combine(rates.gradient, prior);
         self.mixture.mean.grad += &gradient.mean;

@@ -159,10 +159,13 @@ fn largest<T: Real>(values: &[T]) -> T {
     })
 }
 
-/// exp(o + by) in place of every o.
-fn exponentials<T: Real>(values: &mut [T], by: f64) {
+/// exp(o + by) in place of every o; their sum.
+fn exponentials<T: Real>(values: &mut [T], by: f64) -> T {
     let by = T::of(by);
-    fast!(|| values.iter_mut().for_each(|o| *o = (*o + by).exponential()));
+    fast!(|| {
+        values.iter_mut().for_each(|o| *o = (*o + by).exponential());
+        lanes::sum(values)
+    })
 }
 
 impl Law {
@@ -218,8 +221,7 @@ impl Law {
                 absent.iter().for_each(|&j| out[j as usize] = lowest);
                 let top = largest(out);
                 let linear = targets.linear(i, out, top);
-                exponentials(out, -top.wide());
-                let sum = fast!(|| lanes::sum(out)).wide();
+                let sum = exponentials(out, -top.wide()).wide();
                 absent.iter().for_each(|&j| out[j as usize] = T::ZERO);
                 // Shares in the outputs' place.
                 let scale = T::of(1.0 / sum);

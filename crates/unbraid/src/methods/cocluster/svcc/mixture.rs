@@ -99,8 +99,8 @@ pub fn by_eight(rows: &[f64], width: usize, mut f: impl FnMut(usize, usize, &[La
     }
 }
 
-/// Up to N rows as lanes; lanes beyond become 0.
-#[inline(always)]
+/// Up to N rows as lanes; lanes beyond become 0. A function of its own: inlined, the compiler makes gathers of it.
+#[inline(never)]
 pub fn into_lanes<const N: usize>(rows: &[f64], lanes: &mut [Lanes<N>]) {
     let width = lanes.len().max(1);
     if rows.len() < N * width {
@@ -111,8 +111,17 @@ pub fn into_lanes<const N: usize>(rows: &[f64], lanes: &mut [Lanes<N>]) {
     }
 }
 
+/// Adds `by` times each lane to the row of `to` that `lines` names.
+#[inline(never)]
+pub fn add_lanes<const N: usize>(lanes: &[Lanes<N>], by: f64, lines: &[usize], to: &mut [f64]) {
+    for (l, &line) in lines.iter().enumerate() {
+        let line = &mut to[line * lanes.len()..][..lanes.len()];
+        line.iter_mut().zip(lanes).for_each(|(to, v)| *to += by * v[l]);
+    }
+}
+
 /// The lanes as rows.
-#[inline(always)]
+#[inline(never)]
 fn into_rows<const N: usize>(lanes: &[Lanes<N>], rows: &mut [f64]) {
     for (l, row) in rows.chunks_exact_mut(lanes.len().max(1)).enumerate() {
         row.iter_mut().zip(lanes).for_each(|(to, v)| *to = v[l]);

@@ -20,10 +20,10 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::bound::Posterior;
-use crate::linalg::{Accum, gemm_in_parts, settle};
+use crate::linalg::{Accum, gemm_in_parts, product_in_parts, settle};
 use crate::nn::activation::relu_adjoint;
 use crate::nn::lanes::axpy;
-use crate::nn::linear::{Linear, product, rectify};
+use crate::nn::linear::{Linear, rectify};
 use crate::nn::wide::fast;
 use crate::nn::{Param, Real, add_column_sums, flat, flat_mut};
 
@@ -166,7 +166,7 @@ impl<T: Real> First<T> {
     /// relu(x W + b).
     fn rectified(&self, x: &Batch<T>) -> Array2<T> {
         let mut y = match x {
-            Batch::Dense(x) => product(x.view(), self.weight.value.view()),
+            Batch::Dense(x) => product_in_parts(x.view(), self.weight.value.view()),
             Batch::Sparse(begin, place, value) => {
                 let (rows, width) = (x.len(), self.weight.value.ncols());
                 let mut y = Array2::from_elem((rows, width), T::ZERO);

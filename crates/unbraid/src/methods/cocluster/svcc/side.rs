@@ -11,7 +11,7 @@ use super::bound::{
 use super::contrast::Critic;
 use super::cross::through_softmax;
 use super::likelihood::{Law, Targets};
-use super::mixture::{EIGHT, Gradient, Mixture, Ready, Sums, by_eight, into_lanes};
+use super::mixture::{EIGHT, Gradient, Mixture, Ready, Sums, add_lanes, by_eight, into_lanes};
 use super::network::{Batch, Coded, Decoder, Encoder, Lines};
 use crate::fit::{Draw, Seed};
 use crate::nn::adam::Adam;
@@ -156,11 +156,13 @@ fn through_noise(dz: ArrayView2<'_, f64>, eps: ArrayView2<'_, f64>, q: &Posterio
 
 /// Whether each stored entry of each line is dropped from its corrupted copy: a stream for each line, epoch and side.
 fn dropped<T: Real>(lines: &Lines<T>, items: &[usize], seed: Seed, place: u64) -> Vec<Vec<bool>> {
-    let below = (CORRUPTED * f64::from(u16::MAX)) as u16;
+    let below = (CORRUPTED * 256.0) as u8;
     let of = |&i: &usize| {
-        let mut bytes = vec![0; 2 * lines.stored(i)];
+        let mut bytes = vec![0; lines.stored(i)];
         seed.stream(Draw::Shuffle, place << 32 | i as u64).fill_bytes(&mut bytes);
-        fast!(|| bytes.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]) < below).collect())
+        let mut gone = vec![false; bytes.len()];
+        fast!(|| gone.iter_mut().zip(&bytes).for_each(|(to, b)| *to = *b < below));
+        gone
     };
     items.par_iter().with_min_len(16).map(of).collect()
 }
@@ -235,11 +237,8 @@ impl Seen {
                     into_lanes(&flat(&d)[from * clusters..(from + count) * clusters], &mut weights);
                     slope.fill([0.0; EIGHT]);
                     self.ready.add_slope(z, &weights, &mut slope);
-                    for (l, line) in
-                        lines[from * dims..(from + count) * dims].chunks_exact_mut(dims).enumerate()
-                    {
-                        line.iter_mut().zip(&slope).for_each(|(to, v)| *to += v[l]);
-                    }
+                    let all: [usize; EIGHT] = std::array::from_fn(|l| from + l);
+                    add_lanes(&slope, 1.0, &all[..count], lines);
                     sums.add(&self.ready, z, &weights);
                 },
             );
@@ -375,11 +374,11 @@ impl<T: Real> Side<T> {
         objective: Objective,
         rates: &Rates,
     ) -> f64 {
-        let scale = -1.0 / seen.items.len() as f64;
+        let scale = vec![-1.0 / seen.items.len() as f64; seen.items.len()];
         let mut prior = PriorGradients::zeros(self.mixture.shape());
         let q = &seen.posterior;
-        let stretch = (&self.stretch[..], scale);
-        let mut d = objective.pull(q, &seen.samples, &mut weights, r, stretch, &seen.ready, &mut prior);
+        let by = (&self.stretch[..], &scale[..]);
+        let mut d = objective.pull(q, &seen.samples, &mut weights, r, by, &seen.ready, &mut prior);
         d.mean += &joined.z;
         // z₀ = m + s ε₀
         let first = seen.samples.noise.slice(s![..;objective.samples, ..]);

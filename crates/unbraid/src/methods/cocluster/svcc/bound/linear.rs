@@ -86,8 +86,15 @@ impl Linear {
         seeds.rows_mut().into_iter().zip(&weights.share).for_each(|(mut r, w)| r *= *w);
         let r = seeds.dot(&self.w);
         let mut prior = PriorGradients::zeros(self.mixture.shape());
-        let g =
-            objective.pull(&q, &samples, &mut weights, r.view(), (&self.stretch, 1.0), &ready, &mut prior);
+        let g = objective.pull(
+            &q,
+            &samples,
+            &mut weights,
+            r.view(),
+            (&self.stretch, &vec![1.0; q.mean.nrows()]),
+            &ready,
+            &mut prior,
+        );
         let mut encoder: Vec<f64> = g.mean.t().dot(&self.x).iter().copied().collect();
         encoder.extend(g.mean.sum_axis(Axis(0)));
         encoder.extend(g.log_variance.sum_axis(Axis(0)).mapv(|v| 2.0 * v));
