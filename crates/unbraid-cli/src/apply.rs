@@ -54,8 +54,8 @@ fn choose(args: &ApplyArgs, options: &ReadOptions) -> Result<String, Fault> {
     };
     match (&args.key, &keys[..]) {
         (_, []) => {
-            let hint = "fit one first, as `unbraid fit nmf`; a file that `apply` wrote holds none".into();
-            Err(missing("a fitted factorisation", hint))
+            let hint = "fits of nmf, qmf, qmfq, mssvae and svcc hold one (`unbraid fit nmf`); a file that `apply` wrote holds none".into();
+            Err(missing("a model for new samples", hint))
         }
         (Some(key), _) if !keys.contains(key) => {
             Err(missing(&format!("the factorisation `{key}`"), format!("the file has {}", keys.join(", "))))

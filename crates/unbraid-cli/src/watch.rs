@@ -34,10 +34,43 @@ pub fn interrupted() -> bool {
 
 /// Watches one fit.
 pub struct Watch {
-    bar: Option<ProgressBar>,
+    bar: Option<Bar>,
     begun: Instant,
-    first: usize,
     checkpoint: Option<Checkpoint>,
+}
+
+/// The bar of a fit: first over the steps of its start where there is a long one, then over its sweeps.
+struct Bar {
+    bar: ProgressBar,
+    /// How sweeps are shown.
+    style: String,
+    /// What is shown, once anything is.
+    place: Option<Place>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    Start,
+    Sweeps,
+}
+
+impl Bar {
+    /// Shows `done` of `of`; rates begin anew when the bar appears and when the start is over.
+    fn show(&mut self, place: Place, done: usize, of: usize) {
+        if self.place != Some(place) {
+            let start = "{prefix} {bar:30} {pos}/{len} steps of the start, {per_sec}, {eta} left";
+            let template = if place == Place::Start { start } else { &self.style };
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                self.bar.set_style(style);
+            }
+            self.bar.set_length(of as u64);
+            self.bar.set_position(done as u64);
+            self.bar.reset_eta();
+            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+            self.place = Some(place);
+        }
+        self.bar.set_position(done as u64);
+    }
 }
 
 /// Counts equal pieces of work, from any thread.
@@ -114,17 +147,14 @@ impl Watch {
             let style = format!(
                 "{{prefix}} {{bar:30}} {{pos}}/{{len}} {steps}, {{per_sec}}, at most {{eta}} left, {measure} {{msg}}"
             );
-            if let Ok(style) = ProgressStyle::with_template(&style) {
-                bar.set_style(style);
-            }
             bar.set_prefix(name.to_owned());
             bar.set_message("–");
-            bar
+            Bar { bar, style, place: None }
         });
         let now = Instant::now();
         let checkpoint =
             checkpoint.map(|(path, every)| Checkpoint { path: path.to_owned(), every, last: now });
-        Watch { bar, begun: now, first: 0, checkpoint }
+        Watch { bar, begun: now, checkpoint }
     }
 
     /// The stored state of an earlier run, if there is one.
@@ -140,17 +170,15 @@ impl Watch {
 
 impl Observer for Watch {
     fn step(&mut self, at: Step, sweeps: usize, of: usize) -> Flow {
-        if let Some(bar) = &self.bar {
-            if bar.is_hidden() && self.begun.elapsed() > PATIENCE {
-                bar.set_length(of as u64);
-                self.first = sweeps;
-                bar.set_position(sweeps as u64);
-                bar.reset_eta();
-                bar.set_draw_target(ProgressDrawTarget::stderr());
-            }
-            bar.set_position(sweeps as u64);
+        if let Some(bar) = &mut self.bar {
             if let Step::Sweep(objective) = at {
-                bar.set_message(format!("{objective:.6e}"));
+                bar.bar.set_message(format!("{objective:.6e}"));
+            }
+            if self.begun.elapsed() > PATIENCE {
+                match at {
+                    Step::Start(done, of) => bar.show(Place::Start, done, of),
+                    _ => bar.show(Place::Sweeps, sweeps, of),
+                }
             }
         }
         if interrupted() {
@@ -183,7 +211,7 @@ impl Observer for UntilInterrupted {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
+        if let Some(Bar { bar, .. }) = &self.bar {
             bar.finish_and_clear();
         }
     }

@@ -169,10 +169,12 @@ pub trait Observer {
 
 impl Observer for () {}
 
-/// One step is a whole sweep with the objective after it, or a part of a long one (a mini-batch), so
-/// that saving never waits.
+/// One step is a whole sweep with the objective after it, or a part of a long one (a mini-batch) or of a long start, so that saving never
+/// waits.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Step {
+    /// Part of what comes before the first sweep: so much of so much is done.
+    Start(usize, usize),
     /// Part of a sweep.
     Part,
     /// A whole sweep and the objective after it.

@@ -217,9 +217,9 @@ fn what_cannot_be_applied_is_said() {
     work.fails(
         "apply x.h5ad x.h5ad -o out.h5ad",
         3,
-        &["x.h5ad: a fitted factorisation is missing", "unbraid fit nmf"],
+        &["x.h5ad: a model for new samples is missing", "unbraid fit nmf"],
     );
-    work.fails("apply network.h5ad x.h5ad -o out.h5ad", 3, &["a fitted factorisation is missing"]);
+    work.fails("apply network.h5ad x.h5ad -o out.h5ad", 3, &["a model for new samples is missing"]);
     work.fails("apply none.h5ad x.h5ad -o out.h5ad", 3, &["none.h5ad"]);
     work.fails("apply fit.h5ad none.h5ad -o out.h5ad", 3, &["none.h5ad"]);
     work.fails("apply fit.h5ad x.h5ad -o fit.h5ad", 2, &["`--output fit.h5ad` is also the model"]);

@@ -74,7 +74,8 @@ fn softmaxes<const N: usize>(values: &mut [Lanes<N>]) -> Lanes<N> {
     for v in values.iter_mut() {
         *v = each(|l| v[l] / sum[l]);
     }
-    each(|l| top[l] + ln(sum[l]) + (sum[l] - sum[l]))
+    // `ln` is for numbers alone.
+    each(|l| top[l] + ln(sum[l]) + 0.0 * sum[l])
 }
 
 /// A number for each lane: all are there before one is stored, so that they become a vector.

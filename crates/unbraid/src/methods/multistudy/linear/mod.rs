@@ -116,7 +116,8 @@ pub(super) struct Problem {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct State {
     at: Loadings,
-    steps: usize,
+    /// Steps so far.
+    pub steps: usize,
 }
 
 /// Rotated loadings, and scores of all samples.

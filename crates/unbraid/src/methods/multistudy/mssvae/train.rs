@@ -102,17 +102,9 @@ impl<'a> Problem<'a> {
             }
         };
         let linear = params.origin(&samples, dense.ncols())? == Origin::Linear;
-        let lead = linear.then(|| Lead::new(&dense, params.likelihood, &samples, &columns));
-        Ok(Problem {
-            params,
-            x: dense.mapv(|v| v as f32),
-            study: input.study,
-            samples,
-            names: input.names,
-            columns,
-            start,
-            lead,
-        })
+        let x = dense.mapv(|v| v as f32);
+        let lead = linear.then(|| Lead::new(dense.into_owned(), params.likelihood, &samples, &columns));
+        Ok(Problem { params, x, study: input.study, samples, names: input.names, columns, start, lead })
     }
 
     /// N samples with replacement, every study as often as any other.
@@ -333,8 +325,7 @@ impl Iterate for Problem<'_> {
     /// One mini-batch; the last of an epoch closes it.
     fn step(&self, s: &mut State) -> Result<Step> {
         if let (Some(lead), Some(warm)) = (&self.lead, s.warm.take()) {
-            self.warm_up(s, lead, warm)?;
-            return Ok(Step::Part);
+            return self.warm_up(s, lead, warm);
         }
         if s.order.is_empty() {
             s.order = self.order(s.seed, s.epoch);

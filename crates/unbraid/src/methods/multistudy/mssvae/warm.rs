@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::train::{Problem, State, batch_end};
 use crate::error::Result;
-use crate::fit::{Draw, Iterate, Seed};
+use crate::fit::{Draw, Iterate, Seed, Step};
 use crate::methods::multistudy::Columns;
 use crate::methods::multistudy::likelihood::Law;
 use crate::methods::multistudy::linear::{self, Turned};
@@ -45,8 +45,8 @@ const SPREAD: f64 = 0.1;
 /// Where the way to the first step stands.
 #[derive(Serialize, Deserialize)]
 pub(super) enum Warm {
-    /// In the linear model, after so many steps.
-    Linear(linear::State, usize),
+    /// In the linear model.
+    Linear(linear::State),
     /// In the encoders.
     Encoders(Following),
 }
@@ -72,8 +72,7 @@ pub(super) struct Lead {
 
 impl Lead {
     /// Of samples × features.
-    pub fn new(x: &Array2<f64>, law: Law, samples: &[Vec<usize>], columns: &Columns) -> Lead {
-        let mut x = x.to_owned();
+    pub fn new(mut x: Array2<f64>, law: Law, samples: &[Vec<usize>], columns: &Columns) -> Lead {
         if law == Law::NegBinomial {
             for mut row in x.rows_mut() {
                 let total = row.sum();
@@ -87,19 +86,22 @@ impl Lead {
 
     /// The first state.
     pub fn start(&self, seed: Seed) -> Result<Warm> {
-        Ok(Warm::Linear(self.model.start(seed)?, 0))
+        Ok(Warm::Linear(self.model.start(seed)?))
     }
 }
 
 impl Problem<'_> {
     /// One step on the way to the first step.
-    pub(super) fn warm_up(&self, s: &mut State, lead: &Lead, warm: Warm) -> Result<()> {
+    pub(super) fn warm_up(&self, s: &mut State, lead: &Lead, warm: Warm) -> Result<Step> {
+        let batches = self.study.len().div_ceil(self.params.batch);
+        let done;
         s.warm = match warm {
-            Warm::Linear(mut at, steps) if steps < STEPS => {
+            Warm::Linear(mut at) if at.steps < STEPS => {
                 lead.model.step(&mut at)?;
-                Some(Warm::Linear(at, steps + 1))
+                done = at.steps;
+                Some(Warm::Linear(at))
             }
-            Warm::Linear(at, _) => {
+            Warm::Linear(at) => {
                 let Turned { loadings, codes } = lead.model.turned(&at, &self.samples)?;
                 let w = &mut s.network.decoder.w.value;
                 for (k, column) in loadings.columns().into_iter().enumerate() {
@@ -111,13 +113,16 @@ impl Problem<'_> {
                 }
                 s.membership.update(&self.slab(0), w.view());
                 let codes = codes.mapv(|v| v as f32);
+                done = STEPS;
                 Some(Warm::Encoders(Following { codes, step: 0, epoch: 0, next: 0 }))
             }
             Warm::Encoders(f) if f.epoch == EPOCHS => {
+                done = STEPS + EPOCHS * batches;
                 ready(&mut s.network);
                 None
             }
             Warm::Encoders(mut f) => {
+                done = STEPS + f.step as usize;
                 if s.order.is_empty() {
                     s.order = self.order(s.seed.child(Draw::Restart, 0), f.epoch);
                 }
@@ -132,7 +137,7 @@ impl Problem<'_> {
                 Some(Warm::Encoders(f))
             }
         };
-        Ok(())
+        Ok(Step::Start(done, STEPS + EPOCHS * batches))
     }
 
     /// One step of every encoder towards the scores of some samples.
