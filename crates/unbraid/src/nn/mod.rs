@@ -11,6 +11,7 @@
 //! backward pass adds to gradients, the caller clears them. Sums run in a fixed order, so that a pass gives the same bits
 //! on any number of threads.
 
+pub mod abreast;
 pub mod activation;
 pub mod adam;
 pub mod elementary;

@@ -38,7 +38,8 @@ use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 
-use super::mixture::{EIGHT, Gradient, Lanes, Ready, Sums, add_lanes, by_eight, each, into_lanes, softmax};
+use super::mixture::{Gradient, Ready, Sums, softmax};
+use crate::nn::abreast::{EIGHT, Lanes, add_lanes, by_eight, each, into_lanes};
 use crate::nn::elementary::exp;
 use crate::nn::wide::fast;
 use crate::nn::{flat, flat_mut};

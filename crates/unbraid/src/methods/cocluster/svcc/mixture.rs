@@ -25,6 +25,7 @@
 use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
+use crate::nn::abreast::{EIGHT, Lanes, by_eight, each, into_rows};
 use crate::nn::elementary::{exp, ln};
 use crate::nn::wide::fast;
 use crate::nn::{Param, flat, flat_mut};
@@ -42,11 +43,6 @@ pub struct Mixture {
     /// log σ, c × L.
     pub log_sigma: Param<f64>,
 }
-
-/// A number of each of N points, which go through the same steps side by side.
-pub type Lanes<const N: usize> = [f64; N];
-/// Points that are taken side by side where there are many.
-pub const EIGHT: usize = 8;
 
 /// log Σ exp, and the exponents turned into shares.
 #[inline(always)]
@@ -76,57 +72,6 @@ fn softmaxes<const N: usize>(values: &mut [Lanes<N>]) -> Lanes<N> {
     }
     // `ln` is for numbers alone.
     each(|l| top[l] + ln(sum[l]) + 0.0 * sum[l])
-}
-
-/// A number for each lane: all are there before one is stored, so that they become a vector.
-#[inline(always)]
-pub fn each<const N: usize>(mut f: impl FnMut(usize) -> f64) -> Lanes<N> {
-    let mut out = [0.0; N];
-    for (l, to) in out.iter_mut().enumerate() {
-        *to = f(l);
-    }
-    out
-}
-
-/// Calls `f`, which must be inlined, with up to eight rows of a matrix at a time: the first of them, how many, and their entries, lane by lane; lanes beyond
-/// are 0.
-#[inline(always)]
-pub fn by_eight(rows: &[f64], width: usize, mut f: impl FnMut(usize, usize, &[Lanes<EIGHT>])) {
-    let mut lanes = vec![[0.0; EIGHT]; width];
-    for (block, rows) in rows.chunks(EIGHT * width.max(1)).enumerate() {
-        let count = rows.len() / width.max(1);
-        into_lanes(rows, &mut lanes);
-        f(EIGHT * block, count, &lanes);
-    }
-}
-
-/// Up to N rows as lanes; lanes beyond become 0. A function of its own: inlined, the compiler makes gathers of it.
-#[inline(never)]
-pub fn into_lanes<const N: usize>(rows: &[f64], lanes: &mut [Lanes<N>]) {
-    let width = lanes.len().max(1);
-    if rows.len() < N * width {
-        lanes.fill([0.0; N]);
-    }
-    for (l, row) in rows.chunks_exact(width).enumerate() {
-        lanes.iter_mut().zip(row).for_each(|(to, v)| to[l] = *v);
-    }
-}
-
-/// Adds `by` times each lane to the row of `to` that `lines` names.
-#[inline(never)]
-pub fn add_lanes<const N: usize>(lanes: &[Lanes<N>], by: f64, lines: &[usize], to: &mut [f64]) {
-    for (l, &line) in lines.iter().enumerate() {
-        let line = &mut to[line * lanes.len()..][..lanes.len()];
-        line.iter_mut().zip(lanes).for_each(|(to, v)| *to += by * v[l]);
-    }
-}
-
-/// The lanes as rows.
-#[inline(never)]
-fn into_rows<const N: usize>(lanes: &[Lanes<N>], rows: &mut [f64]) {
-    for (l, row) in rows.chunks_exact_mut(lanes.len().max(1)).enumerate() {
-        row.iter_mut().zip(lanes).for_each(|(to, v)| *to = v[l]);
-    }
 }
 
 /// What densities need of the parameters, computed once for many points.

@@ -11,9 +11,10 @@ use super::bound::{
 use super::contrast::Critic;
 use super::cross::through_softmax;
 use super::likelihood::{Law, Targets};
-use super::mixture::{EIGHT, Gradient, Mixture, Ready, Sums, add_lanes, by_eight, into_lanes};
+use super::mixture::{Gradient, Mixture, Ready, Sums};
 use super::network::{Batch, Coded, Decoder, Encoder, Lines};
 use crate::fit::{Draw, Seed};
+use crate::nn::abreast::{EIGHT, add_lanes, by_eight, into_lanes};
 use crate::nn::adam::Adam;
 use crate::nn::wide::fast;
 use crate::nn::{Param, Real, flat, flat_mut, lanes};
