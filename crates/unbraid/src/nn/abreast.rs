@@ -2,7 +2,7 @@
 //! are coordinates.
 //!
 //! Every lane goes through the steps of one point alone, so that the results are those of one point after another. Loops over lanes have a
-//! fixed length and become vectors within [`fast!`](super::wide::fast).
+//! fixed length and become vectors within `nn::wide::fast!`.
 
 /// A number of each of N points, which go through the same steps side by side.
 pub type Lanes<const N: usize> = [f64; N];

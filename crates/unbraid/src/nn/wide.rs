@@ -2,7 +2,7 @@
 
 use pulp::Simd;
 
-/// What [`fast!`] calls.
+/// What `fast!` calls.
 pub fn dispatch<R>(f: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(f)
 }
