@@ -54,7 +54,8 @@ unbraid::params! {
         pub rna_encoder: [usize; 2] = [256, 128],
         /// Samples of a mini-batch on counts; at least 4. Default 512, `--quick` 128.
         pub rna_batch: usize = 512,
-        /// What the priors are divided by on counts: `batch`, `dataset` or a number of samples. Default batch, `--quick` 256.
+        /// What the priors are divided by on counts: `batch`, `dataset` or a number of samples of all studies, of which one study's
+        /// autoencoder has a third. Default batch, `--quick` 256.
         pub rna_prior_scale: PriorScale = PriorScale::Batch,
         /// Shares of the epochs at which λ₀ rises on counts. Default [0.05, 0.3], `--quick` [0.2, 0.5].
         pub rna_stages: [f64; 2] = [0.05, 0.3],

@@ -8,7 +8,7 @@ use unbraid::fit::{Ctx, Method, Stop};
 use unbraid::methods::multistudy::each::SvaeMerge;
 use unbraid::methods::multistudy::likelihood::Law;
 use unbraid::methods::multistudy::linear::Msfa;
-use unbraid::methods::multistudy::mssvae::Mssvae;
+use unbraid::methods::multistudy::mssvae::{Mssvae, PriorScale};
 use unbraid::methods::multistudy::studies::Studies;
 use unbraid::params::Params;
 use unbraid::preprocess::totals::to_total;
@@ -133,14 +133,19 @@ fn published(design: &Design, data: Data) -> Mssvae {
 }
 
 /// The fit of one study alone: as many steps as MSSVAE takes, which has as many epochs of mini-batches from all studies, unless a
-/// schedule of its own is set.
+/// schedule of its own is set. Where the penalty stands beside a number of samples of all studies, this one has its share of them, so that a
+/// sample weighs as much as it does in MSSVAE.
 fn alone(design: &Design, data: Data) -> SvaeMerge {
     let like = mssvae(design, data, Mssvae::default());
     let (epochs, batch) = match (data, design.rna_each) {
         (Data::Gaussian, _) | (_, [0, 0]) => (STUDIES * like.epochs, like.batch),
         (Data::Rna, [epochs, batch]) => (epochs, batch),
     };
-    SvaeMerge(Mssvae { epochs, batch, ..like })
+    let prior_scale = match like.prior_scale {
+        PriorScale::Samples(all) => PriorScale::Samples((all / STUDIES as u32).max(1)),
+        given => given,
+    };
+    SvaeMerge(Mssvae { epochs, batch, prior_scale, ..like })
 }
 
 /// The linear model, which is told how many factors there are, or is given `many` columns as MSSVAE is.
