@@ -282,6 +282,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn one_study_has_its_share_of_a_penalty_beside_a_number_of_samples() {
+        let scale = |rna_prior_scale| {
+            let design = Design { rna_prior_scale, ..Design::default() };
+            let of_all = mssvae(&design, Data::Rna, Mssvae::default()).prior_scale;
+            (of_all, alone(&design, Data::Rna).0.prior_scale)
+        };
+        assert_eq!(scale(PriorScale::Samples(256)), (PriorScale::Samples(256), PriorScale::Samples(85)));
+        assert_eq!(scale(PriorScale::Samples(2)).1, PriorScale::Samples(1));
+        assert_eq!(scale(PriorScale::Dataset).1, PriorScale::Dataset);
+    }
+
+    #[test]
     fn methods_are_typed_as_words_each_with_its_number_of_data_sets() {
         let ways: Ways = "mssvae, paper:6,many".parse().unwrap();
         assert_eq!(ways.0, [(Way::Mssvae, None), (Way::Paper, Some(6)), (Way::Many, None)]);

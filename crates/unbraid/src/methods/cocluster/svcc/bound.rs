@@ -104,8 +104,9 @@ pub struct Posterior {
 impl Posterior {
     /// s, row by row.
     pub fn deviations(&self) -> Vec<f64> {
-        let half: Vec<f64> = self.log_variance.iter().map(|lv| 0.5 * lv).collect();
-        fast!(|| half.iter().map(|v| exp(*v)).collect())
+        let mut roots: Vec<f64> = self.log_variance.iter().map(|lv| 0.5 * lv).collect();
+        fast!(|| roots.iter_mut().for_each(|v| *v = exp(*v)));
+        roots
     }
 
     /// That of the lines from `from` up to `to`.

@@ -285,6 +285,8 @@ fn targets(x: &Csr, law: Law) -> Targets<f32> {
     let sum =
         |f: &dyn Fn(f64) -> f64| (0..x.shape().0).map(|i| x.row(i).1.iter().map(|v| f(*v)).sum()).collect();
     let counts = matches!(law, Law::Poisson | Law::Nb);
+    // The laws that read whole lines.
+    let whole = matches!(law, Law::Multinomial | Law::Poisson) && few_zeros(x);
     Targets {
         indptr: x.indptr().to_vec(),
         at: x.indices().to_vec(),
@@ -292,7 +294,7 @@ fn targets(x: &Csr, law: Law) -> Targets<f32> {
         total: sum(&|v| v),
         factorials: if counts { sum(&|v| ln_gamma(v + 1.0)) } else { Vec::new() },
         absent: Vec::new(),
-        full: if few_zeros(x) { x.to_dense().mapv(|v| v as f32) } else { Array2::default((0, 0)) },
+        full: if whole { x.to_dense().mapv(|v| v as f32) } else { Array2::default((0, 0)) },
     }
 }
 

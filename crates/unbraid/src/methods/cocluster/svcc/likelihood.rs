@@ -63,7 +63,7 @@ pub struct Targets<T> {
     pub factorials: Vec<f64>,
     /// Places that were not measured, line by line; empty where all were.
     pub absent: Vec<Vec<u32>>,
-    /// All entries, line by line, where few are 0; else empty.
+    /// All entries, line by line, where few are 0 and the law reads them (multinomial, poisson); else empty.
     pub full: Array2<T>,
 }
 
@@ -429,6 +429,26 @@ mod tests {
             if !noise.is_empty() {
                 slopes(&format!("noise of {law}"), &state, |s| &mut s.1, &row(&slope), loss);
             }
+        }
+    }
+
+    #[test]
+    fn full_lines_are_read_as_their_entries_are() {
+        // Wider than a stretch, with a rest; some entries are 0.
+        let y = Array2::from_shape_fn((3, 2 * STRETCH + 37), |(i, j)| ((5 * i + 3 * j) % 4) as f64);
+        let entries = targets(&y, vec![vec![], vec![0, 300], vec![]]);
+        let full = Targets { full: y.clone(), ..targets(&y, vec![vec![], vec![0, 300], vec![]]) };
+        let (lines, seeds) = ([2, 0, 1], [0.7, -0.4, 1.1, 0.3, 0.2, -0.9]);
+        for law in [Law::Multinomial, Law::Poisson] {
+            let run = |t: &Targets<f64>| {
+                let mut out = normal(6, y.ncols(), 5);
+                let value = law.log_likelihood(&mut out, t, &lines, &[]);
+                law.pull(&mut out, t, &lines, &seeds, &[], &mut []);
+                (value, out)
+            };
+            let ((a, da), (b, db)) = (run(&entries), run(&full));
+            assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-12 * a.abs()), "{law}");
+            assert!((da - db).iter().all(|v| v.abs() < 1e-13), "{law}");
         }
     }
 }

@@ -170,9 +170,7 @@ impl Ready {
                 |from, count, z| {
                     self.components(z, &mut tempered);
                     for v in &mut tempered {
-                        for l in 0..EIGHT {
-                            v[l] /= temperature;
-                        }
+                        *v = each(|l| v[l] / temperature);
                     }
                     softmaxes(&mut tempered);
                     into_rows(&tempered, &mut rows[from * components..(from + count) * components]);

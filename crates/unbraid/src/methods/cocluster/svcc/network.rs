@@ -467,6 +467,26 @@ mod tests {
     }
 
     #[test]
+    fn wide_first_layers_read_sparse_lines_as_dense_ones() {
+        // Two stretches of sums that are held, and a rest.
+        let width = 2 * HELD + 7;
+        let x = normal(9, 40, 2).mapv(|v| if v > 0.6 { v } else { 0.0 });
+        let start = First::<f64>::new(40, width, &mut Seed(3).stream(Draw::Init, 0));
+        let dy = normal(9, width, 4);
+        let run = |batch: Batch<f64>| {
+            let mut first = start.clone();
+            let y = first.rectified(&batch);
+            first.backward(&batch, &dy);
+            (y, first.weight.grad, first.bias.grad)
+        };
+        let (a, b) = (run(Batch::Dense(x.clone())), run(sparse(&x)));
+        let near = |a: &Array2<f64>, b: &Array2<f64>| (a - b).iter().all(|v| v.abs() < 1e-13);
+        assert!(near(&a.0, &b.0) && near(&a.1, &b.1) && a.2 == b.2);
+        let plain = (x.dot(&start.weight.value) + &start.bias.value).mapv(|v| v.max(0.0));
+        assert!(near(&a.0, &plain) && near(&a.1, &x.t().dot(&dy)));
+    }
+
+    #[test]
     fn stored_encoders_give_the_same_means() {
         let encoder = Encoder::<f64>::new(6, &[5, 4], 2, &mut Seed(1).stream(Draw::Init, 0));
         let x = Batch::Dense(normal(7, 6, 2));
