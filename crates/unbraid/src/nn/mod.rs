@@ -64,6 +64,7 @@ pub trait Real:
     /// eˣ to its own precision, kept to the range of normal numbers ([`elementary`]).
     fn exponential(self) -> Self;
     /// The larger of two values that are not NaN.
+    #[inline(always)]
     fn larger(self, other: Self) -> Self {
         if self > other { self } else { other }
     }

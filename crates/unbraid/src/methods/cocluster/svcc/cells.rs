@@ -35,7 +35,7 @@ use crate::methods::cocluster::start::hardest;
 use crate::nn::adam::Adam;
 use crate::nn::elementary::exp;
 use crate::nn::linear::Linear;
-use crate::nn::{Param, Real};
+use crate::nn::{Param, Real, flat, flat_mut, lanes};
 
 /// Numbers of a cell's code, and of its hidden layers.
 pub const LATENT: usize = 4;
@@ -160,13 +160,17 @@ impl<T: Real> Joint<T> {
 
     fn inputs(&self, z: &Array2<f64>, w: &Array2<f64>, cells: &Cells) -> Array2<T> {
         let latent = z.ncols();
-        Array2::from_shape_fn((cells.x.len(), 2 * latent + usize::from(self.sees_x)), |(e, d)| {
-            T::of(match d {
-                d if d < latent => z[[cells.row[e], d]],
-                d if d < 2 * latent => w[[cells.col[e], d - latent]],
-                _ => self.seen(cells.x[e]),
-            })
-        })
+        let width = 2 * latent + usize::from(self.sees_x);
+        let mut out = Array2::from_elem((cells.x.len(), width), T::ZERO);
+        let (z, w) = (flat(z), flat(w));
+        for (e, to) in flat_mut(&mut out).chunks_exact_mut(width).enumerate() {
+            let (row, col) = (&z[cells.row[e] * latent..][..latent], &w[cells.col[e] * latent..][..latent]);
+            to.iter_mut().zip(row.iter().chain(col)).for_each(|(to, v)| *to = T::of(*v));
+            if self.sees_x {
+                to[2 * latent] = T::of(self.seen(cells.x[e]));
+            }
+        }
+        out
     }
 
     fn encode(&self, inputs: &Array2<T>) -> (Array2<T>, Posterior, Array2<bool>) {
@@ -224,13 +228,13 @@ impl<T: Real> Joint<T> {
         let (h, q, free) = self.encode(&inputs);
         let ready = self.mixture.ready();
         let samples = Samples::draw(&q, noise, &ready);
-        let u = Array2::from_shape_fn((count * k, LATENT + 2 * latent), |(at, d)| {
-            let e = at / k;
-            match d {
-                d if d < LATENT => T::of(samples.z[[at, d]]),
-                d => inputs[[e, d - LATENT]],
-            }
-        });
+        let width = LATENT + 2 * latent;
+        let mut u = Array2::from_elem((count * k, width), T::ZERO);
+        for (at, to) in flat_mut(&mut u).chunks_exact_mut(width).enumerate() {
+            let (code, both) = to.split_at_mut(LATENT);
+            code.iter_mut().zip(&flat(&samples.z)[at * LATENT..]).for_each(|(to, v)| *to = T::of(*v));
+            both.copy_from_slice(&flat(&inputs)[at / k * inputs.ncols()..][..2 * latent]);
+        }
         let g = self.deeper.rectified(u.view());
         let o = self.out.forward(g.view());
         let log_variance = self.noise.value[[0, 0]];
@@ -286,12 +290,14 @@ impl<T: Real> Joint<T> {
         self.hidden.backward(inputs.view(), &dh);
         let dx = self.hidden.input_gradient(&dh);
         let (mut dz, mut dw) = (Array2::zeros(z.dim()), Array2::zeros(w.dim()));
-        for e in 0..count {
-            for d in 0..latent {
-                let direct = |at: usize| (0..k).map(|s| du[[e * k + s, LATENT + at]]).sum::<f64>();
-                dz[[cells.row[e], d]] += dx[[e, d]].wide() + direct(d);
-                dw[[cells.col[e], d]] += dx[[e, latent + d]].wide() + direct(latent + d);
-            }
+        let mut both = vec![0.0; 2 * latent];
+        for (e, dx) in flat(&dx).chunks_exact(inputs.ncols()).enumerate() {
+            // Through q, and directly in every sample.
+            both.iter_mut().zip(dx).for_each(|(to, v)| *to = v.wide());
+            let samples = flat(&du)[e * k * width..][..k * width].chunks_exact(width);
+            samples.for_each(|du| lanes::axpy(1.0, &du[LATENT..], &mut both));
+            lanes::axpy(1.0, &both[..latent], &mut flat_mut(&mut dz)[cells.row[e] * latent..][..latent]);
+            lanes::axpy(1.0, &both[latent..], &mut flat_mut(&mut dw)[cells.col[e] * latent..][..latent]);
         }
         self.noise.grad[[0, 0]] += dnoise;
         let mean = weights.value.iter().zip(&cells.weight).map(|(v, w)| v * w).sum::<f64>() / count as f64;

@@ -141,24 +141,6 @@ fn rows_at_once(width: usize) -> usize {
 /// Entries whose products are added in the float's own precision.
 const STRETCH: usize = 256;
 
-/// The largest of some values, lane by lane.
-fn largest<T: Real>(values: &[T]) -> T {
-    const LANES: usize = 16;
-    fast!(|| {
-        let mut top = [values[0]; LANES];
-        let parts = values.chunks_exact(LANES);
-        for v in parts.remainder() {
-            top[0] = top[0].larger(*v);
-        }
-        for part in parts {
-            for l in 0..LANES {
-                top[l] = top[l].larger(part[l]);
-            }
-        }
-        top.into_iter().fold(values[0], T::larger)
-    })
-}
-
 /// exp(o + by) in place of every o; their sum.
 fn exponentials<T: Real>(values: &mut [T], by: f64) -> T {
     let by = T::of(by);
@@ -219,7 +201,7 @@ impl Law {
             Law::Multinomial | Law::Auto => {
                 let lowest = T::of(-1e30);
                 absent.iter().for_each(|&j| out[j as usize] = lowest);
-                let top = largest(out);
+                let top = fast!(|| lanes::largest(out));
                 let linear = targets.linear(i, out, top);
                 let sum = exponentials(out, -top.wide()).wide();
                 absent.iter().for_each(|&j| out[j as usize] = T::ZERO);

@@ -68,20 +68,19 @@ impl<T: Real> Lines<T> {
     pub fn batch(&self, at: &[usize], dropped: Option<&[Vec<bool>]>) -> Batch<T> {
         match self {
             Lines::Dense(x) => {
-                let (width, lines) = (x.ncols(), if dropped.is_some() { 2 * at.len() } else { at.len() });
-                let mut out = Array2::from_elem((lines, width), T::ZERO);
-                let (from, to) = (flat(x), flat_mut(&mut out));
-                to.par_chunks_mut(width.max(1)).enumerate().with_min_len(16).for_each(|(b, to)| {
-                    let from = &from[at[b % at.len()] * width..][..width];
-                    match dropped {
-                        Some(dropped) if b >= at.len() => fast!(|| {
-                            let all = to.iter_mut().zip(from).zip(&dropped[b - at.len()]);
-                            all.for_each(|((to, v), gone)| *to = if *gone { T::ZERO } else { *v });
-                        }),
-                        _ => to.copy_from_slice(from),
-                    }
-                });
-                Batch::Dense(out)
+                let (width, all) = (x.ncols(), flat(x));
+                let line = |i: usize| &all[i * width..][..width];
+                let lines = if dropped.is_some() { 2 * at.len() } else { at.len() };
+                let mut out = Vec::with_capacity(lines * width);
+                at.iter().for_each(|&i| out.extend_from_slice(line(i)));
+                for (&i, dropped) in at.iter().zip(dropped.unwrap_or_default()) {
+                    let kept = line(i).iter().zip(dropped);
+                    fast!(|| out.extend(kept.map(|(v, gone)| if *gone { T::ZERO } else { *v })));
+                }
+                Batch::Dense(
+                    Array2::from_shape_vec((lines, width), out)
+                        .unwrap_or_else(|_| Array2::from_elem((0, width), T::ZERO)),
+                )
             }
             Lines::Sparse(indptr, places, values, _) => {
                 let (mut begin, mut place, mut value) = (vec![0], Vec::new(), Vec::new());

@@ -12,41 +12,39 @@
 //! Q is that of the whole table at every step: memberships outside the batch are those of the banks, and what a batch changes in
 //! the banks it changes in Q.
 
+mod step;
+
 use ndarray::{Array2, Axis};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 use super::bound::{Objective, Posterior};
-use super::cells::{Cells, Joint as Space, LATENT};
-use super::cross::{Cross, assignment, masses, slopes_of_information, squares_slope};
+use super::cells::{Cells, Joint as Space};
+use super::cross::Cross;
 use super::input::{Observed, Tables};
 use super::likelihood::Law;
 use super::model::{Coder, SvccFit};
 use super::polish;
 use super::prune::survivors;
-use super::side::{Contrast, Joined, Pass, Rates, Seen, Side, Sizes, noise_of};
+use super::side::{Rates, Side, Sizes, noise_of};
 use super::{Start, Svcc};
 use crate::data::Values;
 use crate::error::Result;
 use crate::fit::{Course, Ctx, Draw, Iterate, Seed, Step, Stop, StopRule, drive};
 use crate::graph::kmeans::kmeans;
 use crate::linalg::matmul;
-use crate::methods::cocluster::blocks::{by_size, information, soft_profiles, soft_profiles_of, table};
+use crate::methods::cocluster::blocks::{by_size, information, soft_profiles, table};
 use crate::methods::cocluster::fit::{Blocks, Coclusters, Side as Found};
 use crate::methods::cocluster::itcc::Itcc;
 use crate::methods::cocluster::spectral;
 use crate::methods::cocluster::start::{Labels, hardest};
 
-/// Cells of a step in the joint space.
-const CELLS: usize = 512;
 /// Restarts of a start by information-theoretic co-clustering: ten of them end in different optima on weighted texts.
 const ITCC: usize = 100;
 /// Fewest steps of an epoch: lines of small tables are visited several times.
 const STEPS: usize = 3;
 /// Most visits of a line in an epoch: the work of an epoch is then in proportion to the table, however many more lines the other side has.
 const VISITS: usize = 4;
-/// Epochs over which the cross-loss rises.
-const RAMP: f64 = 5.0;
 
 /// Parameters bound to a table.
 pub struct Problem<'a> {
@@ -229,169 +227,6 @@ impl<'a> Problem<'a> {
             }
         }
         s.q = matmul(s.banks[0].t(), soft_profiles(&self.tables.cross[0], s.banks[1].view()).view());
-    }
-
-    /// X Δ of the lines of a batch, Δ the other side's bank.
-    fn profile(&self, s: &State, at: usize, items: &[usize]) -> Array2<f64> {
-        soft_profiles_of(&self.tables.cross[at], items, s.banks[1 - at].view())
-    }
-
-    /// What Q becomes, this side first, where the lines of a batch change their memberships.
-    fn changed(
-        &self,
-        s: &State,
-        at: usize,
-        items: &[usize],
-        gamma: &Array2<f64>,
-        profile: &Array2<f64>,
-    ) -> Array2<f64> {
-        let old = s.banks[at].select(Axis(0), items);
-        let q = if at == 0 { s.q.clone() } else { s.q.t().to_owned() };
-        q + matmul((gamma - &old).t(), profile.view())
-    }
-
-    /// Adds the cross-loss to both sides, and moves banks and Q to the memberships at the codes.
-    fn cross(&self, s: &mut State, seen: [&Seen; 2], joined: &mut [Joined; 2], weight: f64) {
-        let p = self.params;
-        let memberships = seen.map(|seen| seen.ready.responsibilities(seen.first().view(), p.temperature));
-        if self.tables.kind == Cross::Assignment {
-            let (_, rows, cols) = assignment(memberships[0].view(), memberships[1].view());
-            for (at, slope) in [(0, rows), (1, cols)] {
-                let (slope, gamma) = (slope * weight, memberships[at].view());
-                seen[at].pull_memberships(gamma, slope.view(), p.temperature, &mut joined[at]);
-            }
-            return;
-        }
-        let profiles = [0, 1].map(|at| self.profile(s, at, &seen[at].items));
-        for at in 0..2 {
-            let (gamma, profile, items) = (&memberships[at], &profiles[at], &seen[at].items);
-            let q = self.changed(s, at, items, gamma, profile);
-            let slope = match self.tables.kind {
-                Cross::Squares => {
-                    let (n, m) = (masses(s.banks[at].view()), masses(s.banks[1 - at].view()));
-                    let mean = Array2::from_shape_fn(q.dim(), |(r, c)| q[[r, c]] / (n[r] * m[c]));
-                    // ½ of the sum of squares is the log-likelihood at unit variance.
-                    0.5 * squares_slope(&mean, &m, profile.view())
-                }
-                _ => matmul(profile.view(), slopes_of_information(q.view()).t()),
-            };
-            let slope = slope * (-weight / items.len() as f64);
-            seen[at].pull_memberships(gamma.view(), slope.view(), p.temperature, &mut joined[at]);
-        }
-        for at in 0..2 {
-            let fresh = seen[at].ready.responsibilities(seen[at].posterior.mean.view(), p.temperature);
-            // The rows of this step have moved when the columns' profile is taken again.
-            let profile = if at == 0 { profiles[0].clone() } else { self.profile(s, 1, &seen[1].items) };
-            let q = self.changed(s, at, &seen[at].items, &fresh, &profile);
-            s.q = if at == 0 { q } else { q.t().to_owned() };
-            for (row, &i) in fresh.rows().into_iter().zip(&seen[at].items) {
-                s.banks[at].row_mut(i).assign(&row);
-            }
-        }
-    }
-
-    /// Adds the joint space to both sides, and steps it.
-    fn join(
-        &self,
-        s: &State,
-        space: &mut Space<f32>,
-        seen: [&Seen; 2],
-        joined: &mut [Joined; 2],
-        objective: Objective,
-        rates: &Rates,
-    ) {
-        let (p, seed) = (self.params, self.seed(s).child(Draw::Latent, 2));
-        let place = (s.epoch as u64) << 32 | s.next as u64;
-        let mut rng = seed.stream(Draw::Shuffle, place);
-        let x = &self.tables.cross[0];
-        let margins = self.tables.joint.as_ref().filter(|_| self.tables.law != Law::Gaussian);
-        let margins = margins.map(|j| (&j.row_mass[..], &j.col_mass[..], j.total));
-        let cells = Cells::draw(x, &seen[0].items, &seen[1].items, CELLS, margins, &mut rng);
-        let k = p.samples;
-        let [z, w] = seen.map(Seen::first);
-        let noise = super::bound::noise(CELLS * k, LATENT, &mut seed.stream(Draw::Latent, place));
-        let noise = Array2::from_shape_vec((CELLS * k, LATENT), noise)
-            .unwrap_or_else(|_| Array2::zeros((CELLS * k, LATENT)));
-        // Beside a mean over rows: λ_J (m/10) times the mean over cells.
-        let scale = p.joint * self.shape.1 as f64 / 10.0;
-        let weights = (scale, p.nce * p.joint);
-        let (_, dz, dw) = space.pass((&z, &w), &cells, objective, noise, weights, rates);
-        joined[0].z += &dz;
-        joined[1].z += &dw;
-        space.descend(rates);
-    }
-
-    /// What joins the sides: cross-loss, joint space, and the prior on the shares of clusters.
-    fn joined(
-        &self,
-        s: &mut State,
-        space: &mut Option<Space<f32>>,
-        seen: [&Seen; 2],
-        objective: Objective,
-        rates: &Rates,
-    ) -> [Joined; 2] {
-        let p = self.params;
-        let mut joined = seen.map(Seen::joined);
-        if self.pretraining(s) {
-            return joined;
-        }
-        if p.kappa > 0.0 {
-            let ramp = ((s.epoch - p.pretrain + 1) as f64 / RAMP).min(1.0);
-            self.cross(s, seen, &mut joined, p.kappa * ramp);
-        }
-        if let Some(space) = space {
-            self.join(s, space, seen, &mut joined, objective, rates);
-        }
-        if p.dirichlet != 1.0 {
-            for at in 0..2 {
-                seen[at].lean(p.dirichlet, self.lines(at), &mut joined[at]);
-            }
-        }
-        joined
-    }
-
-    /// One step of everything. Products of one side are too small for all cores: both sides run side by side, what joins them and
-    /// the contrast beside the decoders' way back, and products are cut into parts that an idle thread takes.
-    fn descend(&self, s: &mut State, sides: &mut [Side<f32>; 2], space: &mut Option<Space<f32>>) {
-        let p = self.params;
-        let (objective, rates, seed) = (self.objective(s), self.rates(s), self.seed(s));
-        let contrasted = !self.pretraining(s) && p.nce > 0.0;
-        // A line may be visited twice in an epoch, when the shorter side wraps round.
-        let place = |at: usize| ((s.epoch * 128 + s.next / self.batches(at) % 64) * 2 + at) as u64;
-        let streams = [(seed, place(0)), (seed, place(1))];
-        let items = [self.items(s, 0), self.items(s, 1)];
-        let tables = &self.tables.sides;
-        let ahead = |side: &Side<f32>, at: usize| {
-            let eps = noise_of(seed, streams[at].1, &items[at], p.samples, p.latent);
-            side.forward(&tables[at], &items[at], objective, eps, contrasted.then_some(streams[at]))
-        };
-        let [a, b] = sides;
-        let (first, second) = rayon::join(|| ahead(a, 0), || ahead(b, 1));
-        let Pass { seen: seen_a, encoded: mut enc_a, decoded: mut dec_a } = first;
-        let Pass { seen: seen_b, encoded: mut enc_b, decoded: mut dec_b } = second;
-        let contrast = streams
-            .map(|stream| contrasted.then_some(Contrast { symmetric: p.symmetric, weight: p.nce, stream }));
-        let (joined, ((told_a, r_a), (told_b, r_b))) = rayon::join(
-            || self.joined(s, space, [&seen_a, &seen_b], objective, &rates),
-            || {
-                rayon::join(
-                    || a.turn(&tables[0], &seen_a, &mut enc_a, &mut dec_a, contrast[0]),
-                    || b.turn(&tables[1], &seen_b, &mut enc_b, &mut dec_b, contrast[1]),
-                )
-            },
-        );
-        s.sums[2] += told_a + told_b;
-        let back = |side: &mut Side<f32>, seen: &Seen, encoded, weights, r: Array2<f64>, joined| {
-            let value = side.backward_encoder(seen, encoded, weights, r.view(), joined, objective, &rates);
-            side.descend(&rates);
-            value
-        };
-        let (rows, cols) = rayon::join(
-            || back(a, &seen_a, &enc_a, dec_a.weights, r_a, &joined[0]),
-            || back(b, &seen_b, &enc_b, dec_b.weights, r_b, &joined[1]),
-        );
-        s.sums[0] += rows;
-        s.sums[1] += cols;
     }
 
     /// Mean of F over all lines at β = 1.
