@@ -2,20 +2,22 @@
 
 mod clusters;
 mod studies;
+mod told;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use ndarray::{Array2, Axis};
+use ndarray::Array2;
 use serde_json::json;
 use unbraid::data::{Annotations, Column, Dataset, Matrix, Missing, Selection, Slot, Table, Value};
 use unbraid::fit::Seed;
 use unbraid::methods::factor::stored::Stored;
 use unbraid::preprocess::prepare::{Constants, Transform};
-use unbraid::report::{Fact, Factors, Report};
+use unbraid::report::{Factors, Report};
 use unbraid_io::{Fitted, ReadOptions};
 
+use self::told::{Applied, used};
 use crate::args::{Absent, ApplyArgs, FitArgs};
 use crate::fault::Fault;
 use crate::fit::{self, Inputs};
@@ -248,7 +250,7 @@ fn apply(args: &ApplyArgs, reading: &FitArgs) -> Result<(), Fault> {
         )));
     }
     let stored = Stored::read(&model.slots, &key, model.var.len()).map_err(at_model)?;
-    let Inputs { tables, hashes, columns, mut warnings, .. } = fit::read(reading, Joins::Stacked, None)?;
+    let Inputs { tables, hashes, columns, warnings, .. } = fit::read(reading, Joins::Stacked, None)?;
     let model_hash = unbraid_io::input_sha256(&args.model)?;
     let together = tables.len() == 1 && stored.preparation.len() > 1;
     if tables.len() != stored.preparation.len() && !together {
@@ -262,7 +264,7 @@ fn apply(args: &ApplyArgs, reading: &FitArgs) -> Result<(), Fault> {
     }
     let begun = Instant::now();
     let parts = parts(&model, (&stored.preparation, &stored.used), together);
-    let mut found = Found::default();
+    let mut found = Found { warnings, ..Found::default() };
     let mut all = Vec::new();
     for (t, part) in parts.iter().enumerate() {
         let new = &tables[if together { 0 } else { t }];
@@ -270,7 +272,6 @@ fn apply(args: &ApplyArgs, reading: &FitArgs) -> Result<(), Fault> {
         lift(part, &mut of, new, &mut found)?;
         all.push(of);
     }
-    warnings.append(&mut found.warnings);
     let wide: usize = tables.iter().map(|t| t.shape().1).sum();
     let ignored = wide - all.iter().map(|m| m.columns.len()).sum::<usize>().min(wide);
     let (n, d) = (tables[0].shape().0, stored.model.loadings.nrows());
@@ -334,13 +335,15 @@ fn apply(args: &ApplyArgs, reading: &FitArgs) -> Result<(), Fault> {
     if found.lifted > 0 {
         let lifted = found.lifted;
         let (s, lie) = if lifted == 1 { ("", "lies") } else { ("s", "lie") };
-        warnings.push(format!("{lifted} value{s} {lie} below the smallest value of the fit and became 0."));
+        found
+            .warnings
+            .push(format!("{lifted} value{s} {lie} below the smallest value of the fit and became 0."));
     }
     if count > 0 {
         let features = outside.iter().filter(|c| **c > 0).count();
         let most = (0..d).max_by_key(|&i| (outside[i], std::cmp::Reverse(i))).unwrap_or(0);
         let name = &model.var.names[stored.used[most]];
-        warnings.push(format!(
+        found.warnings.push(format!(
             "{count} of {measured} values ({:.1} %) lie outside the range of the fit, in {features} of {d} features, most \
              of them in `{name}`; the maps end there.",
             100.0 * count as f64 / measured.max(1) as f64
@@ -352,8 +355,7 @@ fn apply(args: &ApplyArgs, reading: &FitArgs) -> Result<(), Fault> {
     out.obs.insert(format!("{key}_loss"), Column::Float(losses.clone()));
     let placed: BTreeSet<usize> = place.iter().flatten().copied().collect();
     if placed.len() < wide {
-        let used = (0..wide).map(|j| Some(placed.contains(&j))).collect();
-        out.var.insert(format!("{key}_used"), Column::Bool(used));
+        out.var.insert(format!("{key}_used"), used(wide, placed));
     }
     if let Some(layer) = layer {
         out.layers.insert(format!("{key}_reconstruction"), Slot::F64(layer));
@@ -362,28 +364,28 @@ fn apply(args: &ApplyArgs, reading: &FitArgs) -> Result<(), Fault> {
         out.obs.entry(name).or_insert(column);
     }
     let loss = factors::name(stored.model.loss);
-    let notes = out.notes(&format!("{key}_applied"));
-    let new: [(&str, Value); 11] = [
-        ("method", stored.method.as_str().into()),
-        ("model", args.model.display().to_string().into()),
-        ("model_sha256", model_hash.as_str().into()),
-        ("input_sha256", Value::Texts(hashes.clone())),
-        ("loss", loss.into()),
-        ("divergence", divergence.into()),
-        ("features_matched", Value::Int(found.matched as i64)),
-        ("features_missing", Value::Int(found.missing as i64)),
-        ("outside", Value::Int(count as i64)),
-        ("version", env!("CARGO_PKG_VERSION").into()),
-        ("warnings", Value::Texts(warnings.clone())),
-    ];
-    notes.extend(new.map(|(k, v)| (k.to_owned(), v)));
+    let (method, observations, factors) = (stored.method.as_str(), n, scores.ncols());
+    let applied = Applied {
+        args,
+        key: &key,
+        method,
+        model_hash,
+        hashes: &hashes,
+        observations,
+        found,
+        ignored,
+        seconds,
+    };
+    applied.note(
+        &mut out,
+        &[("loss", loss.into()), ("divergence", divergence.into()), ("outside", Value::Int(count as i64))],
+    );
     let inputs: Vec<_> = tables.iter().zip(&hashes).map(|(t, h)| picture::input(t, h)).collect();
     let label = args.label.as_deref().map(|name| fit::label(name, whole)).transpose()?;
     fit::write(reading, whole, joined.is_some(), &out)?;
 
-    if let Some(path) = &args.report {
+    if args.report.is_some() {
         let mut page = Page { report: Report::default(), label, seed: Seed(0), logged: false };
-        page.report.run.method = "apply".into();
         let names: Vec<String> = stored.used.iter().map(|&i| model.var.names[i].clone()).collect();
         // As the page of the fit has them.
         let relative = stored.model.maps.as_ref().filter(|_| stored.model.input_maps.is_none());
@@ -397,62 +399,17 @@ fn apply(args: &ApplyArgs, reading: &FitArgs) -> Result<(), Fault> {
         let mut features = Dataset::from_matrix(whole.source.clone(), Matrix::Dense(Array2::zeros((0, 0))));
         features.var = Table::named(names);
         page.draw(&picture, &[features])?;
-        let report = &mut page.report;
-        report.title = format!("{key} of {} applied to {}", file_name(&args.model), fit::titles(&args.files));
-        report.alerts = picture::alerts(&warnings);
-        report.run.about =
-            "New samples in terms of a stored fit, whose factors and maps stay as they are.".into();
-        report.run.version = env!("CARGO_PKG_VERSION").to_owned();
-        report.run.seconds = Some(seconds);
-        report.run.inputs = inputs;
-        report.run.facts = [
-            ("method of the model", stored.method.clone()),
-            ("model", args.model.display().to_string()),
-            ("SHA-256 of the model", model_hash.clone()),
-            (
-                "features of the model found",
-                format!("{} of {}", found.matched, found.matched + found.missing),
-            ),
-            (if loss == "kl" { "mean kl loss" } else { "mean squared loss" }, format!("{divergence:.6}")),
-            ("written to", args.output.display().to_string()),
-        ]
-        .map(|(name, value)| Fact { name: name.into(), value })
-        .to_vec();
-        unbraid_io::write_bytes_atomically(path, crate::page::render(report).as_bytes())?;
+        let about = "New samples in terms of a stored fit, whose factors and maps stay as they are.";
+        let what = if loss == "kl" { "mean kl loss" } else { "mean squared loss" };
+        applied.show(page, about, inputs, &[(what, format!("{divergence:.6}"))])?;
     }
-
-    warnings.iter().for_each(|w| eprintln!("warning: {w}"));
-    if args.json {
-        say!(
-            "{}",
-            json!({
-                "command": "apply", "method": stored.method, "key": key, "version": env!("CARGO_PKG_VERSION"),
-                "model": args.model, "model_sha256": model_hash, "inputs": args.files, "input_sha256": hashes,
-                "output": args.output, "report": args.report, "observations": n, "factors": scores.len_of(Axis(1)),
-                "features_matched": found.matched, "features_missing": found.missing, "features_ignored": ignored,
-                "loss": loss, "divergence": divergence, "values_outside": count, "values_measured": measured,
-                "seconds": seconds, "warnings": warnings,
-            })
-        );
-    } else if !args.quiet {
-        say!(
-            "{key} of {} applied to {}: {n} observations × {} of {} features of the model ({ignored} others ignored), \
-             {seconds:.2} s",
-            args.model.display(),
-            fit::names(&args.files),
-            found.matched,
-            found.matched + found.missing,
-        );
-        say!("  {} factors, mean {loss} loss {divergence:.6}", scores.ncols());
-        say!("  wrote {}", args.output.display());
-        match &args.report {
-            Some(path) => say!("  wrote {}; open it in a browser", path.display()),
-            None => say!("  next, in Python: adata.obsm[\"X_{key}\"], adata.obs[\"{key}_loss\"]"),
-        }
-    }
+    applied.tell(
+        json!({
+            "factors": factors, "loss": loss, "divergence": divergence, "values_outside": count,
+            "values_measured": measured,
+        }),
+        &format!("{factors} factors, mean {loss} loss {divergence:.6}"),
+        &format!("adata.obsm[\"X_{key}\"], adata.obs[\"{key}_loss\"]"),
+    );
     Ok(())
-}
-
-fn file_name(path: &std::path::Path) -> String {
-    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }

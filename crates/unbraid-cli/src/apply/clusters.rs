@@ -11,6 +11,7 @@ use unbraid::methods::cocluster::svcc::model::Coder;
 use unbraid::methods::slots::Slots;
 use unbraid_io::Fitted;
 
+use super::told::{Applied, used};
 use super::{Found, matched, parts};
 use crate::args::{Absent, ApplyArgs, FitArgs};
 use crate::fault::Fault;
@@ -60,13 +61,12 @@ pub(super) fn apply(args: &ApplyArgs, reading: &FitArgs, fitted: &Fitted) -> Res
     let slots = Slots::of(&fitted.slots, key, fitted.var.len()).map_err(at_model)?;
     let coder = Coder::read(&slots).map_err(at_model)?;
     let preparation = slots.preparation().map_err(at_model)?;
-    let Inputs { tables, hashes, columns, mut warnings, .. } = fit::read(reading, Joins::No, None)?;
+    let Inputs { tables, hashes, columns, warnings, .. } = fit::read(reading, Joins::No, None)?;
     let table = &tables[0];
     let begun = Instant::now();
     let part = &parts(fitted, (&preparation, &slots.used), false)[0];
-    let mut seen = Found::default();
+    let mut seen = Found { warnings, ..Found::default() };
     let of = matched(part, table, Missing::Error, args.missing_features, &mut seen)?;
-    warnings.append(&mut seen.warnings);
     let (n, wide) = table.shape();
     let ignored = wide - of.columns.len();
     // Columns of the model that the new table has, at their places.
@@ -91,7 +91,7 @@ pub(super) fn apply(args: &ApplyArgs, reading: &FitArgs, fitted: &Fitted) -> Res
     }
     if rows.len() < n {
         let none = n - rows.len();
-        warnings.push(format!(
+        seen.warnings.push(format!(
             "{none} of {n} observations hold no value but 0 in the features of the model and have no cluster."
         ));
     }
@@ -115,52 +115,33 @@ pub(super) fn apply(args: &ApplyArgs, reading: &FitArgs, fitted: &Fitted) -> Res
         }
     }
     if ignored > 0 {
-        let mut used = vec![Some(false); wide];
-        of.columns.iter().for_each(|&j| used[j] = Some(true));
-        out.var.insert(format!("{key}_used"), Column::Bool(used));
+        out.var.insert(format!("{key}_used"), used(wide, of.columns));
     }
     for (name, column) in columns {
         out.obs.entry(name).or_insert(column);
     }
-    let new: [(&str, Value); 8] = [
-        ("method", Svcc::NAME.into()),
-        ("model", args.model.display().to_string().into()),
-        ("model_sha256", model_hash.as_str().into()),
-        ("input_sha256", Value::Texts(hashes.clone())),
-        ("features_matched", Value::Int(seen.matched as i64)),
-        ("features_missing", Value::Int(seen.missing as i64)),
-        ("version", env!("CARGO_PKG_VERSION").into()),
-        ("warnings", Value::Texts(warnings.clone())),
-    ];
-    out.notes(&format!("{key}_applied")).extend(new.map(|(k, v)| (k.to_owned(), v)));
+    let method = Svcc::NAME;
+    let applied = Applied {
+        args,
+        key,
+        method,
+        model_hash,
+        hashes: &hashes,
+        observations: n,
+        found: seen,
+        ignored,
+        seconds,
+    };
+    applied.note(&mut out, &[]);
     fit::write(reading, table, false, &out)?;
 
-    warnings.iter().for_each(|w| eprintln!("warning: {w}"));
     let sizes = found.sizes();
-    if args.json {
-        say!(
-            "{}",
-            json!({
-                "command": "apply", "method": Svcc::NAME, "key": key, "version": env!("CARGO_PKG_VERSION"),
-                "model": args.model, "model_sha256": model_hash, "inputs": args.files, "input_sha256": hashes,
-                "output": args.output, "observations": n, "clusters": found.clusters, "sizes": sizes,
-                "features_matched": seen.matched, "features_missing": seen.missing, "features_ignored": ignored,
-                "seconds": seconds, "warnings": warnings,
-            })
-        );
-    } else if !args.quiet {
-        say!(
-            "{key} of {} applied to {}: {n} observations × {} of {} features of the model ({ignored} others ignored), \
-             {seconds:.2} s",
-            args.model.display(),
-            fit::names(&args.files),
-            seen.matched,
-            seen.matched + seen.missing,
-        );
-        let sizes: Vec<String> = sizes.iter().map(usize::to_string).collect();
-        say!("  {} clusters of observations: {}", found.clusters, sizes.join(", "));
-        say!("  wrote {}", args.output.display());
-        say!("  next, in Python: adata.obs[\"{key}\"], adata.obsm[\"{key}_membership\"]");
-    }
+    let written: Vec<String> = sizes.iter().map(usize::to_string).collect();
+    let next = format!("adata.obs[\"{key}\"], adata.obsm[\"{key}_membership\"]");
+    applied.tell(
+        json!({ "clusters": found.clusters, "sizes": sizes }),
+        &format!("{} clusters of observations: {}", found.clusters, written.join(", ")),
+        &next,
+    );
     Ok(())
 }

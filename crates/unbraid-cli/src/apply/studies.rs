@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use ndarray::Array2;
 use serde_json::json;
-use unbraid::data::{Annotations, Column, Dataset, Missing, Slot, Value};
+use unbraid::data::{Annotations, Dataset, Missing, Slot, Value};
 use unbraid::error::{Error, Result};
 use unbraid::fit::{Method, Seed};
 use unbraid::methods::multistudy::coder::Coder;
@@ -14,9 +14,10 @@ use unbraid::methods::multistudy::likelihood::Law;
 use unbraid::methods::multistudy::linear::Msfa;
 use unbraid::methods::multistudy::mssvae::Mssvae;
 use unbraid::methods::slots::{Slots, lost};
-use unbraid::report::{Fact, Report, StudyFactors};
+use unbraid::report::{Report, StudyFactors};
 use unbraid_io::Fitted;
 
+use super::told::{Applied, used};
 use super::{BLOCK, Found, Matched, matched, parts};
 use crate::args::{Absent, ApplyArgs, FitArgs};
 use crate::fault::Fault;
@@ -166,23 +167,22 @@ pub(super) fn apply(args: &ApplyArgs, reading: &FitArgs, fitted: &Fitted) -> std
     let slots = Slots::of(&fitted.slots, key, fitted.var.len()).map_err(at_model)?;
     let model = Model::read(&slots, fitted).map_err(at_model)?;
     let preparation = slots.preparation().map_err(at_model)?;
-    let Inputs { tables, hashes, columns, mut warnings, .. } = fit::read(reading, Joins::Stacked, None)?;
+    let Inputs { tables, hashes, columns, warnings, .. } = fit::read(reading, Joins::Stacked, None)?;
     let table = &tables[0];
     let begun = Instant::now();
     let column = args.study.as_deref().unwrap_or(&model.column);
     let found = levels(table, column, Asked::Apply).map_err(|e| Fault::on(table, e))?;
-    warnings.extend(model.unknown(&found));
+    let mut seen = Found { warnings, ..Found::default() };
+    seen.warnings.extend(model.unknown(&found));
     let known: Vec<Option<usize>> =
         found.names.iter().map(|name| model.studies.iter().position(|s| s == name)).collect();
     let study: Vec<Option<usize>> = found.codes.iter().map(|&m| known[m as usize]).collect();
 
     let part = &parts(fitted, (&preparation, &slots.used), false)[0];
-    let mut seen = Found::default();
     let of = matched(part, table, Missing::Error, args.missing_features, &mut seen)?;
     if let Some(error) = model.refused(&of, table) {
         return Err(Fault::on(table, error));
     }
-    warnings.append(&mut seen.warnings);
     let (n, wide) = table.shape();
     let ignored = wide - of.columns.len();
     let mut codes = Array2::zeros((n, model.coder.factors()));
@@ -211,30 +211,28 @@ pub(super) fn apply(args: &ApplyArgs, reading: &FitArgs, fitted: &Fitted) -> std
     let mut out = Annotations::default();
     out.obsm.insert(format!("X_{key}"), Slot::F64(codes.clone()));
     if ignored > 0 {
-        let mut used = vec![Some(false); wide];
-        of.columns.iter().for_each(|&j| used[j] = Some(true));
-        out.var.insert(format!("{key}_used"), Column::Bool(used));
+        out.var.insert(format!("{key}_used"), used(wide, of.columns));
     }
     for (name, column) in columns {
         out.obs.entry(name).or_insert(column);
     }
-    let new: [(&str, Value); 10] = [
-        ("method", Mssvae::NAME.into()),
-        ("model", args.model.display().to_string().into()),
-        ("model_sha256", model_hash.as_str().into()),
-        ("input_sha256", Value::Texts(hashes.clone())),
-        ("study", column.into()),
-        ("of_unknown_studies", Value::Int(strange as i64)),
-        ("features_matched", Value::Int(seen.matched as i64)),
-        ("features_missing", Value::Int(seen.missing as i64)),
-        ("version", env!("CARGO_PKG_VERSION").into()),
-        ("warnings", Value::Texts(warnings.clone())),
-    ];
-    out.notes(&format!("{key}_applied")).extend(new.map(|(k, v)| (k.to_owned(), v)));
+    let method = Mssvae::NAME;
+    let applied = Applied {
+        args,
+        key,
+        method,
+        model_hash,
+        hashes: &hashes,
+        observations: n,
+        found: seen,
+        ignored,
+        seconds,
+    };
+    applied.note(&mut out, &[("study", column.into()), ("of_unknown_studies", Value::Int(strange as i64))]);
     let label = args.label.as_deref().map(|name| fit::label(name, table)).transpose()?;
     fit::write(reading, table, false, &out)?;
 
-    if let Some(path) = &args.report {
+    if args.report.is_some() {
         let mut page = Page { report: Report::default(), label, seed: Seed(0), logged: false };
         let names: Vec<String> = slots.used.iter().map(|&j| fitted.var.names[j].clone()).collect();
         // Studies of the fit first, then those it does not know.
@@ -257,55 +255,15 @@ pub(super) fn apply(args: &ApplyArgs, reading: &FitArgs, fitted: &Fitted) -> std
             threshold: model.threshold,
         };
         page.draw_studies(&factors, &names);
-        let report = &mut page.report;
-        report.run.method = "apply".into();
-        report.title =
-            format!("{key} of {} applied to {}", super::file_name(&args.model), fit::titles(&args.files));
-        report.alerts = picture::alerts(&warnings);
-        report.run.about = "New samples in terms of a stored fit, whose encoders stay as they are.".into();
-        report.run.version = env!("CARGO_PKG_VERSION").to_owned();
-        report.run.seconds = Some(seconds);
-        report.run.inputs = vec![picture::input(table, &hashes[0])];
-        report.run.facts = [
-            ("model", args.model.display().to_string()),
-            ("SHA-256 of the model", model_hash.clone()),
-            ("features of the model found", format!("{} of {}", seen.matched, seen.matched + seen.missing)),
-            ("observations of studies that the fit does not know", strange.to_string()),
-            ("written to", args.output.display().to_string()),
-        ]
-        .map(|(name, value)| Fact { name: name.into(), value })
-        .to_vec();
-        unbraid_io::write_bytes_atomically(path, crate::page::render(report).as_bytes())?;
+        let about = "New samples in terms of a stored fit, whose encoders stay as they are.";
+        let strangers = ("observations of studies that the fit does not know", strange.to_string());
+        applied.show(page, about, vec![picture::input(table, &hashes[0])], &[strangers])?;
     }
-
-    warnings.iter().for_each(|w| eprintln!("warning: {w}"));
-    if args.json {
-        say!(
-            "{}",
-            json!({
-                "command": "apply", "method": Mssvae::NAME, "key": key, "version": env!("CARGO_PKG_VERSION"),
-                "model": args.model, "model_sha256": model_hash, "inputs": args.files, "input_sha256": hashes,
-                "output": args.output, "report": args.report, "observations": n, "factors": codes.ncols(),
-                "study": column, "of_unknown_studies": strange,
-                "features_matched": seen.matched, "features_missing": seen.missing, "features_ignored": ignored,
-                "seconds": seconds, "warnings": warnings,
-            })
-        );
-    } else if !args.quiet {
-        say!(
-            "{key} of {} applied to {}: {n} observations × {} of {} features of the model ({ignored} others ignored), \
-             {seconds:.2} s",
-            args.model.display(),
-            fit::names(&args.files),
-            seen.matched,
-            seen.matched + seen.missing,
-        );
-        say!("  codes on {} factors, {strange} observations of unknown studies", codes.ncols());
-        say!("  wrote {}", args.output.display());
-        match &args.report {
-            Some(path) => say!("  wrote {}; open it in a browser", path.display()),
-            None => say!("  next, in Python: adata.obsm[\"X_{key}\"]"),
-        }
-    }
+    let factors = codes.ncols();
+    applied.tell(
+        json!({ "factors": factors, "study": column, "of_unknown_studies": strange }),
+        &format!("codes on {factors} factors, {strange} observations of unknown studies"),
+        &format!("adata.obsm[\"X_{key}\"]"),
+    );
     Ok(())
 }

@@ -27,6 +27,26 @@
     return least >= 1e-6 ? (v) => (v === null ? "–" : v.toFixed(Math.min(8, 3 - Math.floor(Math.log10(least)))).replace("-", "−")) : short;
   };
 
+  // The strip of colours beside a picture, from −100 or 0 to 100.
+  const ramp = (canvas, from, colour) => {
+    canvas.width = 101 - from; canvas.height = 1;
+    const pen = canvas.getContext("2d"), row = pen.createImageData(101 - from, 1);
+    for (let v = from; v <= 100; v++) row.data.set([...colour(v), 255], 4 * (v - from));
+    pen.putImageData(row, 0, 0);
+  };
+  // What a picture says at a place in its own pixels, beside the pointer.
+  const hover = (canvas, tip, text) => {
+    canvas.addEventListener("mousemove", (event) => {
+      const r = canvas.getBoundingClientRect(), k = canvas.width / r.width;
+      const x = event.clientX - r.left, y = event.clientY - r.top;
+      tip.textContent = text(x * k, y * k);
+      tip.style.display = tip.textContent ? "block" : "none";
+      tip.style.left = Math.max(0, Math.min(x + 12, r.width - tip.offsetWidth)) + "px";
+      tip.style.top = y + 14 + "px";
+    });
+    canvas.addEventListener("mouseleave", () => { tip.style.display = "none"; });
+  };
+
   // A tick label with as many digits as the step between ticks needs.
   function tick(v, step) {
     if (!step || !v) return short(v);
@@ -148,28 +168,17 @@
           }
         }
       }
-      const scale = box.parentNode.querySelector(".scale canvas");
-      scale.width = 201; scale.height = 1;
-      const strip = scale.getContext("2d"), row = strip.createImageData(201, 1);
-      for (let v = -100; v <= 100; v++) row.data.set([...shade(c, v), 255], 4 * (v + 100));
-      strip.putImageData(row, 0, 0);
+      ramp(box.parentNode.querySelector(".scale canvas"), -100, (v) => shade(c, v));
     };
     drawings.push(draw);
     draw();
     const groupAt = (i) => (map.groups.find((g) => i + 0.5 >= g.span[0] && i + 0.5 < g.span[1]) || { label: "?" }).label;
-    canvas.addEventListener("mousemove", (event) => {
-      const r = canvas.getBoundingClientRect(), k = side / r.width;
-      const j = Math.floor(((event.clientX - r.left) * k - pad) / inner * map.side);
-      const i = Math.floor(((event.clientY - r.top) * k - pad) / inner * map.side);
-      if (i < 0 || j < 0 || i >= map.side || j >= map.side) { tip.style.display = "none"; return; }
+    hover(canvas, tip, (x, y) => {
+      const j = Math.floor((x - pad) / inner * map.side), i = Math.floor((y - pad) / inner * map.side);
+      if (i < 0 || j < 0 || i >= map.side || j >= map.side) return "";
       const v = at(i, j);
-      tip.textContent = groupAt(i) + " × " + groupAt(j) + ": " + (v === 0 ? "no edge" : "Ψ " + (Math.abs(v) === 100 ? (v > 0 ? "≥ " : "≤ ") : "≈ ") + short((v / 100) * map.limit));
-      tip.style.display = "block";
-      const x = event.clientX - r.left;
-      tip.style.left = Math.max(0, Math.min(x + 12, r.width - tip.offsetWidth)) + "px";
-      tip.style.top = event.clientY - r.top + 14 + "px";
+      return groupAt(i) + " × " + groupAt(j) + ": " + (v === 0 ? "no edge" : "Ψ " + (Math.abs(v) === 100 ? (v > 0 ? "≥ " : "≤ ") : "≈ ") + short((v / 100) * map.limit));
     });
-    canvas.addEventListener("mouseleave", () => { tip.style.display = "none"; });
   }
 
   function edges(box, network) {
@@ -357,27 +366,16 @@
         pen.textAlign = "left"; pen.fillStyle = c.ink; pen.fillText(text, 2, (from + to) / 2);
         row += rows;
       }
-      const scale = box.parentNode.querySelector(".scale canvas");
-      scale.width = 201; scale.height = 1;
-      const strip = scale.getContext("2d"), line = strip.createImageData(201, 1);
-      for (let v = -100; v <= 100; v++) line.data.set([...shade(c, v), 255], 4 * (v + 100));
-      strip.putImageData(line, 0, 0);
+      ramp(box.parentNode.querySelector(".scale canvas"), -100, (v) => shade(c, v));
     };
     drawings.push(draw);
     draw();
-    canvas.addEventListener("mousemove", (event) => {
-      const r = canvas.getBoundingClientRect(), k = side / r.width;
-      const j = Math.floor(((event.clientX - r.left) * k - pad) / wide), y = (event.clientY - r.top) * k;
-      const f = starts.findIndex((from) => y >= from && y < from + high);
-      if (f < 0 || j < 0 || j >= map.columns) { tip.style.display = "none"; return; }
+    hover(canvas, tip, (x, y) => {
+      const j = Math.floor((x - pad) / wide), f = starts.findIndex((from) => y >= from && y < from + high);
+      if (f < 0 || j < 0 || j >= map.columns) return "";
       const v = map.cells[f * map.columns + j];
-      tip.textContent = "factor " + (f + 1) + ": " + (v === 0 ? "w 0" : "w " + (Math.abs(v) === 100 ? (v > 0 ? "≥ " : "≤ ") : "≈ ") + short((v / 100) * map.limit));
-      tip.style.display = "block";
-      const x = event.clientX - r.left;
-      tip.style.left = Math.max(0, Math.min(x + 12, r.width - tip.offsetWidth)) + "px";
-      tip.style.top = event.clientY - r.top + 14 + "px";
+      return "factor " + (f + 1) + ": " + (v === 0 ? "w 0" : "w " + (Math.abs(v) === 100 ? (v > 0 ? "≥ " : "≤ ") : "≈ ") + short((v / 100) * map.limit));
     });
-    canvas.addEventListener("mouseleave", () => { tip.style.display = "none"; });
   }
 
   // A colour for each study that none of its neighbours has.
@@ -456,10 +454,7 @@
         pen.fillStyle = "rgb(" + mix(faint, c.plus, parts[i] / 100).join(",") + ")";
         pen.beginPath(); pen.arc(left(i), top(i), radius, 0, 2 * Math.PI); pen.fill();
       }
-      scale.width = 101; scale.height = 1;
-      const strip = scale.getContext("2d"), line = strip.createImageData(101, 1);
-      for (let v = 0; v <= 100; v++) line.data.set([...mix(faint, c.plus, v / 100), 255], 4 * v);
-      strip.putImageData(line, 0, 0);
+      ramp(scale, 0, (v) => mix(faint, c.plus, v / 100));
     };
     drawings.push(draw);
     draw();
@@ -507,25 +502,15 @@
       pen.fillStyle = c.soft; pen.font = "22px system-ui, sans-serif"; pen.textAlign = "center"; pen.textBaseline = "middle";
       const every = Math.ceil(30 / unit);
       for (let f = 0; f < k; f += every) { pen.fillText(String(f + 1), pad + (f + 0.5) * unit, pad - 20); pen.fillText(String(f + 1), pad - 22, pad + (f + 0.5) * unit); }
-      const scale = box.parentNode.querySelector(".scale canvas");
-      scale.width = 201; scale.height = 1;
-      const strip = scale.getContext("2d"), line = strip.createImageData(201, 1);
-      for (let v = -100; v <= 100; v++) line.data.set([...shade(c, v), 255], 4 * (v + 100));
-      strip.putImageData(line, 0, 0);
+      ramp(box.parentNode.querySelector(".scale canvas"), -100, (v) => shade(c, v));
     };
     drawings.push(draw);
     draw();
-    canvas.addEventListener("mousemove", (event) => {
-      const r = canvas.getBoundingClientRect(), scale = side / r.width;
-      const j = Math.floor(((event.clientX - r.left) * scale - pad) / unit), i = Math.floor(((event.clientY - r.top) * scale - pad) / unit);
-      if (i < 0 || j < 0 || i >= k || j >= k) { tip.style.display = "none"; return; }
-      tip.textContent = (i + 1) + " and " + (j + 1) + ": Λ ≈ " + short((map.cells[i * k + j] / 100) * map.limit);
-      tip.style.display = "block";
-      const x = event.clientX - r.left;
-      tip.style.left = Math.max(0, Math.min(x + 12, r.width - tip.offsetWidth)) + "px";
-      tip.style.top = event.clientY - r.top + 14 + "px";
+    hover(canvas, tip, (x, y) => {
+      const j = Math.floor((x - pad) / unit), i = Math.floor((y - pad) / unit);
+      if (i < 0 || j < 0 || i >= k || j >= k) return "";
+      return (i + 1) + " and " + (j + 1) + ": Λ ≈ " + short((map.cells[i * k + j] / 100) * map.limit);
     });
-    canvas.addEventListener("mouseleave", () => { tip.style.display = "none"; });
   }
   if (data.slices) {
     const { map, batches, metagenes, pictured, pictures, labels, affinities } = data.slices;

@@ -8,6 +8,7 @@
 
 pub mod batchblend;
 mod folders;
+mod kept;
 pub mod medmagma;
 pub mod mssvae;
 mod page;

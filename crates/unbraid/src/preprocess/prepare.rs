@@ -67,8 +67,8 @@ pub enum Scale {
     Auto,
 }
 
-/// Sum of a row after `lognorm` has scaled it.
-const DEPTH: f64 = 1e4;
+/// Sum of a row after `lognorm` has scaled it, as wherever counts go into logarithms.
+pub const DEPTH: f64 = 1e4;
 
 crate::words!(Empty, "a treatment of empty lines", Error = "error", Drop = "drop");
 crate::words!(

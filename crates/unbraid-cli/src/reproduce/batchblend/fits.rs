@@ -1,7 +1,5 @@
-//! The methods on slices with labels, which score and never choose. Every run is kept as a file, and is not run again where its settings are
-//! the same, so that a long table can be stopped and gone on with.
+//! The methods on slices with labels, which score and never choose.
 
-use std::path::PathBuf;
 use std::time::Instant;
 
 use ndarray::{Array1, Array2, Axis};
@@ -25,7 +23,8 @@ use unbraid::params::Params;
 
 use super::sets::Set;
 use crate::fault::Fault;
-use crate::reproduce::{output, plain};
+use crate::reproduce::kept::Runs;
+use crate::reproduce::plain;
 use crate::set::listed;
 use crate::watch::UntilInterrupted;
 
@@ -140,8 +139,6 @@ pub fn rule(set: &Set) -> Rule {
 /// One run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Outcome {
-    settings: Value,
-    program: String,
     /// What was run.
     pub way: Way,
     /// Of the fit.
@@ -261,52 +258,19 @@ fn embedding(way: Way, set: &Set, k: usize, seed: u64) -> Result<Embedding, Faul
     }
 }
 
-/// The folder of runs.
-pub struct Runs {
-    folder: PathBuf,
-    /// Hash of this program.
-    program: String,
-}
-
-impl Runs {
-    pub fn new(folder: PathBuf, program: String) -> Runs {
-        Runs { folder, program }
-    }
-
-    /// How many of some runs another build of this program made.
-    pub fn of_others<'a>(&self, all: impl Iterator<Item = &'a Outcome>) -> usize {
-        all.filter(|o| o.program != self.program).count()
-    }
-
-    /// The run of a method on a set: from its file, else now.
-    ///
-    /// # Errors
-    /// What the fit fails with, the user's interrupt, a file that cannot be written.
-    pub fn get(&self, set: &Set, file: &str, way: Way, k: usize, seed: u64) -> Result<Outcome, Fault> {
-        let settings = json!({
-            "data": set.identity, "method": way.settings(k, rule(set)), "k": k, "seed": seed, "version": env!("CARGO_PKG_VERSION"),
-        });
-        let path = self.folder.join(format!("{}-{}-{seed}.json", plain(file), way.file()));
-        let kept = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Outcome>(&bytes).ok());
-        if let Some(kept) = kept.filter(|o| o.settings == settings) {
-            return Ok(kept);
-        }
+/// The run of a method on a set, kept under the name of `file`.
+///
+/// # Errors
+/// What the fit fails with, the user's interrupt, a file that cannot be written.
+pub fn outcome(runs: &Runs, set: &Set, file: &str, way: Way, k: usize, seed: u64) -> Result<Outcome, Fault> {
+    let settings =
+        json!({ "data": set.identity, "method": way.settings(k, rule(set)), "k": k, "seed": seed });
+    runs.get(&format!("{}-{}-{seed}", plain(file), way.file()), settings, || {
         let begun = Instant::now();
         let Embedding { points, drift, left } = embedding(way, set, k, seed)?;
         let seconds = begun.elapsed().as_secs_f64();
-        let outcome = Outcome {
-            settings,
-            program: self.program.clone(),
-            drift,
-            left,
-            ..scored(way, set, &points, seed, seconds)?
-        };
-        std::fs::create_dir_all(&self.folder).map_err(|e| output(&self.folder, &e))?;
-        let bytes = serde_json::to_vec(&outcome).map_err(|e| output(&path, &e))?;
-        unbraid_io::write_bytes_atomically(&path, &bytes)?;
-        // From the file's own digits, so that a run gives what a kept one gives.
-        serde_json::from_slice(&bytes).map_err(|e| output(&path, &e))
-    }
+        Ok(Outcome { drift, left, ..scored(way, set, &points, seed, seconds)? })
+    })
 }
 
 /// All scores of an embedding, of the cells whose label is known.
@@ -330,8 +294,6 @@ fn scored(way: Way, set: &Set, points: &Array2<f64>, seed: u64, seconds: f64) ->
     let codes: Vec<usize> = set.batch.codes.iter().map(|&t| t as usize).collect();
     let (pre, post) = (explained(before.view(), &codes)?, explained(points.view(), &codes)?);
     Ok(Outcome {
-        settings: Value::Null,
-        program: String::new(),
         way,
         seed,
         seconds,

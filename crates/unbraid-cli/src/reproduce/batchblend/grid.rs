@@ -4,12 +4,13 @@ use rayon::prelude::*;
 use unbraid::simulate::msrt::MsrtDesign;
 
 use super::Design;
-use super::fits::{Outcome, Runs, SCORES, Way};
+use super::fits::{Outcome, SCORES, Way, outcome};
 use super::scores::METAGENES;
 use super::sets;
 use crate::cells;
 use crate::fault::Fault;
 use crate::figure::{self, Axis, Mark, Names, Panel, Series};
+use crate::reproduce::kept::Runs;
 use crate::reproduce::section::{Check, Figure, Section, Table};
 use crate::reproduce::{Run, mean};
 
@@ -47,7 +48,7 @@ pub fn run(design: &Design, runs: &Runs, run: &Run<'_>) -> Result<Section, Fault
         let file = format!("grid {sigma} {touched} {seed}");
         WAYS.iter()
             .map(|&way| {
-                let outcome = runs.get(&set, &file, way, METAGENES, run.seed.0)?;
+                let outcome = outcome(runs, &set, &file, way, METAGENES, run.seed.0)?;
                 run.progress.done(1, &format!("σ_β {sigma}, K̂ {touched}, seed {seed}, {}", way.name()))?;
                 Ok(Point { sigma, touched, outcome })
             })
@@ -73,7 +74,10 @@ pub fn run(design: &Design, runs: &Runs, run: &Run<'_>) -> Result<Section, Fault
             .collect::<Result<_, Fault>>()?,
         tables: vec![table(design, &points)],
         checks: checks(design, &points),
-        notes: vec!["The thesis shows its grid as plots without numbers; which score is in which of its figures we do not know.".into()],
+        notes: ["The thesis shows its grid as plots without numbers; which score is in which of its figures we do not know.".into()]
+            .into_iter()
+            .chain(runs.notes())
+            .collect(),
     })
 }
 

@@ -16,10 +16,10 @@ use std::str::FromStr;
 use serde_json::{Map, Value};
 use unbraid::params::{ParamDoc, Params};
 
-use self::fits::Runs;
 use self::sets::Sources;
+use super::kept::Runs;
 use super::section::Section;
-use super::{About, Paper, Run, design, least, name, program};
+use super::{About, Paper, Run, design, least, name};
 use crate::args::BatchblendArgs;
 use crate::fault::Fault;
 use crate::set::listed;
@@ -201,7 +201,7 @@ pub fn run(args: &BatchblendArgs) -> Result<(), Fault> {
             "`--only {name}` needs {what}: give a folder with .h5ad files with `--data DIR`"
         )));
     }
-    let runs = Runs::new(args.common.output.join("runs"), program()?);
+    let runs = Runs::new(&args.common.output)?;
     let wanted = |p: &Part| match args.only.is_empty() {
         true => p.has_data(&sources),
         false => args.only.contains(p),

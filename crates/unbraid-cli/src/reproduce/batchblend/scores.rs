@@ -3,11 +3,12 @@
 use rayon::prelude::*;
 
 use super::Design;
-use super::fits::{Outcome, Runs, SCORES, Way};
+use super::fits::{Outcome, SCORES, Way, outcome};
 use super::sets::{self, Set, Sources};
 use crate::cells;
 use crate::fault::Fault;
 use crate::figure::{self, Axis, Mark, Names, Panel, Series};
+use crate::reproduce::kept::Runs;
 use crate::reproduce::section::{Cell, Check, Figure, Section, Table};
 use crate::reproduce::{Run, mean};
 
@@ -44,7 +45,7 @@ pub fn run(design: &Design, sources: &Sources, runs: &Runs, run: &Run<'_>) -> Re
         .flat_map(|s| WAYS.iter().filter(|w| **w != Way::Truth || s.truth.is_some()).map(move |&w| (s, w)))
         .collect();
     let one = |&(set, way): &(&Set, Way)| {
-        let found = runs.get(set, &set.name, way, METAGENES, run.seed.0)?;
+        let found = outcome(runs, set, &set.name, way, METAGENES, run.seed.0)?;
         run.progress.done(1, &format!("{}, {}", set.name, way.name()))?;
         Ok((set.name.clone(), found))
     };
@@ -52,7 +53,6 @@ pub fn run(design: &Design, sources: &Sources, runs: &Runs, run: &Run<'_>) -> Re
     let missing = pieces(design, sources) - jobs.len() as u64;
     run.progress.done(missing, "simulated slices")?;
     let of = |way: Way| all.iter().filter(|(_, o)| o.way == way).map(|(_, o)| o).collect::<Vec<_>>();
-    let others = runs.of_others(all.iter().map(|(_, o)| o));
     let mut notes = vec![
         "iLISI, kBET and graph connectivity of Tables 3.1 to 3.3, isolated labels and cLISI are not computed here, so that the totals of Table 3.3 \
          (printed: PyLiger .60, scVI .50, STAligner .47, POPARI .54, BATCHBLEND .40) have no number beside them."
@@ -63,11 +63,7 @@ pub fn run(design: &Design, sources: &Sources, runs: &Runs, run: &Run<'_>) -> Re
         "The thesis does not say how k-means was started; here it is the best of ten starts. It scored mixtures by single starts of a package."
             .into(),
     ];
-    if others > 0 {
-        notes.push(format!(
-            "{others} of these runs were kept from another build of this version, with the same settings."
-        ));
-    }
+    notes.extend(runs.notes());
     let data = match sources.simulated.is_empty() {
         true => format!("{} sets drawn by `unbraid simulate msrt`, seeds from {}", sets.len(), run.seed.0),
         false => format!("{} sets found under `--data`", sets.len()),

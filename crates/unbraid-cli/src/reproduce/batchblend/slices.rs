@@ -1,11 +1,12 @@
 //! Labelled slices of tissue: all methods, two preparations, some seeds. Every run is written as it is done.
 
 use super::Design;
-use super::fits::{Outcome, Runs, SCORES, Way};
+use super::fits::{Outcome, SCORES, Way, outcome};
 use super::halves;
 use super::sets::{self, Scale, Sources};
 use crate::cells;
 use crate::fault::Fault;
+use crate::reproduce::kept::Runs;
 use crate::reproduce::section::{Cell, Check, Section, Table};
 use crate::reproduce::{Run, mean};
 
@@ -74,7 +75,7 @@ pub fn run(design: &Design, sources: &Sources, runs: &Runs, run: &Run<'_>) -> Re
                     for seed in 0..design.seeds as u64 {
                         let seed = run.seed.0.wrapping_add(seed);
                         let file = format!("{} {}", set.name, scale.file());
-                        outcomes.push(runs.get(&set, &file, way, k, seed)?);
+                        outcomes.push(outcome(runs, &set, &file, way, k, seed)?);
                         run.progress.done(
                             1,
                             &format!("{}, {}, {}, seed {seed}", set.name, scale.name(), way.name()),
@@ -85,12 +86,7 @@ pub fn run(design: &Design, sources: &Sources, runs: &Runs, run: &Run<'_>) -> Re
             }
         }
     }
-    let others = runs.of_others(rows.iter().flat_map(|r| &r.outcomes));
-    if others > 0 {
-        notes.push(format!(
-            "{others} of these runs were kept from another build of this version, with the same settings."
-        ));
-    }
+    notes.extend(runs.notes());
     Ok(Section {
         title: "Labelled slices of tissue".into(),
         about: vec![

@@ -1,12 +1,10 @@
-//! Every run of a method on the data of a seed, judged by the truth. It is kept as a file, and is not run again where its settings
-//! are the same.
+//! Every run of a method on the data of a seed, judged by the truth.
 
-use std::path::PathBuf;
 use std::time::Instant;
 
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 use unbraid::metrics::supports::{BlockScores, block_scores};
 use unbraid::report::{FactorSide, FactorTruth, SupportRule};
 
@@ -14,7 +12,7 @@ use super::Design;
 use super::data::{Data, STUDIES};
 use super::ways::Way;
 use crate::fault::Fault;
-use crate::reproduce::output;
+use crate::reproduce::kept::Runs;
 
 /// A column of loadings: weights of the members alone.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -23,13 +21,9 @@ pub struct Column {
     pub members: Vec<(usize, f32)>,
 }
 
-/// A run, as it is kept.
+/// What a run gives.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Outcome {
-    /// All that decides the result.
-    settings: Value,
-    /// Hash of the program that ran it.
-    pub program: String,
     pub way: Way,
     pub seed: u64,
     pub seconds: f64,
@@ -54,43 +48,21 @@ fn columns(w: &Array2<f64>, owner: &[Option<usize>], rule: SupportRule) -> Vec<C
     (0..w.ncols()).map(one).collect()
 }
 
-/// The folder of runs.
-pub struct Runs {
-    folder: PathBuf,
-    /// Hash of this program.
-    program: String,
-}
-
-impl Runs {
-    pub fn new(folder: PathBuf, program: String) -> Runs {
-        Runs { folder, program }
-    }
-
-    /// How many of some runs another build of this program made.
-    pub fn of_others(&self, all: &[Outcome]) -> usize {
-        all.iter().filter(|o| o.program != self.program).count()
-    }
-
-    /// The run of a method on the data of a seed: from its file, else now.
-    ///
-    /// # Errors
-    /// What the fit fails with, the user's interrupt, a file that cannot be written.
-    pub fn get(
-        &self,
-        design: &Design,
-        data: Data,
-        way: Way,
-        (seed, first): (u64, u64),
-    ) -> Result<Outcome, Fault> {
-        let settings = json!({
-            "data": data.listed(design), "method": way.settings(design, data), "seed": seed, "scores": seed == first,
-            "version": env!("CARGO_PKG_VERSION"),
-        });
-        let path = self.folder.join(format!("{}-{}-{seed}.json", data.name(), way));
-        let kept = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Outcome>(&bytes).ok());
-        if let Some(kept) = kept.filter(|k| k.settings == settings) {
-            return Ok(kept);
-        }
+/// The run of a method on the data of a seed.
+///
+/// # Errors
+/// What the fit fails with, the user's interrupt, a file that cannot be written.
+pub fn outcome(
+    runs: &Runs,
+    design: &Design,
+    data: Data,
+    way: Way,
+    (seed, first): (u64, u64),
+) -> Result<Outcome, Fault> {
+    let settings = json!({
+        "data": data.listed(design), "method": way.settings(design, data), "seed": seed, "scores": seed == first,
+    });
+    runs.get(&format!("{}-{way}-{seed}", data.name()), settings, || {
         let sample = data.simulated(design, seed)?;
         let begun = Instant::now();
         let found = way.fit(design, data, &sample, seed)?;
@@ -116,9 +88,7 @@ impl Runs {
         let raw = found.raw.as_ref().map_or_else(Vec::new, |(w, owner)| columns(w, owner, rule));
         let keep = seed == first && data == Data::Gaussian;
         let codes = found.codes.rows().into_iter().filter(|_| keep);
-        let outcome = Outcome {
-            settings,
-            program: self.program.clone(),
+        Ok(Outcome {
             way,
             seed,
             seconds,
@@ -127,13 +97,8 @@ impl Runs {
             columns: columns(&found.loadings, &found.owner, rule),
             raw,
             codes: codes.map(|r| r.iter().map(|v| *v as f32).collect()).collect(),
-        };
-        std::fs::create_dir_all(&self.folder).map_err(|e| output(&self.folder, &e))?;
-        let bytes = serde_json::to_vec(&outcome).map_err(|e| output(&path, &e))?;
-        unbraid_io::write_bytes_atomically(&path, &bytes)?;
-        // From the file's own digits, so that a run gives what a kept one gives.
-        serde_json::from_slice(&bytes).map_err(|e| output(&path, &e))
-    }
+        })
+    })
 }
 
 impl Outcome {

@@ -4,11 +4,12 @@ use unbraid::simulate::multistudy::MultistudySample;
 
 use super::Design;
 use super::data::{Data, STUDIES};
-use super::fits::{Column, Outcome, Runs};
+use super::fits::{Column, Outcome, outcome};
 use super::ways::Way;
 use crate::fault::Fault;
 use crate::figure::{self, Axis, Mark, Names, Panel, Series};
 use crate::reproduce::Run;
+use crate::reproduce::kept::Runs;
 use crate::reproduce::section::{Figure, Section};
 
 /// Pieces of work.
@@ -24,7 +25,7 @@ pub fn run(design: &Design, runs: &Runs, run: &Run<'_>) -> Result<Section, Fault
     let seed = run.seed.0;
     let mut of = Vec::new();
     for way in [Way::Mssvae, Way::Paper, Way::Each, Way::Linear] {
-        of.push(runs.get(design, Data::Gaussian, way, (seed, seed))?);
+        of.push(outcome(runs, design, Data::Gaussian, way, (seed, seed))?);
         run.progress.done(1, &format!("maps, {}", way.name()))?;
     }
     let sample = Data::Gaussian.simulated(design, seed)?;
@@ -42,7 +43,7 @@ pub fn run(design: &Design, runs: &Runs, run: &Run<'_>) -> Result<Section, Fault
         ),
         svg: figure::draw(&panels, Names::Above, 560)?,
     }];
-    let mut notes = Vec::new();
+    let mut notes = runs.notes();
     match against(&of[0], &sample)? {
         Some(figure) => figures.push(figure),
         None => notes.push("No shared factor was found, so that data against factors are not drawn.".into()),

@@ -7,17 +7,15 @@ mod scores;
 mod ways;
 mod worst;
 
-use std::path::PathBuf;
-
 use serde_json::{Map, Value};
 use unbraid::methods::multistudy::mssvae::PriorScale;
 use unbraid::params::{ParamDoc, Params};
 
 use self::data::Data;
-use self::fits::Runs;
 use self::ways::{Way, Ways};
+use super::kept::Runs;
 use super::section::Section;
-use super::{About, Paper, Run, design, least, program};
+use super::{About, Paper, Run, design, least};
 use crate::args::MssvaeArgs;
 use crate::fault::Fault;
 use crate::set::listed;
@@ -181,8 +179,7 @@ impl Paper for Mssvae {
 pub fn run(args: &MssvaeArgs) -> Result<(), Fault> {
     let design: Design = design(&args.common)?;
     design.validate()?;
-    let folder: PathBuf = args.common.output.join("runs");
-    let runs = Runs::new(folder, program()?);
+    let runs = Runs::new(&args.common.output)?;
     let wanted = |p: &Part| args.only.is_empty() || args.only.contains(p);
     super::run(&Mssvae { design, runs }, &args.common, wanted)
 }

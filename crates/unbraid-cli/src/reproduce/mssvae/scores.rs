@@ -4,11 +4,12 @@ use rayon::prelude::*;
 
 use super::Design;
 use super::data::Data;
-use super::fits::{Outcome, Runs};
+use super::fits::{Outcome, outcome};
 use super::ways::Way;
 use crate::cells;
 use crate::fault::Fault;
 use crate::figure::{self, Axis, Mark, Names, Panel, Series};
+use crate::reproduce::kept::Runs;
 use crate::reproduce::section::{Check, Figure, Section, Table};
 use crate::reproduce::{Run, mean};
 
@@ -31,7 +32,7 @@ pub fn outcomes(
     let first = run.seed.0;
     let one = |&(at, place): &(usize, usize)| {
         let (way, seed) = (ways[at].0, first.wrapping_add(place as u64));
-        let found = runs.get(design, data, way, (seed, first))?;
+        let found = outcome(runs, design, data, way, (seed, first))?;
         run.progress.done(1, &format!("{}, seed {seed}, {}", data.name(), way.name()))?;
         Ok((at, found))
     };
@@ -83,13 +84,7 @@ pub fn run(design: &Design, data: Data, runs: &Runs, run: &Run<'_>) -> Result<Se
         &of,
         vec![("disentanglement", disentangled)],
     )?);
-    let mut notes = Vec::new();
-    let others = of.iter().map(|all| runs.of_others(all)).sum::<usize>();
-    if others > 0 {
-        notes.push(format!(
-            "{others} of these runs were kept from another build of this version, with the same settings."
-        ));
-    }
+    let mut notes = runs.notes();
     notes.push("The paper shows its scores as plots without numbers.".into());
     Ok(Section {
         title: title.into(),

@@ -11,6 +11,7 @@ use unbraid::methods::multistudy::linear::Msfa;
 use unbraid::methods::multistudy::mssvae::{Mssvae, PriorScale};
 use unbraid::methods::multistudy::studies::Studies;
 use unbraid::params::Params;
+use unbraid::preprocess::prepare::DEPTH;
 use unbraid::preprocess::totals::to_total;
 use unbraid::report::SupportRule;
 use unbraid::simulate::multistudy::MultistudySample;
@@ -20,9 +21,6 @@ use super::data::{Data, STUDIES};
 use crate::fault::Fault;
 use crate::set::listed;
 use crate::watch::UntilInterrupted;
-
-/// Total to which counts are scaled before log(1 + x), for the linear model.
-const TOTAL: f64 = 1e4;
 
 /// A method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -237,7 +235,7 @@ impl Way {
         let counts = Matrix::Dense(sample.x.clone());
         let values = Values { what: "simulated data", matrix: &counts };
         let scaled = match (self, data) {
-            (Way::Linear | Way::Many, Data::Rna) => Some(to_total(values, TOTAL)?.map(f64::ln_1p)),
+            (Way::Linear | Way::Many, Data::Rna) => Some(to_total(values, DEPTH)?.map(f64::ln_1p)),
             _ => None,
         };
         let study: Vec<u32> = sample.study.iter().map(|m| *m as u32).collect();

@@ -8,7 +8,7 @@ use unbraid::metrics::supports::block_scores;
 
 use super::Design;
 use super::data::{Data, STUDIES};
-use super::fits::{Column, Outcome, Runs};
+use super::fits::{Column, Outcome};
 use super::maps::{map, true_columns};
 use super::scores::outcomes;
 use super::ways::Way;
@@ -16,6 +16,7 @@ use crate::cells;
 use crate::fault::Fault;
 use crate::figure::{self, Names, Panel};
 use crate::reproduce::Run;
+use crate::reproduce::kept::Runs;
 use crate::reproduce::section::{Cell, Figure, Section, Table};
 
 /// Both ways of fitting with their numbers of data sets; ours at least on those of the published one.
@@ -104,6 +105,7 @@ pub fn run(design: &Design, runs: &Runs, run: &Run<'_>) -> Result<Section, Fault
         ],
         figures,
         tables: vec![table],
+        notes: runs.notes(),
         ..Section::default()
     })
 }

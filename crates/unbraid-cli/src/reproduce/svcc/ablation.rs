@@ -5,12 +5,13 @@ use unbraid::methods::cocluster::svcc::cross::Cross;
 use unbraid::methods::cocluster::svcc::{Start, Svcc};
 use unbraid::params::Params;
 
-use super::fits::{Outcome, Runs, Stage, Way};
+use super::fits::{Outcome, Stage, Way};
 use super::sets::{Set, Sources};
-use super::{Design, Job, ablated, all, of_others, over, short};
+use super::{Design, Job, ablated, all, over, short};
 use crate::cells;
 use crate::fault::Fault;
 use crate::reproduce::Run;
+use crate::reproduce::kept::Runs;
 use crate::reproduce::section::{Check, Section, Table};
 
 /// The variants, the first as it is. Labels of the networks alone go on in the block model, so that what the table finds by itself
@@ -98,7 +99,7 @@ pub fn run(design: &Design, sources: &Sources, runs: &Runs, run: &Run<'_>) -> Re
         figures: Vec::new(),
         tables: vec![table(&rows)],
         checks: checks(&sets, &rows),
-        notes: of_others(runs, &outcomes),
+        notes: runs.notes(),
     })
 }
 

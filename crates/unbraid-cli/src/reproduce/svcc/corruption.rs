@@ -1,12 +1,13 @@
 //! Scores where a share of the entries is replaced: the entries that are chosen exchange their values at random.
 
-use super::fits::{Outcome, Runs, Stage, Way};
+use super::fits::{Outcome, Stage, Way};
 use super::sets::{Set, Sources};
-use super::{Design, Job, ablated, all, of_others, over, short};
+use super::{Design, Job, ablated, all, over, short};
 use crate::cells;
 use crate::fault::Fault;
 use crate::figure::{self, Axis, Mark, Names, Panel, Series};
 use crate::reproduce::Run;
+use crate::reproduce::kept::Runs;
 use crate::reproduce::section::{Check, Figure, Section, Table};
 use unbraid::Seed;
 
@@ -82,7 +83,7 @@ pub fn run(design: &Design, sources: &Sources, runs: &Runs, run: &Run<'_>) -> Re
             }
             series.push(Series {
                 name: way.name(),
-                tint: w,
+                tint: way.tint(),
                 marks: vec![Mark::Line(line.clone()), Mark::Dots(line, true)],
             });
         }
@@ -113,10 +114,10 @@ pub fn run(design: &Design, sources: &Sources, runs: &Runs, run: &Run<'_>) -> Re
             file: "corruption.svg".into(),
             title: "NMI over the share of replaced entries".into(),
             caption: "Means over the seeds; SVCC at its end.".into(),
-            svg: figure::draw(&panels, Names::Ends, 320)?,
+            svg: figure::draw(&panels, Names::Above, 340)?,
         }],
         tables: vec![table],
         checks,
-        notes: of_others(runs, &outcomes),
+        notes: runs.notes(),
     })
 }

@@ -5,11 +5,12 @@ use unbraid::graph::kmeans::kmeans;
 use unbraid::graph::pca::{Scale, principal_components};
 use unbraid::metrics::coclusters::agreement;
 
-use super::fits::{Outcome, Runs, Stage, Way};
+use super::fits::{Outcome, Stage, Way};
 use super::sets::{Set, Sources};
-use super::{Design, Job, all, of_others, over, short};
+use super::{Design, Job, all, over, short};
 use crate::cells;
 use crate::fault::Fault;
+use crate::reproduce::kept::Runs;
 use crate::reproduce::section::{Check, Section, Table};
 use crate::reproduce::{Run, mean};
 
@@ -75,7 +76,7 @@ pub fn run(design: &Design, sources: &Sources, runs: &Runs, run: &Run<'_>) -> Re
     }
     let claim = |what: &str| format!("Mean ARI of SVCC {what} beside that of the baseline: difference");
     let difference = |of: &[f64]| (!of.is_empty()).then(|| mean(of) - mean(&baseline));
-    notes.extend(of_others(runs, &outcomes));
+    notes.extend(runs.notes());
     Ok(Section {
         title: "Cells by expression".into(),
         about: vec![format!(

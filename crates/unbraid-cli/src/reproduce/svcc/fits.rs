@@ -1,7 +1,5 @@
-//! The methods on a table. Every run is kept as a file and not run again where its settings are the same, so that a long table can be
-//! stopped and gone on with.
+//! The methods on a table.
 
-use std::path::PathBuf;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -22,7 +20,8 @@ use unbraid::metrics::coclusters::{Agreement, agreement};
 
 use super::sets::Set;
 use crate::fault::Fault;
-use crate::reproduce::{output, plain};
+use crate::reproduce::kept::Runs;
+use crate::reproduce::plain;
 use crate::set::listed;
 use crate::watch::UntilInterrupted;
 
@@ -64,6 +63,18 @@ impl Way {
         }
     }
 
+    /// Its colour in every figure.
+    pub fn tint(&self) -> usize {
+        match self {
+            Way::Kmeans => 0,
+            Way::Spectral => 1,
+            Way::Nmtf => 3,
+            Way::Itcc => 2,
+            Way::Lbm => 5,
+            Way::Svcc(..) => 6,
+        }
+    }
+
     fn settings(&self, (rows, cols): (usize, usize)) -> Map<String, Value> {
         match self {
             Way::Kmeans => listed(&Kmeans { rows, cols, ..Kmeans::default() }),
@@ -86,8 +97,6 @@ pub struct Scores {
 /// One run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Outcome {
-    settings: Value,
-    program: String,
     pub seconds: f64,
     /// Start, before the polish, end; of other methods the end alone.
     pub scores: Vec<Scores>,
@@ -109,42 +118,14 @@ impl Outcome {
     }
 }
 
-/// The folder of runs.
-pub struct Runs {
-    folder: PathBuf,
-    program: String,
-}
-
-impl Runs {
-    pub fn new(folder: PathBuf, program: String) -> Runs {
-        Runs { folder, program }
-    }
-
-    /// How many of some runs another build of this program made.
-    pub fn of_others<'a>(&self, all: impl Iterator<Item = &'a Outcome>) -> usize {
-        all.filter(|o| o.program != self.program).count()
-    }
-
-    /// The run of a method on a set: from its file, else now.
-    ///
-    /// # Errors
-    /// What the fit fails with, the user's interrupt, a file that cannot be written.
-    pub fn get(&self, set: &Set, file: &str, way: &Way, seed: u64) -> Result<Outcome, Fault> {
-        let settings = json!({
-            "data": set.identity, "method": way.settings(set.shape), "seed": seed, "version": env!("CARGO_PKG_VERSION"),
-        });
-        let path = self.folder.join(format!("{}-{}-{seed}.json", plain(file), plain(&way.name())));
-        let kept = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Outcome>(&bytes).ok());
-        if let Some(kept) = kept.filter(|o| o.settings == settings) {
-            return Ok(kept);
-        }
-        let outcome = Outcome { settings, program: self.program.clone(), ..ran(set, way, seed)? };
-        std::fs::create_dir_all(&self.folder).map_err(|e| output(&self.folder, &e))?;
-        let bytes = serde_json::to_vec(&outcome).map_err(|e| output(&path, &e))?;
-        unbraid_io::write_bytes_atomically(&path, &bytes)?;
-        // From the file's own digits, so that a run gives what a kept one gives.
-        serde_json::from_slice(&bytes).map_err(|e| output(&path, &e))
-    }
+/// The run of a method on a set, kept under the name of `file`.
+///
+/// # Errors
+/// What the fit fails with, the user's interrupt, a file that cannot be written.
+pub fn outcome(runs: &Runs, set: &Set, file: &str, way: &Way, seed: u64) -> Result<Outcome, Fault> {
+    let settings = json!({ "data": set.identity, "method": way.settings(set.shape), "seed": seed });
+    let name = format!("{}-{}-{seed}", plain(file), plain(&way.name()));
+    runs.get(&name, settings, || ran(set, way, seed))
 }
 
 fn scores(set: &Set, labels: &Labels) -> Result<Scores, Fault> {
@@ -182,8 +163,6 @@ fn ran(set: &Set, way: &Way, seed: u64) -> Result<Outcome, Fault> {
     let seconds = begun.elapsed().as_secs_f64();
     stages.push(scores(set, &(found.rows.labels.clone(), found.cols.labels.clone()))?);
     Ok(Outcome {
-        settings: Value::Null,
-        program: String::new(),
         seconds,
         scores: stages,
         kept: found.blocks.kept(),

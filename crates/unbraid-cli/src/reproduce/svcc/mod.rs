@@ -13,10 +13,11 @@ mod tables;
 use serde_json::{Map, Value};
 use unbraid::params::{ParamDoc, Params};
 
-use self::fits::{Outcome, Runs, Way};
+use self::fits::{Outcome, Way, outcome};
 use self::sets::{Set, Sources};
+use super::kept::Runs;
 use super::section::Section;
-use super::{About, Paper, Run, design, least, mean, name, program};
+use super::{About, Paper, Run, design, least, mean, name};
 use crate::args::SvccArgs;
 use crate::fault::Fault;
 use crate::set::listed;
@@ -175,21 +176,11 @@ struct Job<'a> {
 fn all(jobs: &[Job<'_>], runs: &Runs, run: &Run<'_>) -> Result<Vec<Outcome>, Fault> {
     use rayon::prelude::*;
     let one = |job: &Job<'_>| {
-        let found = runs.get(job.set, &job.file, job.way, job.seed)?;
+        let found = outcome(runs, job.set, &job.file, job.way, job.seed)?;
         run.progress.done(1, &format!("{}, {}, seed {}", job.file, job.way.name(), job.seed))?;
         Ok(found)
     };
     jobs.par_iter().map(one).collect()
-}
-
-/// What runs of another build are said to be.
-fn of_others(runs: &Runs, outcomes: &[Outcome]) -> Vec<String> {
-    match runs.of_others(outcomes.iter()) {
-        0 => Vec::new(),
-        n => vec![format!(
-            "{n} of these runs were kept from another build of this version, with the same settings."
-        )],
-    }
 }
 
 /// Mean of a score over outcomes.
@@ -213,7 +204,7 @@ pub fn run(args: &SvccArgs) -> Result<(), Fault> {
             "`--only {name}` needs expression: give a folder with .h5ad files with `--data DIR`"
         )));
     }
-    let runs = Runs::new(args.common.output.join("runs"), program()?);
+    let runs = Runs::new(&args.common.output)?;
     let wanted = |p: &Part| match args.only.is_empty() {
         true => *p != Part::Expression || !sources.cells.is_empty(),
         false => args.only.contains(p),

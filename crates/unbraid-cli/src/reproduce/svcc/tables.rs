@@ -1,13 +1,14 @@
 //! Every method on every table; labels score and never choose.
 
-use super::fits::{Outcome, Runs, Scores, Stage, Way};
+use super::fits::{Outcome, Scores, Stage, Way};
 use super::printed::{MEASURED, PRINTED};
 use super::sets::{Set, Sources};
-use super::{Design, Job, ablated, all, of_others, over, short};
+use super::{Design, Job, ablated, all, over, short};
 use crate::cells;
 use crate::fault::Fault;
 use crate::figure::{self, Axis, Mark, Names, Panel, Series};
 use crate::reproduce::Run;
+use crate::reproduce::kept::Runs;
 use crate::reproduce::section::{Check, Figure, Section, Table};
 
 /// Five others and SVCC; and, on the tables that are ablated, SVCC from the labels of ITCC.
@@ -77,7 +78,7 @@ pub fn run(design: &Design, sources: &Sources, runs: &Runs, run: &Run<'_>) -> Re
         figures: vec![figure(&sets, &rows)?],
         tables: vec![summary(&rows), beside_printed(&rows), every(&jobs, &outcomes)],
         checks: checks(&sets, &rows),
-        notes: notes.chain(of_others(runs, &outcomes)).collect(),
+        notes: notes.chain(runs.notes()).collect(),
     })
 }
 
@@ -191,7 +192,7 @@ fn figure(sets: &[Set], rows: &[Row<'_>]) -> Result<Figure, Fault> {
     for row in rows.iter().filter(|r| r.way.name() != "SVCC from ITCC") {
         let name = row.way.name();
         let at = series.iter().position(|s| s.name == name).unwrap_or_else(|| {
-            series.push(Series { name: name.clone(), tint: series.len(), marks: Vec::new() });
+            series.push(Series { name: name.clone(), tint: row.way.tint(), marks: Vec::new() });
             series.len() - 1
         });
         let point = (row.nmi(Stage::End), place(row.set) + 0.09 * (at as f64 - 2.5));

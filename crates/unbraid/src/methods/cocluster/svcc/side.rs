@@ -90,7 +90,14 @@ pub struct Decoded<T> {
     layers: Vec<Array2<T>>,
     out: Array2<T>,
     /// ŵ and F.
-    pub weights: Weights,
+    weights: Weights,
+}
+
+impl<T> Decoded<T> {
+    /// ŵ and F alone: the outputs are the largest part of a step.
+    pub fn done(self) -> Weights {
+        self.weights
+    }
 }
 
 /// A batch on its way.

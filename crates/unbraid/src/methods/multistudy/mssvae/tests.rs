@@ -5,7 +5,7 @@ use rand_distr::{Distribution, StandardNormal};
 
 use super::*;
 use crate::data::{Column, Matrix, Value, Values};
-use crate::fit::{Draw, Seed};
+use crate::fit::{Draw, Flow, Observer, Seed, Step};
 use crate::metrics::supports::{SupportScores, block_scores};
 use crate::simulate::multistudy::MultistudySample;
 use crate::simulate::multistudy::rna::MultistudyRnaDesign;
@@ -37,10 +37,33 @@ pub(super) fn small() -> Mssvae {
     Mssvae { shared: 4, specific: 2, hidden: [16, 16], epochs: 150, batch: 100, ..Mssvae::default() }
 }
 
+/// Steps of the linear start as they are told: done, and of how many.
+#[derive(Default)]
+struct Starts(Vec<(usize, usize)>);
+
+impl Observer for Starts {
+    fn step(&mut self, at: Step, _: usize, _: usize) -> Flow {
+        if let Step::Start(done, of) = at {
+            self.0.push((done, of));
+        }
+        Flow::Continue
+    }
+}
+
 fn fit(params: &Mssvae, x: &Array2<f64>, study: &[u32], names: &[String]) -> Result<MssvaeFit> {
+    watched(params, x, study, names, &mut Starts::default())
+}
+
+fn watched(
+    params: &Mssvae,
+    x: &Array2<f64>,
+    study: &[u32],
+    names: &[String],
+    starts: &mut Starts,
+) -> Result<MssvaeFit> {
     let matrix = Matrix::Dense(x.clone());
     let input = Studies { values: Values { what: "X", matrix: &matrix }, study, names };
-    params.fit(input, &mut Ctx::new(Seed(1), &mut ()))
+    params.fit(input, &mut Ctx::new(Seed(1), starts))
 }
 
 #[test]
@@ -157,8 +180,16 @@ fn the_linear_start_finds_factors_of_counts_in_few_steps() {
         epochs: 30,
         ..Mssvae::default()
     };
-    let of = |start| fit(&Mssvae { start, ..base.clone() }, &sample.x, &study, &names).unwrap();
-    let (auto, random) = (of(Origin::Auto), of(Origin::Random));
+    let of = |start| {
+        let mut starts = Starts::default();
+        let params = Mssvae { start, ..base.clone() };
+        (watched(&params, &sample.x, &study, &names, &mut starts).unwrap(), starts.0)
+    };
+    let ((auto, starts), (random, none)) = (of(Origin::Auto), of(Origin::Random));
+    assert!(none.is_empty(), "a random start has no steps");
+    let all = starts[0].1;
+    assert!(starts.iter().all(|s| s.1 == all) && starts.windows(2).all(|w| w[0].0 <= w[1].0));
+    assert!(starts[0].0 == 1 && starts[starts.len() - 1].0 == all, "{starts:?}");
     let [linear, random] = [&auto, &random].map(|found| recovered(found, &sample));
     assert!(linear[0] > 0.95 && linear[1] > 0.75, "{linear:?}");
     assert!(random[0] < 0.8 && random[1] < 0.7, "{random:?}");

@@ -28,11 +28,10 @@ use crate::methods::multistudy::linear::{self, Turned};
 use crate::methods::multistudy::network::Network;
 use crate::nn::Param;
 use crate::nn::adam::Adam;
+use crate::preprocess::prepare::DEPTH;
 
 /// Steps of the linear model.
 const STEPS: usize = 200;
-/// Total of a sample before the logarithm.
-const TOTAL: f64 = 1e4;
 /// Share of the largest |loading| of a column above which a feature is in its set.
 const SHARE: f64 = 0.3;
 /// Least correlation with the factor.
@@ -76,7 +75,7 @@ impl Lead {
         if law == Law::NegBinomial {
             for mut row in x.rows_mut() {
                 let total = row.sum();
-                let scale = if total > 0.0 { TOTAL / total } else { 1.0 };
+                let scale = if total > 0.0 { DEPTH / total } else { 1.0 };
                 row.mapv_inplace(|v| (v * scale).ln_1p());
             }
         }

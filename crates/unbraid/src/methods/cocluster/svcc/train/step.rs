@@ -252,7 +252,8 @@ impl<'a> Tasks<'a> {
         let contrast = self.contrasted.then_some(contrast);
         let (told, r) = side.turn(data, &seen, &mut encoded, &mut decoded, contrast);
         self.tell(at, 1, told);
-        let turned = Turned { side, seen, encoded, weights: decoded.weights, r };
+        let weights = decoded.done();
+        let turned = Turned { side, seen, encoded, weights, r };
         if let Some(both) = self.turned[at].bring(|to| to.0 = Some(turned)) {
             self.back(at, both);
         }
