@@ -364,11 +364,15 @@ fn problems(of: &Inspection) -> Vec<String> {
                 v.slot, v.nan, v.infinite
             ));
         }
-        if v.empty_rows > 0 && n > 0 && m > 0 {
-            out.push(format!("{}: {} rows are all zero: drop these observations", v.slot, v.empty_rows));
-        }
-        if v.empty_columns > 0 && n > 0 && m > 0 {
-            out.push(format!("{}: {} columns are all zero: drop these features", v.slot, v.empty_columns));
+        for (empty, line, what) in
+            [(v.empty_rows, "row", "observation"), (v.empty_columns, "column", "feature")]
+        {
+            match empty {
+                0 => {}
+                _ if n == 0 || m == 0 => {}
+                1 => out.push(format!("{}: 1 {line} is all zero: drop this {what}", v.slot)),
+                some => out.push(format!("{}: {some} {line}s are all zero: drop these {what}s", v.slot)),
+            }
         }
     }
     for (table, d, call) in [

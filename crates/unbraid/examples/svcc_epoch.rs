@@ -5,8 +5,8 @@
 //! ```
 //!
 //! FILE holds n, m and the number of entries (u64), then their rows and columns (u32) and values (f64). `epoch` is the median of the
-//! joint epochs after the first, `gflop` what the products of an epoch need (forward and backward of encoders, copies for the contrast
-//! and decoders; of first layers that read sparse lines the entries alone), `gemm` the rate of one product of large matrices by the
+//! joint epochs after the first, `gflop` what the products of an epoch need (the codes of all lines with which it begins; forward and
+//! backward of encoders, copies for the contrast and decoders; of first layers that read sparse lines the entries alone), `gemm` the rate of one product of large matrices by the
 //! same library on the same threads, `processors` what both spent on the joint epochs. With `progress` every sweep is told as it ends. `benchmarks/svcc/epoch.py` calls this.
 
 use std::time::Instant;
@@ -64,9 +64,11 @@ fn work(p: &Svcc, x: &Csr) -> f64 {
         let share = x.nnz() as f64 / (n * m) as f64;
         let read = if share > 0.2 { width as f64 } else { share * width as f64 };
         // Two operations forward, two for the weights, two for the inputs where they are wanted.
-        let encoder = 4.0 * read * h1 as f64 + 6.0 * (h1 * h2 + 2 * h2 * p.latent) as f64;
+        let deeper = (h1 * h2 + 2 * h2 * p.latent) as f64;
+        let encoder = 4.0 * read * h1 as f64 + 6.0 * deeper;
         let decoder = 6.0 * (p.latent * h2 + h2 * h1 + h1 * width) as f64;
-        visits * (2.0 * encoder + p.samples as f64 * decoder)
+        let codes = 2.0 * (read * h1 as f64 + deeper);
+        lines as f64 * codes + visits * (2.0 * encoder + p.samples as f64 * decoder)
     };
     1e-9 * (side(n, m) + side(m, n))
 }

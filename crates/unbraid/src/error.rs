@@ -30,7 +30,7 @@ pub enum Error {
         rule: &'static str,
     },
     /// One entry of an array is not allowed.
-    #[error("{what} holds {found} at row {}, column {} (counted from 0), but must be {rule}", at.0, at.1)]
+    #[error("{what} holds {} at row {}, column {} (counted from 0), but must be {rule}", written(*found), at.0, at.1)]
     Value {
         /// The slot, as the user knows it.
         what: String,
@@ -117,12 +117,22 @@ pub fn bytes(count: u64) -> String {
     format!("{size:.1} TB")
 }
 
+/// A number with no more digits than it has: powers of ten where there would be rows of zeros.
+fn written(v: f64) -> String {
+    let plain = v == 0.0 || !v.is_finite() || (1e-4..1e16).contains(&v.abs());
+    if plain { v.to_string() } else { format!("{v:e}") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn messages_name_thing_place_and_rule() {
+        assert_eq!(
+            [0.0, -3.0, 1.5e-4, 4.01e-30, -2e20, f64::NEG_INFINITY].map(written),
+            ["0", "-3", "0.00015", "4.01e-30", "-2e20", "-inf"]
+        );
         let e = Error::Value { what: "X".into(), found: f64::NAN, at: (3, 7), rule: "finite" };
         assert_eq!(e.to_string(), "X holds NaN at row 3, column 7 (counted from 0), but must be finite");
         let e = Error::Line {

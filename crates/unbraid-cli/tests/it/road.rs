@@ -405,11 +405,7 @@ fn chosen_genes_and_dropped_lines_are_marked_as_used() {
         let ran = work.ok(&format!("fit {name} x.h5ad -o out.h5ad --key k --set empty=drop {set} --json"));
         let said: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
         let dropped = said["warnings"].as_array().unwrap().iter();
-        assert!(
-            dropped.clone().any(|w| w == "1 rows without a non-zero value were left out."),
-            "{}",
-            ran.out
-        );
+        assert!(dropped.clone().any(|w| w == "1 row without a non-zero value was left out."), "{}", ran.out);
         let out = work.read("out.h5ad");
         assert_finite(&work.path("out.h5ad"));
         let used = column(&out.var, "k_used");
@@ -460,7 +456,7 @@ fn inspect_says_what_is_there_and_what_is_wrong() {
         work.h5ad("bad.h5ad", matrix);
         let said: serde_json::Value = serde_json::from_str(&work.run("inspect bad.h5ad --json").out).unwrap();
         let problems = said["problems"].to_string();
-        for part in ["1 NaN and 1 infinite values, the first at row 3, column 2", "1 rows are all zero"] {
+        for part in ["1 NaN and 1 infinite values, the first at row 3, column 2", "1 row is all zero"] {
             assert!(problems.contains(part), "{name}: {problems}");
         }
         assert_eq!(said["values"][0]["nan"], 1);

@@ -147,6 +147,22 @@ pub fn product_in_parts<T: ComplexField + Copy + Send + Sync>(
     }
 }
 
+/// The same in memory that was used before: large arrays are the system's to clear page by page whenever they are new.
+pub fn product_in_memory<T: ComplexField + Copy + Send + Sync>(
+    mut spare: Vec<T>,
+    a: ArrayView2<'_, T>,
+    b: ArrayView2<'_, T>,
+) -> Array2<T> {
+    let shape = (a.nrows(), b.ncols());
+    if spare.capacity() < shape.0 * shape.1 {
+        return product_in_parts(a, b);
+    }
+    spare.resize(shape.0 * shape.1, zero());
+    let Ok(mut out) = Array2::from_shape_vec(shape, spare) else { return product_in_parts(a, b) };
+    gemm_in_parts(out.view_mut(), Accum::Replace, a, b);
+    out
+}
+
 fn cut<T: ComplexField + Send + Sync>(
     out: ArrayViewMut2<'_, T>,
     how: Accum,
@@ -396,6 +412,20 @@ mod tests {
                 assert!(one == run(2) && gap(&one, &(&start + &a.dot(&right))) < 1e-11);
             }
         }
+    }
+
+    #[test]
+    fn memory_that_was_used_makes_no_difference() {
+        let (a, b) = (random(30, 20, 1), random(20, 50, 2));
+        let plain = product_in_parts(a.view(), b.view());
+        for spare in [vec![], vec![f64::NAN; 1400], vec![f64::NAN; 1500], vec![f64::NAN; 2000]] {
+            let kept = (spare.capacity() >= 1500).then_some(spare.as_ptr());
+            let found = product_in_memory(spare, a.view(), b.view());
+            assert!(found == plain && kept.is_none_or(|at| at == found.as_ptr()));
+        }
+        let none =
+            product_in_memory(vec![1.0; 6], Array2::zeros((2, 0)).view(), Array2::zeros((0, 3)).view());
+        assert_eq!(none, Array2::<f64>::zeros((2, 3)));
     }
 
     #[test]

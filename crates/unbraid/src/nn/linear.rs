@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::wide::fast;
 use super::{Param, Real, add_column_sums, flat, flat_mut};
-use crate::linalg::{Accum, gemm_in_parts, product_in_parts, settle};
+use crate::linalg::{Accum, gemm_in_parts, product_in_memory, product_in_parts, settle};
 
 /// Rows to which a task adds the biases.
 const ROWS: usize = 64;
@@ -39,7 +39,12 @@ impl<T: Real> Linear<T> {
 
     /// y of every row of x.
     pub fn forward(&self, x: ArrayView2<'_, T>) -> Array2<T> {
-        let mut y = product_in_parts(x, self.weight.value.t());
+        self.forward_in(Vec::new(), x)
+    }
+
+    /// The same in memory that was used before.
+    pub fn forward_in(&self, spare: Vec<T>, x: ArrayView2<'_, T>) -> Array2<T> {
+        let mut y = product_in_memory(spare, x, self.weight.value.t());
         let bias = flat(&self.bias.value);
         flat_mut(&mut y).par_chunks_mut(bias.len().max(1) * ROWS).for_each(|rows| {
             settle();

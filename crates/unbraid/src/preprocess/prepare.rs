@@ -262,10 +262,11 @@ impl Prepare {
                 seen.contains(&false).then(|| (0..seen.len()).filter(|&i| seen[i]).collect())
             };
             let within = Selection { obs: keep(&rows), var: keep(&columns) };
-            for (axis, seen, at) in [("rows", n, &within.obs), ("columns", m, &within.var)] {
+            for (axis, seen, at) in [("row", n, &within.obs), ("column", m, &within.var)] {
                 if let Some(at) = at {
-                    warnings
-                        .push(format!("{} {axis} without a non-zero value were left out.", seen - at.len()));
+                    let gone = seen - at.len();
+                    let (s, were) = if gone == 1 { ("", "was") } else { ("s", "were") };
+                    warnings.push(format!("{gone} {axis}{s} without a non-zero value {were} left out."));
                 }
             }
             out = out.select(&within);

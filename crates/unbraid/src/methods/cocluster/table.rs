@@ -115,7 +115,8 @@ pub fn refuse_clusters(matrix: &Matrix, rows: usize, cols: usize) -> Result<()> 
         ("cols", cols, m, "from 1 to the number of columns"),
     ] {
         if clusters == 0 || clusters > lines {
-            let found = format!("{clusters} for {lines} {}", if name == "rows" { "rows" } else { "columns" });
+            let kind = if name == "rows" { "row" } else { "column" };
+            let found = format!("{clusters} for {lines} {kind}{}", if lines == 1 { "" } else { "s" });
             return Err(Error::Param { name, found, rule });
         }
     }
@@ -161,7 +162,7 @@ mod tests {
         assert!(why(array![[1.0, 0.0], [2.0, 0.0]]).contains("column 1 holds no value"));
         assert_eq!(why(array![[1.0, 0.0], [2.0, 1.0]]), "good");
         let x = Matrix::Dense(array![[1.0, 2.0]]);
-        assert!(refuse_clusters(&x, 2, 1).unwrap_err().to_string().contains("2 for 1 rows"));
+        assert!(refuse_clusters(&x, 2, 1).unwrap_err().to_string().contains("2 for 1 row,"));
         assert!(refuse_clusters(&x, 1, 0).unwrap_err().to_string().contains("0 for 2 columns"));
     }
 

@@ -22,7 +22,7 @@ use statrs::function::gamma::ln_gamma;
 use super::Svcc;
 use super::cross::Cross;
 use super::likelihood::{Law, Targets};
-use super::network::Lines;
+use super::lines::Lines;
 use super::side::Data;
 use crate::data::{Csr, Matrix, Missing, Values};
 use crate::error::{Error, Result};

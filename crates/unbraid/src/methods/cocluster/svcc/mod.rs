@@ -32,6 +32,7 @@ pub mod contrast;
 pub mod cross;
 pub mod input;
 pub mod likelihood;
+pub mod lines;
 pub mod mixture;
 pub mod model;
 pub mod network;

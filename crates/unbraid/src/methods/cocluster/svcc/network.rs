@@ -10,139 +10,20 @@
 //! | x      | B × width  | lines as the encoder sees them     |
 //! | W₁     | width × h  | first layer; a row for each input  |
 //! | o      | BK × width | outputs                            |
-//!
-//! Where few entries of a line are not 0 the first layer reads those alone: forward a line's own, backward those of the batch by
-//! columns, so that every row of dW₁ is summed by one task in the order of the lines.
 
 use ndarray::{Array2, ArrayView2, s};
 use rand::Rng;
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::bound::Posterior;
-use crate::linalg::{Accum, gemm_in_parts, product_in_parts, settle};
+use super::lines::Batch;
 use crate::nn::activation::relu_adjoint;
-use crate::nn::lanes::axpy;
 use crate::nn::linear::{Linear, rectify};
 use crate::nn::wide::fast;
-use crate::nn::{Param, Real, add_column_sums, flat, flat_mut};
+use crate::nn::{Param, Real, add_column_sums};
 
 /// Least and largest log s².
 pub const SPREAD: (f64, f64) = (-8.0, 4.0);
-
-/// All lines of one side as an encoder reads them.
-pub enum Lines<T> {
-    /// Every entry.
-    Dense(Array2<T>),
-    /// Entries that are not 0: where each line begins, places, values; and the width.
-    Sparse(Vec<usize>, Vec<u32>, Vec<T>, usize),
-}
-
-/// Some lines.
-pub enum Batch<T> {
-    /// Every entry.
-    Dense(Array2<T>),
-    /// Entries that are not 0, by lines: beginnings, places, values.
-    Sparse(Vec<usize>, Vec<u32>, Vec<T>),
-}
-
-impl<T: Real> Lines<T> {
-    /// Entries of a line.
-    pub fn width(&self) -> usize {
-        match self {
-            Lines::Dense(x) => x.ncols(),
-            Lines::Sparse(.., width) => *width,
-        }
-    }
-
-    /// Entries that are stored of a line.
-    pub fn stored(&self, line: usize) -> usize {
-        match self {
-            Lines::Dense(x) => x.ncols(),
-            Lines::Sparse(begin, ..) => begin[line + 1] - begin[line],
-        }
-    }
-
-    /// The chosen lines; with `dropped`, which tells for each stored entry of each of them whether it goes, corrupted copies of all
-    /// of them after them.
-    pub fn batch(&self, at: &[usize], dropped: Option<&[Vec<bool>]>) -> Batch<T> {
-        match self {
-            Lines::Dense(x) => {
-                let (width, all) = (x.ncols(), flat(x));
-                let line = |i: usize| &all[i * width..][..width];
-                let lines = if dropped.is_some() { 2 * at.len() } else { at.len() };
-                let mut out = Vec::with_capacity(lines * width);
-                at.iter().for_each(|&i| out.extend_from_slice(line(i)));
-                for (&i, dropped) in at.iter().zip(dropped.unwrap_or_default()) {
-                    let kept = line(i).iter().zip(dropped);
-                    fast!(|| out.extend(kept.map(|(v, gone)| if *gone { T::ZERO } else { *v })));
-                }
-                Batch::Dense(
-                    Array2::from_shape_vec((lines, width), out)
-                        .unwrap_or_else(|_| Array2::from_elem((0, width), T::ZERO)),
-                )
-            }
-            Lines::Sparse(indptr, places, values, _) => {
-                let (mut begin, mut place, mut value) = (vec![0], Vec::new(), Vec::new());
-                for &i in at {
-                    place.extend_from_slice(&places[indptr[i]..indptr[i + 1]]);
-                    value.extend_from_slice(&values[indptr[i]..indptr[i + 1]]);
-                    begin.push(place.len());
-                }
-                for (&i, dropped) in at.iter().zip(dropped.unwrap_or_default()) {
-                    for (e, _) in (indptr[i]..indptr[i + 1]).zip(dropped).filter(|(_, gone)| !**gone) {
-                        place.push(places[e]);
-                        value.push(values[e]);
-                    }
-                    begin.push(place.len());
-                }
-                Batch::Sparse(begin, place, value)
-            }
-        }
-    }
-}
-
-impl<T: Real> Batch<T> {
-    /// Number of lines.
-    pub fn len(&self) -> usize {
-        match self {
-            Batch::Dense(x) => x.nrows(),
-            Batch::Sparse(begin, ..) => begin.len() - 1,
-        }
-    }
-    /// Whether there is no line.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
-/// Sums that [`gather`] holds in registers.
-const HELD: usize = 64;
-
-/// to += Σ v · row j of `rows`, which are as wide as `to`: some sums at a time, which stay in registers over all entries.
-fn gather<T: Real>(entries: impl Iterator<Item = (usize, T)> + Clone, rows: &[T], to: &mut [T]) {
-    let width = to.len();
-    fast!(|| {
-        let mut held = to.chunks_exact_mut(HELD);
-        let mut from = 0;
-        for to in &mut held {
-            let mut sums = [T::ZERO; HELD];
-            sums.copy_from_slice(to);
-            for (j, v) in entries.clone() {
-                let row = &rows[j * width + from..][..HELD];
-                for (sum, w) in sums.iter_mut().zip(row) {
-                    *sum += v * *w;
-                }
-            }
-            to.copy_from_slice(&sums);
-            from += HELD;
-        }
-        let rest = held.into_remainder();
-        for (j, v) in entries {
-            axpy(v, &rows[j * width + from..][..rest.len()], rest);
-        }
-    });
-}
 
 /// The first layer, x W + b.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -164,56 +45,14 @@ impl<T: Real> First<T> {
 
     /// relu(x W + b).
     fn rectified(&self, x: &Batch<T>) -> Array2<T> {
-        let mut y = match x {
-            Batch::Dense(x) => product_in_parts(x.view(), self.weight.value.view()),
-            Batch::Sparse(begin, place, value) => {
-                let (rows, width) = (x.len(), self.weight.value.ncols());
-                let mut y = Array2::from_elem((rows, width), T::ZERO);
-                let w = flat(&self.weight.value);
-                let all = flat_mut(&mut y).par_chunks_mut(width).enumerate().with_min_len(16);
-                all.for_each(|(b, to)| {
-                    settle();
-                    let own = begin[b]..begin[b + 1];
-                    let (place, value) = (&place[own.clone()], &value[own]);
-                    gather(place.iter().map(|j| *j as usize).zip(value.iter().copied()), w, to);
-                });
-                y
-            }
-        };
+        let mut y = x.times(&self.weight.value);
         rectify(&mut y, &self.bias.value);
         y
     }
 
     fn backward(&mut self, x: &Batch<T>, dy: &Array2<T>) {
-        let width = dy.ncols();
         add_column_sums(dy, &mut self.bias.grad);
-        match x {
-            Batch::Dense(x) => gemm_in_parts(self.weight.grad.view_mut(), Accum::Add, x.t(), dy.view()),
-            Batch::Sparse(begin, place, value) => {
-                let inputs = self.weight.grad.nrows();
-                // The batch by columns.
-                let mut from = vec![0usize; inputs + 1];
-                place.iter().for_each(|j| from[*j as usize + 1] += 1);
-                for j in 0..inputs {
-                    from[j + 1] += from[j];
-                }
-                let mut next = from.clone();
-                let mut entries = vec![(0u32, T::ZERO); place.len()];
-                for b in 0..begin.len() - 1 {
-                    for e in begin[b]..begin[b + 1] {
-                        let at = &mut next[place[e] as usize];
-                        entries[*at] = (b as u32, value[e]);
-                        *at += 1;
-                    }
-                }
-                let dy = flat(dy);
-                let all = flat_mut(&mut self.weight.grad).par_chunks_mut(width).enumerate().with_min_len(64);
-                all.for_each(|(j, to)| {
-                    settle();
-                    gather(entries[from[j]..from[j + 1]].iter().map(|(b, v)| (*b as usize, *v)), dy, to);
-                });
-            }
-        }
+        x.add_turned(dy, &mut self.weight.grad);
     }
 }
 
@@ -369,13 +208,13 @@ impl<T: Real> Decoder<T> {
         Decoder { hidden, out }
     }
 
-    /// Hidden layers and outputs.
-    pub fn forward(&self, u: ArrayView2<'_, T>) -> (Vec<Array2<T>>, Array2<T>) {
+    /// Hidden layers, and outputs in memory that was used before.
+    pub fn forward(&self, u: ArrayView2<'_, T>, spare: Vec<T>) -> (Vec<Array2<T>>, Array2<T>) {
         let mut layers: Vec<Array2<T>> = Vec::new();
         for linear in &self.hidden {
             layers.push(linear.rectified(layers.last().map_or(u, |h| h.view())));
         }
-        let out = self.out.forward(layers.last().map_or(u, |h| h.view()));
+        let out = self.out.forward_in(spare, layers.last().map_or(u, |h| h.view()));
         (layers, out)
     }
 
@@ -406,20 +245,8 @@ impl<T: Real> Decoder<T> {
 mod tests {
     use super::*;
     use crate::fit::{Draw, Seed};
+    use crate::methods::cocluster::svcc::lines::tests::sparse;
     use crate::nn::check::{normal, slopes};
-    use ndarray::array;
-
-    fn sparse(x: &Array2<f64>) -> Batch<f64> {
-        let (mut begin, mut place, mut value) = (vec![0], vec![], vec![]);
-        for row in x.rows() {
-            row.iter().enumerate().filter(|(_, v)| **v != 0.0).for_each(|(j, v)| {
-                place.push(j as u32);
-                value.push(*v);
-            });
-            begin.push(place.len());
-        }
-        Batch::Sparse(begin, place, value)
-    }
 
     #[test]
     fn encoders_follow_differences_sparse_or_not() {
@@ -466,26 +293,6 @@ mod tests {
     }
 
     #[test]
-    fn wide_first_layers_read_sparse_lines_as_dense_ones() {
-        // Two stretches of sums that are held, and a rest.
-        let width = 2 * HELD + 7;
-        let x = normal(9, 40, 2).mapv(|v| if v > 0.6 { v } else { 0.0 });
-        let start = First::<f64>::new(40, width, &mut Seed(3).stream(Draw::Init, 0));
-        let dy = normal(9, width, 4);
-        let run = |batch: Batch<f64>| {
-            let mut first = start.clone();
-            let y = first.rectified(&batch);
-            first.backward(&batch, &dy);
-            (y, first.weight.grad, first.bias.grad)
-        };
-        let (a, b) = (run(Batch::Dense(x.clone())), run(sparse(&x)));
-        let near = |a: &Array2<f64>, b: &Array2<f64>| (a - b).iter().all(|v| v.abs() < 1e-13);
-        assert!(near(&a.0, &b.0) && near(&a.1, &b.1) && a.2 == b.2);
-        let plain = (x.dot(&start.weight.value) + &start.bias.value).mapv(|v| v.max(0.0));
-        assert!(near(&a.0, &plain) && near(&a.1, &x.t().dot(&dy)));
-    }
-
-    #[test]
     fn stored_encoders_give_the_same_means() {
         let encoder = Encoder::<f64>::new(6, &[5, 4], 2, &mut Seed(1).stream(Draw::Init, 0));
         let x = Batch::Dense(normal(7, 6, 2));
@@ -502,26 +309,12 @@ mod tests {
         let mut decoder = Decoder::<f64>::new(2, &[4, 5], &[0.1; 6], &mut rng);
         let (u, weights) = (normal(7, 2, 6), normal(7, 6, 7));
         let state = (decoder.clone(), u.clone());
-        let loss = |s: &(Decoder<f64>, Array2<f64>)| (s.0.forward(s.1.view()).1 * &weights).sum();
-        let (layers, _) = decoder.forward(u.view());
+        let loss = |s: &(Decoder<f64>, Array2<f64>)| (s.0.forward(s.1.view(), Vec::new()).1 * &weights).sum();
+        let (layers, _) = decoder.forward(u.view(), vec![9.0; 50]);
         let du = decoder.backward(u.view(), &layers, &weights);
         slopes("u", &state, |s| &mut s.1, &du, loss);
         slopes("out", &state, |s| &mut s.0.out.weight.value, &decoder.out.weight.grad, loss);
         slopes("l1", &state, |s| &mut s.0.hidden[0].weight.value, &decoder.hidden[0].weight.grad, loss);
         slopes("l2", &state, |s| &mut s.0.hidden[1].bias.value, &decoder.hidden[1].bias.grad, loss);
-    }
-
-    #[test]
-    fn corrupted_copies_lack_what_was_dropped() {
-        let x = Lines::<f64>::Sparse(vec![0, 2, 3], vec![0, 2, 1], vec![1.0, 2.0, 3.0], 3);
-        let dropped = [vec![false], vec![true, false]];
-        let Batch::Sparse(begin, place, value) = x.batch(&[1, 0], Some(&dropped)) else { panic!() };
-        assert_eq!(begin, [0, 1, 3, 4, 5]);
-        assert_eq!((place, value), (vec![1, 0, 2, 1, 2], vec![3.0, 1.0, 2.0, 3.0, 2.0]));
-        let x = Lines::Dense(array![[1.0, 2.0], [3.0, 4.0]]);
-        let Batch::Dense(found) = x.batch(&[1], Some(&[vec![false, true]])) else { panic!() };
-        assert_eq!(found, array![[3.0, 4.0], [3.0, 0.0]]);
-        let Batch::Dense(found) = x.batch(&[1, 0], None) else { panic!() };
-        assert_eq!(found, array![[3.0, 4.0], [1.0, 2.0]]);
     }
 }

@@ -11,8 +11,9 @@ use super::bound::{
 use super::contrast::Critic;
 use super::cross::through_softmax;
 use super::likelihood::{Law, Targets};
+use super::lines::{Batch, Lines};
 use super::mixture::{Gradient, Mixture, Ready, Sums};
-use super::network::{Batch, Coded, Decoder, Encoder, Lines};
+use super::network::{Coded, Decoder, Encoder};
 use crate::fit::{Draw, Seed};
 use crate::nn::abreast::{EIGHT, add_lanes, by_eight, into_lanes};
 use crate::nn::adam::Adam;
@@ -62,6 +63,9 @@ pub struct Side<T> {
     pub steps: u64,
     /// Steps of the mixture.
     pub prior_steps: u64,
+    /// Memory of the outputs of the last step, for those of the next one.
+    #[serde(skip)]
+    pub spare: Vec<T>,
 }
 
 /// What a batch is to the terms that join both sides.
@@ -94,9 +98,9 @@ pub struct Decoded<T> {
 }
 
 impl<T> Decoded<T> {
-    /// ŵ and F alone: the outputs are the largest part of a step.
-    pub fn done(self) -> Weights {
-        self.weights
+    /// ŵ and F, and the memory of the outputs.
+    pub fn done(self) -> (Weights, Vec<T>) {
+        (self.weights, self.out.into_raw_vec_and_offset().0)
     }
 }
 
@@ -288,18 +292,19 @@ impl<T: Real> Side<T> {
             stretch: vec![1.0; sizes.latent],
             steps: 0,
             prior_steps: 0,
+            spare: Vec::new(),
         }
     }
 
     /// Forward through encoder, samples, decoder and likelihood; with `copies`, seed and place of the noise that corrupts them, the
-    /// encoder reads copies of the lines too.
+    /// encoder reads copies of the lines too. Outputs are in `spare`, where that is large enough.
     pub fn forward(
         &self,
         data: &Data<T>,
         items: &[usize],
         objective: Objective,
         eps: Array2<f64>,
-        copies: Option<(Seed, u64)>,
+        (copies, spare): (Option<(Seed, u64)>, Vec<T>),
     ) -> Pass<T> {
         let dropped = copies.map(|(seed, place)| dropped(&data.lines, items, seed, place));
         let input = data.lines.batch(items, dropped.as_deref());
@@ -308,7 +313,7 @@ impl<T: Real> Side<T> {
         let ready = self.mixture.ready();
         let samples = Samples::draw(&posterior, eps, &ready);
         let u = samples.stretched(&posterior, &self.stretch).mapv(T::of);
-        let (layers, mut out) = self.decoder.forward(u.view());
+        let (layers, mut out) = self.decoder.forward(u.view(), spare);
         let log = data.law.log_likelihood(&mut out, &data.targets, items, self.noise_slice());
         let weights = objective.weigh(&log, &samples);
         Pass {
@@ -321,7 +326,7 @@ impl<T: Real> Side<T> {
     /// Σ F of some lines.
     pub fn value(&self, data: &Data<T>, items: &[usize], objective: Objective, eps: Array2<f64>) -> f64 {
         let Pass { seen: Seen { posterior: q, ready, .. }, decoded, .. } =
-            self.forward(data, items, objective, eps, None);
+            self.forward(data, items, objective, eps, (None, Vec::new()));
         let mut gamma = vec![0.0; ready.len()];
         let mut sum: f64 = decoded.weights.value.iter().sum();
         for (m, lv) in q.mean.rows().into_iter().zip(q.log_variance.rows()) {

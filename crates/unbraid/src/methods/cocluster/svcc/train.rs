@@ -246,7 +246,8 @@ impl<'a> Problem<'a> {
     }
 
     /// Labels, memberships and what restarts are compared by.
-    fn end(&self, s: &mut State, (sides, space): Networks) -> Result<Ended> {
+    fn end(&self, s: &mut State, (mut sides, space): Networks) -> Result<Ended> {
+        sides.iter_mut().for_each(|side| side.spare = Vec::new());
         let codes = self.embed(&sides);
         let membership = [0, 1].map(|at| sides[at].mixture.responsibilities(codes[at].mean.view(), 1.0));
         let labels = (hardest(membership[0].view()), hardest(membership[1].view()));

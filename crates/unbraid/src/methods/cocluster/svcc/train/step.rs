@@ -242,7 +242,8 @@ impl<'a> Tasks<'a> {
         let (seed, place) = self.streams[at];
         let copies = self.contrasted.then_some((seed, place));
         let eps = noise_of(seed, place, items, p.samples, p.latent);
-        let Pass { seen, mut encoded, mut decoded } = side.forward(data, items, self.objective, eps, copies);
+        let memory = (copies, std::mem::take(&mut side.spare));
+        let Pass { seen, mut encoded, mut decoded } = side.forward(data, items, self.objective, eps, memory);
         let seen = Arc::new(seen);
         let mine = Some(seen.clone());
         if let Some(both) = self.seen.bring(|to| if at == 0 { to.0 = mine } else { to.1 = mine }) {
@@ -252,7 +253,8 @@ impl<'a> Tasks<'a> {
         let contrast = self.contrasted.then_some(contrast);
         let (told, r) = side.turn(data, &seen, &mut encoded, &mut decoded, contrast);
         self.tell(at, 1, told);
-        let weights = decoded.done();
+        let weights;
+        (weights, side.spare) = decoded.done();
         let turned = Turned { side, seen, encoded, weights, r };
         if let Some(both) = self.turned[at].bring(|to| to.0 = Some(turned)) {
             self.back(at, both);
