@@ -5,8 +5,7 @@ mod studies;
 mod told;
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::collections::BTreeMap;
 
 use ndarray::Array2;
 use serde_json::json;
@@ -17,7 +16,7 @@ use unbraid::preprocess::prepare::{Constants, Transform};
 use unbraid::report::{Factors, Report};
 use unbraid_io::{Fitted, ReadOptions};
 
-use self::told::{Applied, used};
+use self::told::Applied;
 use crate::args::{Absent, ApplyArgs, FitArgs};
 use crate::fault::Fault;
 use crate::fit::{self, Inputs};
@@ -251,7 +250,6 @@ fn apply(args: &ApplyArgs, reading: &FitArgs) -> Result<(), Fault> {
     }
     let stored = Stored::read(&model.slots, &key, model.var.len()).map_err(at_model)?;
     let Inputs { tables, hashes, columns, warnings, .. } = fit::read(reading, Joins::Stacked, None)?;
-    let model_hash = unbraid_io::input_sha256(&args.model)?;
     let together = tables.len() == 1 && stored.preparation.len() > 1;
     if tables.len() != stored.preparation.len() && !together {
         return Err(Fault::Usage(format!(
@@ -262,19 +260,17 @@ fn apply(args: &ApplyArgs, reading: &FitArgs) -> Result<(), Fault> {
             tables.len()
         )));
     }
-    let begun = Instant::now();
+    let wide: usize = tables.iter().map(|t| t.shape().1).sum();
+    let (n, d) = (tables[0].shape().0, stored.model.loadings.nrows());
+    let mut applied = Applied::begin(args, (&key, &stored.method), &hashes, (n, wide), warnings)?;
     let parts = parts(&model, (&stored.preparation, &stored.used), together);
-    let mut found = Found { warnings, ..Found::default() };
     let mut all = Vec::new();
     for (t, part) in parts.iter().enumerate() {
         let new = &tables[if together { 0 } else { t }];
-        let mut of = matched(part, new, stored.missing, args.missing_features, &mut found)?;
-        lift(part, &mut of, new, &mut found)?;
+        let mut of = matched(part, new, stored.missing, args.missing_features, &mut applied.found)?;
+        lift(part, &mut of, new, &mut applied.found)?;
         all.push(of);
     }
-    let wide: usize = tables.iter().map(|t| t.shape().1).sum();
-    let ignored = wide - all.iter().map(|m| m.columns.len()).sum::<usize>().min(wide);
-    let (n, d) = (tables[0].shape().0, stored.model.loadings.nrows());
     let joined = (tables.len() > 1).then(|| join::beside(&tables));
     let whole = joined.as_ref().unwrap_or(&tables[0]);
 
@@ -313,37 +309,36 @@ fn apply(args: &ApplyArgs, reading: &FitArgs) -> Result<(), Fault> {
                 unbraid::Error::Line { what: tables[0].slot.clone(), axis: "row", at, problem, hint };
             return Err(Fault::on(&tables[0], source));
         }
-        let applied = stored.model.transform(x.view()).map_err(|e| Fault::on(whole, e))?;
+        let block = stored.model.transform(x.view()).map_err(|e| Fault::on(whole, e))?;
         outside.iter_mut().zip(stored.model.outside(x.view())).for_each(|(to, c)| *to += c);
         let seen = x.iter().filter(|v| !v.is_nan()).count();
-        (measured, sum) = (measured + seen, sum + applied.divergence * seen as f64);
-        losses.extend(applied.losses);
+        (measured, sum) = (measured + seen, sum + block.divergence * seen as f64);
+        losses.extend(block.losses);
         for (j, &i) in rows.iter().enumerate() {
-            scores.row_mut(i).assign(&applied.scores.row(j));
+            scores.row_mut(i).assign(&block.scores.row(j));
             if let Some(layer) = &mut layer {
                 for (f, place) in place.iter().enumerate() {
                     if let Some(column) = place {
-                        layer[[i, *column]] = applied.reconstruction[[f, j]];
+                        layer[[i, *column]] = block.reconstruction[[f, j]];
                     }
                 }
             }
         }
     }
-    let seconds = begun.elapsed().as_secs_f64();
+    applied.end(all.iter().map(|m| m.columns.len()).sum());
     let divergence = sum / measured.max(1) as f64;
     let count: usize = outside.iter().sum();
-    if found.lifted > 0 {
-        let lifted = found.lifted;
+    let lifted = applied.found.lifted;
+    if lifted > 0 {
         let (s, lie) = if lifted == 1 { ("", "lies") } else { ("s", "lie") };
-        found
-            .warnings
-            .push(format!("{lifted} value{s} {lie} below the smallest value of the fit and became 0."));
+        let warnings = &mut applied.found.warnings;
+        warnings.push(format!("{lifted} value{s} {lie} below the smallest value of the fit and became 0."));
     }
     if count > 0 {
         let features = outside.iter().filter(|c| **c > 0).count();
         let most = (0..d).max_by_key(|&i| (outside[i], std::cmp::Reverse(i))).unwrap_or(0);
         let name = &model.var.names[stored.used[most]];
-        found.warnings.push(format!(
+        applied.found.warnings.push(format!(
             "{count} of {measured} values ({:.1} %) lie outside the range of the fit, in {features} of {d} features, most \
              of them in `{name}`; the maps end there.",
             100.0 * count as f64 / measured.max(1) as f64
@@ -353,31 +348,14 @@ fn apply(args: &ApplyArgs, reading: &FitArgs) -> Result<(), Fault> {
     let mut out = Annotations::default();
     out.obsm.insert(format!("X_{key}"), Slot::F64(scores.clone()));
     out.obs.insert(format!("{key}_loss"), Column::Float(losses.clone()));
-    let placed: BTreeSet<usize> = place.iter().flatten().copied().collect();
-    if placed.len() < wide {
-        out.var.insert(format!("{key}_used"), used(wide, placed));
-    }
     if let Some(layer) = layer {
         out.layers.insert(format!("{key}_reconstruction"), Slot::F64(layer));
     }
-    for (name, column) in columns {
-        out.obs.entry(name).or_insert(column);
-    }
-    let loss = factors::name(stored.model.loss);
-    let (method, observations, factors) = (stored.method.as_str(), n, scores.ncols());
-    let applied = Applied {
-        args,
-        key: &key,
-        method,
-        model_hash,
-        hashes: &hashes,
-        observations,
-        found,
-        ignored,
-        seconds,
-    };
+    let (loss, factors) = (factors::name(stored.model.loss), scores.ncols());
     applied.note(
         &mut out,
+        place.iter().flatten().copied(),
+        columns,
         &[("loss", loss.into()), ("divergence", divergence.into()), ("outside", Value::Int(count as i64))],
     );
     let inputs: Vec<_> = tables.iter().zip(&hashes).map(|(t, h)| picture::input(t, h)).collect();

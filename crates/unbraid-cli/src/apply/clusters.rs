@@ -1,7 +1,5 @@
 //! New rows of a table that was clustered: clusters by the stored encoder and mixture of a fit of SVCC.
 
-use std::time::Instant;
-
 use serde_json::json;
 use unbraid::data::{Annotations, Column, Matrix, Missing, Slot, Value, Values};
 use unbraid::error::Error;
@@ -11,8 +9,8 @@ use unbraid::methods::cocluster::svcc::model::Coder;
 use unbraid::methods::slots::Slots;
 use unbraid_io::Fitted;
 
-use super::told::{Applied, used};
-use super::{Found, matched, parts};
+use super::told::Applied;
+use super::{matched, parts};
 use crate::args::{Absent, ApplyArgs, FitArgs};
 use crate::fault::Fault;
 use crate::fit::{self, Inputs};
@@ -63,12 +61,10 @@ pub(super) fn apply(args: &ApplyArgs, reading: &FitArgs, fitted: &Fitted) -> Res
     let preparation = slots.preparation().map_err(at_model)?;
     let Inputs { tables, hashes, columns, warnings, .. } = fit::read(reading, Joins::No, None)?;
     let table = &tables[0];
-    let begun = Instant::now();
-    let part = &parts(fitted, (&preparation, &slots.used), false)[0];
-    let mut seen = Found { warnings, ..Found::default() };
-    let of = matched(part, table, Missing::Error, args.missing_features, &mut seen)?;
     let (n, wide) = table.shape();
-    let ignored = wide - of.columns.len();
+    let mut applied = Applied::begin(args, (key, Svcc::NAME), &hashes, (n, wide), warnings)?;
+    let part = &parts(fitted, (&preparation, &slots.used), false)[0];
+    let of = matched(part, table, Missing::Error, args.missing_features, &mut applied.found)?;
     // Columns of the model that the new table has, at their places.
     let width = slots.used.len();
     let mut entries = Vec::new();
@@ -91,14 +87,13 @@ pub(super) fn apply(args: &ApplyArgs, reading: &FitArgs, fitted: &Fitted) -> Res
     }
     if rows.len() < n {
         let none = n - rows.len();
-        seen.warnings.push(format!(
+        applied.found.warnings.push(format!(
             "{none} of {n} observations hold no value but 0 in the features of the model and have no cluster."
         ));
     }
     let some = x.rows(&rows);
     let found = coder.assign(Values { what: &table.slot, matrix: &some }).map_err(|e| Fault::on(table, e))?;
-    let seconds = begun.elapsed().as_secs_f64();
-    let model_hash = unbraid_io::input_sha256(&args.model)?;
+    applied.end(of.columns.len());
 
     let mut out = Annotations::default();
     let mut codes = vec![None; n];
@@ -114,25 +109,7 @@ pub(super) fn apply(args: &ApplyArgs, reading: &FitArgs, fitted: &Fitted) -> Res
             out.obsm.insert(name, Slot::F64(whole));
         }
     }
-    if ignored > 0 {
-        out.var.insert(format!("{key}_used"), used(wide, of.columns));
-    }
-    for (name, column) in columns {
-        out.obs.entry(name).or_insert(column);
-    }
-    let method = Svcc::NAME;
-    let applied = Applied {
-        args,
-        key,
-        method,
-        model_hash,
-        hashes: &hashes,
-        observations: n,
-        found: seen,
-        ignored,
-        seconds,
-    };
-    applied.note(&mut out, &[]);
+    applied.note(&mut out, of.columns, columns, &[]);
     fit::write(reading, table, false, &out)?;
 
     let sizes = found.sizes();

@@ -1,7 +1,6 @@
 //! New samples of studies: codes by the stored encoders of a fit.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use ndarray::Array2;
 use serde_json::json;
@@ -17,8 +16,8 @@ use unbraid::methods::slots::{Slots, lost};
 use unbraid::report::{Report, StudyFactors};
 use unbraid_io::Fitted;
 
-use super::told::{Applied, used};
-use super::{BLOCK, Found, Matched, matched, parts};
+use super::told::Applied;
+use super::{BLOCK, Matched, matched, parts};
 use crate::args::{Absent, ApplyArgs, FitArgs};
 use crate::fault::Fault;
 use crate::fit::{self, Inputs};
@@ -169,22 +168,20 @@ pub(super) fn apply(args: &ApplyArgs, reading: &FitArgs, fitted: &Fitted) -> std
     let preparation = slots.preparation().map_err(at_model)?;
     let Inputs { tables, hashes, columns, warnings, .. } = fit::read(reading, Joins::Stacked, None)?;
     let table = &tables[0];
-    let begun = Instant::now();
+    let (n, wide) = table.shape();
+    let mut applied = Applied::begin(args, (key, Mssvae::NAME), &hashes, (n, wide), warnings)?;
     let column = args.study.as_deref().unwrap_or(&model.column);
     let found = levels(table, column, Asked::Apply).map_err(|e| Fault::on(table, e))?;
-    let mut seen = Found { warnings, ..Found::default() };
-    seen.warnings.extend(model.unknown(&found));
+    applied.found.warnings.extend(model.unknown(&found));
     let known: Vec<Option<usize>> =
         found.names.iter().map(|name| model.studies.iter().position(|s| s == name)).collect();
     let study: Vec<Option<usize>> = found.codes.iter().map(|&m| known[m as usize]).collect();
 
     let part = &parts(fitted, (&preparation, &slots.used), false)[0];
-    let of = matched(part, table, Missing::Error, args.missing_features, &mut seen)?;
+    let of = matched(part, table, Missing::Error, args.missing_features, &mut applied.found)?;
     if let Some(error) = model.refused(&of, table) {
         return Err(Fault::on(table, error));
     }
-    let (n, wide) = table.shape();
-    let ignored = wide - of.columns.len();
     let mut codes = Array2::zeros((n, model.coder.factors()));
     for begin in (0..n).step_by(BLOCK) {
         let rows: Vec<usize> = (begin..(begin + BLOCK).min(n)).collect();
@@ -204,31 +201,13 @@ pub(super) fn apply(args: &ApplyArgs, reading: &FitArgs, fitted: &Fitted) -> std
         let source = Error::Line { what: table.slot.clone(), axis: "row", at: vec![i], problem, hint };
         return Err(Fault::on(table, source));
     }
-    let seconds = begun.elapsed().as_secs_f64();
-    let model_hash = unbraid_io::input_sha256(&args.model)?;
+    applied.end(of.columns.len());
     let strange = study.iter().filter(|s| s.is_none()).count();
 
     let mut out = Annotations::default();
     out.obsm.insert(format!("X_{key}"), Slot::F64(codes.clone()));
-    if ignored > 0 {
-        out.var.insert(format!("{key}_used"), used(wide, of.columns));
-    }
-    for (name, column) in columns {
-        out.obs.entry(name).or_insert(column);
-    }
-    let method = Mssvae::NAME;
-    let applied = Applied {
-        args,
-        key,
-        method,
-        model_hash,
-        hashes: &hashes,
-        observations: n,
-        found: seen,
-        ignored,
-        seconds,
-    };
-    applied.note(&mut out, &[("study", column.into()), ("of_unknown_studies", Value::Int(strange as i64))]);
+    let more = [("study", column.into()), ("of_unknown_studies", Value::Int(strange as i64))];
+    applied.note(&mut out, of.columns, columns, &more);
     let label = args.label.as_deref().map(|name| fit::label(name, table)).transpose()?;
     fit::write(reading, table, false, &out)?;
 

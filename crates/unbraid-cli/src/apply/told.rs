@@ -1,5 +1,7 @@
 //! What is said of new samples whatever the kind of the model: in the file, on the page and on the terminal.
 
+use std::time::Instant;
+
 use serde_json::{Value as Json, json};
 use unbraid::data::{Annotations, Column, Value};
 use unbraid::report::{Fact, Input};
@@ -12,31 +14,74 @@ use crate::picture::{self, Page};
 
 /// New samples in terms of a stored fit.
 pub(super) struct Applied<'a> {
-    pub args: &'a ApplyArgs,
+    args: &'a ApplyArgs,
     /// Key of the fit, and its method.
-    pub key: &'a str,
-    pub method: &'a str,
+    key: &'a str,
+    method: &'a str,
     /// SHA-256 of the model and of the files.
-    pub model_hash: String,
-    pub hashes: &'a [String],
-    pub observations: usize,
+    model_hash: String,
+    hashes: &'a [String],
+    /// Of the files together.
+    observations: usize,
+    features: usize,
     /// Features of the model, and warnings.
     pub found: Found,
     /// Features of the files that the model does not have.
-    pub ignored: usize,
-    pub seconds: f64,
+    ignored: usize,
+    begun: Instant,
+    seconds: f64,
 }
 
-/// The features at the given places took part, of all.
-pub(super) fn used(all: usize, at: impl IntoIterator<Item = usize>) -> Column {
-    let mut used = vec![Some(false); all];
-    at.into_iter().for_each(|j| used[j] = Some(true));
-    Column::Bool(used)
-}
+impl<'a> Applied<'a> {
+    /// Before anything is computed, with the warnings so far; the clock starts.
+    ///
+    /// # Errors
+    /// A model that cannot be read.
+    pub fn begin(
+        args: &'a ApplyArgs,
+        (key, method): (&'a str, &'a str),
+        hashes: &'a [String],
+        (observations, features): (usize, usize),
+        warnings: Vec<String>,
+    ) -> Result<Applied<'a>, Fault> {
+        Ok(Applied {
+            args,
+            key,
+            method,
+            model_hash: unbraid_io::input_sha256(&args.model)?,
+            hashes,
+            observations,
+            features,
+            found: Found { warnings, ..Found::default() },
+            ignored: 0,
+            begun: Instant::now(),
+            seconds: 0.0,
+        })
+    }
 
-impl Applied<'_> {
-    /// Notes of the file, those of the kind of model in `more`.
-    pub fn note(&self, out: &mut Annotations, more: &[(&str, Value)]) {
+    /// All is computed; as many features of the files as given have a place in the model.
+    pub fn end(&mut self, matched: usize) {
+        self.ignored = self.features.saturating_sub(matched);
+        self.seconds = self.begun.elapsed().as_secs_f64();
+    }
+
+    /// What goes into the file beside the results: which features took part, where not all did, columns from elsewhere, and notes, those of the kind of
+    /// model in `more`.
+    pub fn note(
+        &self,
+        out: &mut Annotations,
+        used: impl IntoIterator<Item = usize>,
+        columns: impl IntoIterator<Item = (String, Column)>,
+        more: &[(&str, Value)],
+    ) {
+        let mut took_part = vec![Some(false); self.features];
+        used.into_iter().for_each(|j| took_part[j] = Some(true));
+        if took_part.contains(&Some(false)) {
+            out.var.insert(format!("{}_used", self.key), Column::Bool(took_part));
+        }
+        for (name, column) in columns {
+            out.obs.entry(name).or_insert(column);
+        }
         let found = &self.found;
         let new: [(&str, Value); 8] = [
             ("method", self.method.into()),

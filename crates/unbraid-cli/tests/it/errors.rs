@@ -102,7 +102,11 @@ fn an_empty_line_is_named_and_can_be_dropped() {
             _ => drop(bad.0.ok("fit medmagma x.h5ad -o fit.h5ad")),
         }
         let ran = bad.0.ok("fit medmagma x.h5ad -o fit.h5ad --set genes=all --set empty=drop");
-        assert!(ran.err.contains(&format!("warning: 1 {line}s without a non-zero value")), "{}", ran.err);
+        assert!(
+            ran.err.contains(&format!("warning: 1 {line} without a non-zero value was left out")),
+            "{}",
+            ran.err
+        );
         let ran = bad.0.ok("fit gmgm x.h5ad -o fit.h5ad");
         assert!(ran.err.contains("warning: "), "GmGM says that there is nothing to learn: {}", ran.err);
     }
