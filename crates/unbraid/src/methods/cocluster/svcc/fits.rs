@@ -5,7 +5,7 @@ use ndarray::{Array2, Axis};
 use super::input::Observed;
 use super::likelihood::Law;
 use super::{Start, Svcc};
-use crate::data::{Matrix, Missing, Values};
+use crate::data::{Csr, Matrix, Missing, Values};
 use crate::fit::{Ctx, Method, Seed};
 use crate::methods::cocluster::svcc::model::SvccFit;
 use crate::metrics::coclusters::agreement;
@@ -115,6 +115,28 @@ fn every_law_and_start_finds_them_too() {
     assert!(found.clusters.blocks.information.is_none());
     let nmi = agreement(&s.rows, &found.labels[1].0).unwrap().nmi;
     assert!(nmi > 0.3, "signed: {nmi}");
+}
+
+/// Which thread takes a task of a step, and when, changes nothing.
+#[test]
+fn all_terms_give_the_same_bits_on_any_number_of_threads() {
+    let s = planted();
+    let mut thin = s.x.to_dense();
+    thin.indexed_iter_mut().for_each(|((i, j), v)| *v = if (i + j) % 9 == 0 { *v + 1.0 } else { 0.0 });
+    let thin = Matrix::Sparse(Csr::from_dense(thin.view()));
+    for matrix in [Matrix::Sparse(s.x), thin] {
+        let params = Svcc { joint: 1.0, pretrain: 2, epochs: 4, polish: false, stabilise: false, ..small() };
+        let run = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let found = pool.install(|| fit(&params, &matrix));
+            let means = found.sides.map(|side| side.mixture.mean.value);
+            (found.clusters.traces, found.labels, means)
+        };
+        let one = run(1);
+        for threads in [2, 3, 8] {
+            assert!(one == run(threads), "{threads} threads");
+        }
+    }
 }
 
 #[test]

@@ -286,3 +286,16 @@ impl<'a> Tasks<'a> {
         whole(self.told.lock())[at][what] = value;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_brings_the_second_thing_gets_both() {
+        let meeting = Meeting::new();
+        assert_eq!(meeting.bring(|to| to.1 = Some("b")), None);
+        assert_eq!(meeting.bring(|to| to.0 = Some(1)), Some((1, "b")));
+        assert_eq!(meeting.bring(|to| to.0 = Some(2)), None, "nothing is left of what was taken");
+    }
+}
