@@ -53,7 +53,7 @@ struct ByInputs<T> {
 /// Columns of W whose sums are held in registers, or of all lines near at hand.
 const HELD: usize = 64;
 /// Entries of W above which it is read in order.
-const LARGE: usize = 1 << 21;
+const LARGE: usize = 1 << 19;
 
 impl<T: Real> Lines<T> {
     /// Entries of a line.
