@@ -364,15 +364,10 @@ fn problems(of: &Inspection) -> Vec<String> {
                 v.slot, v.nan, v.infinite
             ));
         }
-        for (empty, line, what) in
-            [(v.empty_rows, "row", "observation"), (v.empty_columns, "column", "feature")]
-        {
-            match empty {
-                0 => {}
-                _ if n == 0 || m == 0 => {}
-                1 => out.push(format!("{}: 1 {line} is all zero: drop this {what}", v.slot)),
-                some => out.push(format!("{}: {some} {line}s are all zero: drop these {what}s", v.slot)),
-            }
+        let lines = [(v.empty_rows, "row", "observation"), (v.empty_columns, "column", "feature")];
+        for (empty, line, what) in lines.into_iter().filter(|l| l.0 > 0 && n > 0 && m > 0) {
+            let (s, are, these) = if empty == 1 { ("", "is", "this") } else { ("s", "are", "these") };
+            out.push(format!("{}: {empty} {line}{s} {are} all zero: drop {these} {what}{s}", v.slot));
         }
     }
     for (table, d, call) in [

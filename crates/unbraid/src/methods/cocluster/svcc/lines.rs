@@ -176,6 +176,7 @@ impl<T: Real> Entries<T> {
             let mut sums = vec![[T::ZERO; HELD]; self.lines()];
             fast!(|| for (j, row) in w.chunks_exact(width.max(1)).enumerate() {
                 let (row, own) = (&row[from..], &x.entries[x.begin[j]..x.begin[j + 1]]);
+                // Of a length that the compiler knows, but for the last columns.
                 match row.first_chunk::<HELD>() {
                     Some(row) => own.iter().for_each(|(b, v)| axpy(*v, row, &mut sums[*b as usize])),
                     None => own.iter().for_each(|(b, v)| axpy(*v, row, &mut sums[*b as usize])),

@@ -134,8 +134,8 @@ impl Problem<'_> {
         for at in 0..2 {
             let fresh = seen[at].ready.responsibilities(seen[at].posterior.mean.view(), p.temperature);
             // The rows of this step have moved when the columns' profile is taken again.
-            let profile = if at == 0 { profiles[0].clone() } else { self.profile(s, 1, &seen[1].items) };
-            let q = self.changed(s, at, &seen[at].items, &fresh, &profile);
+            let moved = (at == 1).then(|| self.profile(s, 1, &seen[1].items));
+            let q = self.changed(s, at, &seen[at].items, &fresh, moved.as_ref().unwrap_or(&profiles[0]));
             s.q = if at == 0 { q } else { q.t().to_owned() };
             for (row, &i) in fresh.rows().into_iter().zip(&seen[at].items) {
                 s.banks[at].row_mut(i).assign(&row);
